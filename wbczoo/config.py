@@ -1,0 +1,165 @@
+"""What a model is and how it is trained, validated by pydantic and kept as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from wbczoo import files
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import Option, Preprocessing
+from wbczoo.tasks import DEFAULT, Task
+
+__all__ = ["ModelConfig", "Part", "Preprocessing", "RunConfig", "TrainConfig", "WeightsOrigin"]
+
+Protocol = Literal["report", "official", "grouped", "external"]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Part(_Strict):
+    """A plugin's part as it was used: what was selected, from where, with which options."""
+
+    name: str
+    distribution: str = ""
+    version: str = ""
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class WeightsOrigin(_Strict):
+    """Where a backbone's initial weights came from.
+
+    `source` is `none`, `hub` or the file's name; `sha256` and `description` are a file's own.
+    """
+
+    source: str = "none"
+    sha256: str = ""
+    description: str = ""
+
+
+class ModelConfig(_Strict):
+    """A composition: everything that decides the architecture, and the preprocessing's owner."""
+
+    backbone: Part = Part(name="none")
+    sequence: Part = Part(name="none")
+    hidden: Positive = 64
+    tasks: tuple[Task, ...] = DEFAULT
+    preprocessing: Preprocessing = Preprocessing()
+    weights: WeightsOrigin = WeightsOrigin()
+
+    @property
+    def name(self) -> str:
+        """Short name of the composition, such as `mobilenetv2+bilstm`."""
+        parts = [part.name for part in (self.backbone, self.sequence) if part.name != "none"]
+        return "+".join(parts) or "none"
+
+
+class TrainConfig(_Strict):
+    """How a model is trained and on which photographs; two equal configs give equal runs.
+
+    Attributes:
+        part: which half of the data is tested on, where the protocol leaves a choice.
+        fold: of `grouped`, from 0.
+        train_part: of `grouped`: `augmented` trains on the views of the folds' photographs.
+        limit_photographs: at most so many training photographs; None for all.
+        batch_size: images per step over all devices together.
+        schedule: `constant`, or `cosine` to zero over all steps.
+        precision: `auto` is bf16 where the hardware has it.
+    """
+
+    dataset: Part = Part(name="folder")
+    protocol: Protocol = "official"
+    part: str | None = None
+    fold: Annotated[int, Field(ge=0)] | None = None
+    folds: Annotated[int, Field(ge=2)] = 5
+    train_part: str | None = None
+    limit_photographs: Positive | None = None
+    trainable: Literal["head", "last-block", "all"] = "head"
+    epochs: Positive = 10
+    batch_size: Positive = 32
+    lr: Annotated[float, Field(gt=0)] = 1e-4
+    optimizer: Literal["adam", "adamw"] = "adam"
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+    class_weights: Literal["none", "balanced"] = "none"
+    augment: bool = False
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+
+class RunConfig(_Strict):
+    """What `config.json` holds; `train` is None for a composition that was never trained."""
+
+    format: Literal[1] = 1
+    model: ModelConfig
+    train: TrainConfig | None = None
+
+    @classmethod
+    def parse(cls, text: str | bytes, where: str) -> Self:
+        """Read a config from JSON; `where` names it in the error.
+
+        Raises:
+            WbczooError: if it is no JSON, of another format, or has strange or missing fields.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise WbczooError(f"{where} is no config that this version reads: {told(error)}") from (
+                None
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read `config.json`; raises WbczooError as `parse` does, and where it is missing."""
+        try:
+            return cls.parse(path.read_bytes(), str(path))
+        except OSError as error:
+            raise WbczooError(f"{path} cannot be read: {error.strerror}.") from None
+
+    def write(self, path: Path) -> None:
+        """Write `config.json`, aside and renamed."""
+        files.write_text(path, self.model_dump_json(indent=2) + "\n")
+
+
+def train_config(**settings: object) -> TrainConfig:
+    """A `TrainConfig` from a user's settings; UsageError says which is wrong and why."""
+    try:
+        return TrainConfig.model_validate(settings)
+    except ValidationError as error:
+        raise UsageError(told(error)) from None
+
+
+def parse_options(texts: tuple[str, ...], defaults: dict[str, Option]) -> dict[str, Option]:
+    """`NAME=VALUE` pairs over a part's declared defaults, each of its default's type.
+
+    Raises:
+        UsageError: for a pair without `=`, an option that the part does not declare, or a value
+            that is not of the default's type.
+    """
+    options = dict(defaults)
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or name not in defaults:
+            known = ", ".join(defaults) or "none"
+            raise UsageError(f"{text!r} is no option of this part; it has {known}: NAME=VALUE.")
+        default = defaults[name]
+        kind: type = str if default is None else type(default)
+        try:
+            options[name] = TypeAdapter(kind).validate_strings(value)
+        except ValidationError as error:
+            raise UsageError(f"The option {name}: {told(error)}") from None
+    return options
+
+
+def told(error: ValidationError) -> str:
+    """Pydantic's findings as sentences, without its addresses."""
+    sentences = []
+    for finding in error.errors(include_url=False):
+        field = ".".join(str(step) for step in finding["loc"]) or "the value"
+        sentences.append(f"{field}: {finding['msg'].lower()}.")
+    return " ".join(sentences)

@@ -1,0 +1,165 @@
+"""What a plugin declares: one frozen spec for each part, made of the standard library alone.
+
+Importing a module that declares specs must import no framework; frameworks are imported inside
+`build`. The shapes below use N images, H and W pixels, C channels, and h and w positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+CONTRACT = 1
+
+Option = str | int | float | bool | None
+Unit = Literal["patient", "slide", "photograph", "unknown"]
+Split = Literal["train", "validation", "test"]
+Size = tuple[int, int]  # (H, W)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """How an RGB photograph becomes what a model reads.
+
+    Attributes:
+        crop: the name of a step in `wbczoo.images.CROPS`; `none` keeps the whole image.
+        size: (H, W) in pixels; the image is squashed to it, whatever its aspect.
+        interpolation: `bilinear` or `bicubic`.
+        antialias: whether shrinking filters first, as Pillow does.
+        mean, std: of each channel, on the scale where white is 1.
+    """
+
+    crop: str = "none"
+    size: Size = (224, 224)
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
+    antialias: bool = True
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every part declares.
+
+    Attributes:
+        name: how the part is selected; equal to the entry point's name.
+        contract: the version of this contract that the plugin was written for.
+        requires: import names that must be installed before `build` can work.
+        licence: of the code or data, an SPDX name where there is one.
+        reference: the paper or page that the part follows.
+        options: name -> default of what `build` (or `samples`) takes beyond the contract;
+            the values used are kept in the model's config.
+    """
+
+    name: str
+    contract: int = CONTRACT
+    requires: tuple[str, ...] = ()
+    licence: str = ""
+    reference: str = ""
+    options: Mapping[str, Option] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec(Spec):
+    """A convolutional (or other) network that turns images into a feature map.
+
+    Attributes:
+        build: `build(*, image_size: (H, W), pretrained: bool = False, **options)` returns a
+            torch module (N, 3, H, W) -> (N, num_features, h, w) with the attributes
+            `num_features: int` and `last_block: tuple[str, ...]`, the prefixes of the parameter
+            names that `--trainable last-block` opens. Its state-dict keys are upstream's less
+            `classifier_keys`; every parameter is used by its forward; only `pretrained=True`
+            may open a socket.
+        preprocessing: what the usual weights expect.
+        classifier_keys: prefixes of upstream keys that the module does without.
+    """
+
+    build: Callable[..., Any]
+    preprocessing: Preprocessing = Preprocessing()
+    classifier_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceSpec(Spec):
+    """A recurrent (or other) branch that reads the image or the feature map in order.
+
+    Attributes:
+        build: `build(*, image_size: (H, W), in_channels: int | None, hidden: int = 64,
+            **options)` returns a torch module with `num_features: int` that gives
+            (N, num_features).
+        reads: `pixels`, grey images (N, H, W) in [0, 1], with `in_channels` None; or
+            `features`, the feature map (N, C, h, w), with `in_channels` C.
+    """
+
+    build: Callable[..., Any]
+    reads: Literal["pixels", "features"] = "pixels"
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image file of a data set and what is known about it.
+
+    Attributes:
+        path: relative to the data set's root with `/`, or the member's name in a zip.
+        label: as the data set writes it; tasks map it to their classes.
+        photograph: what the file was made from; None where nobody knows.
+        group: photographs that must stay together share one; None: the photograph is its own.
+        split: as the data set was published, or None.
+        part: which of a data set's halves the file belongs to.
+        box: the white cell as (left, top, right, bottom) pixels, or None.
+    """
+
+    path: str
+    label: str
+    photograph: str | None = None
+    group: str | None = None
+    split: Split | None = None
+    part: str = "photographs"
+    box: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A labelled set of images.
+
+    Attributes:
+        samples: `samples(root: Path, **options)` yields a `Sample` for each image below a folder
+            or inside a zip file, in a stable order. It reads names and tables, no pixels.
+        unit: what `Sample.photograph` counts; `unknown` where the files' origin is not known.
+        labels: task name -> raw label -> class. A label that equals a class needs no row.
+        url, citation: where the data come from.
+        prepare: `prepare(root: Path, **options)` makes or fetches the data, where that can be
+            done without a person.
+    """
+
+    samples: Callable[..., Iterable[Sample]]
+    unit: Unit = "unknown"
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    url: str = ""
+    citation: str = ""
+    prepare: Callable[..., None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaselineSpec(Spec):
+    """A classifier that is no network, for the same protocols and tables.
+
+    Attributes:
+        build: `build(*, seed: int, **options)` returns an object with
+            `fit(images, labels, groups)` and `predict_proba(images)` for one task; images are
+            uint8 RGB arrays (H, W, 3) at their native size.
+    """
+
+    build: Callable[..., Any]
+
+
+def _nothing(**_: object) -> None:
+    return None
+
+
+NO_BACKBONE = BackboneSpec(name="none", licence="MIT", build=_nothing)
+NO_SEQUENCE = SequenceSpec(name="none", licence="MIT", build=_nothing)

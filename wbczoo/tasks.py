@@ -1,0 +1,111 @@
+"""Tasks: a name and its ordered classes, and the ones that ship."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from wbczoo.errors import UsageError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One question that a model answers about a cell.
+
+    Args:
+        name: lower-case identifier; ONNX outputs are named after it.
+        classes: at least two distinct lower-case names; their order is the order of the logits.
+
+    Raises:
+        UsageError: if the name or the classes are not of that form.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        for word in (self.name, *self.classes):
+            if not _NAME.fullmatch(word):
+                raise UsageError(
+                    f"The task {self.name!r} has the name {word!r}; names are lower-case letters, "
+                    "digits and underscores, and start with a letter."
+                )
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise UsageError(
+                f"The task {self.name!r} needs at least two different classes, "
+                f"but it has {', '.join(self.classes) or 'none'}."
+            )
+
+
+CELL = Task("cell", ("eosinophil", "lymphocyte", "monocyte", "neutrophil"))
+NUCLEUS = Task("nucleus", ("mononuclear", "polynuclear"))
+CELL5 = Task("cell5", ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil"))
+PBC8 = Task(
+    "pbc8",
+    (
+        "basophil",
+        "eosinophil",
+        "erythroblast",
+        "immature_granulocyte",
+        "lymphocyte",
+        "monocyte",
+        "neutrophil",
+        "platelet",
+    ),
+)
+
+SHIPPED: Mapping[str, Task] = {task.name: task for task in (CELL, NUCLEUS, CELL5, PBC8)}
+DEFAULT: tuple[Task, ...] = (CELL, NUCLEUS)
+
+# Gür and Kaya 2020, section 1: the nucleus type is a function of the cell type.
+NUCLEUS_OF: Mapping[str, str] = {
+    "eosinophil": "polynuclear",
+    "neutrophil": "polynuclear",
+    "lymphocyte": "mononuclear",
+    "monocyte": "mononuclear",
+}
+
+
+def parse(texts: Sequence[str]) -> tuple[Task, ...]:
+    """Turn what `--task` was given into tasks: a shipped name, or `name=class,class,...`.
+
+    Returns the default pair for an empty sequence.
+
+    Raises:
+        UsageError: for an unknown name, a name given twice, or classes that are no classes.
+    """
+    if not texts:
+        return DEFAULT
+    tasks = []
+    for text in texts:
+        name, equals, classes = text.partition("=")
+        if equals:
+            tasks.append(Task(name.strip(), tuple(c.strip() for c in classes.split(","))))
+        elif name in SHIPPED:
+            tasks.append(SHIPPED[name])
+        else:
+            raise UsageError(
+                f"There is no task {name!r}. Shipped are {', '.join(SHIPPED)}; "
+                "write NAME=CLASS,CLASS for one of your own."
+            )
+    names = [task.name for task in tasks]
+    if len(set(names)) != len(names):
+        raise UsageError(f"A task was given twice: {', '.join(names)}. Name each once.")
+    return tuple(tasks)
+
+
+def class_of(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> str | None:
+    """The class of a raw label in a task, or None where the task leaves the label out.
+
+    A data set's own table (`labels[task.name][raw]`) decides first; otherwise a raw label that
+    equals a class but for its case is that class.
+    """
+    named = labels.get(task.name, {}).get(raw)
+    if named is not None:
+        return named
+    folded = raw.casefold()
+    return folded if folded in task.classes else None

@@ -1,0 +1,152 @@
+"""The BCCD photographs and their augmented views, each view tied to its photograph by a table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import cast
+from xml.etree import ElementTree
+
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import DatasetSpec, Sample, Split
+from wbczoo_datasets.labels import LABELS
+from wbczoo_datasets.listing import list_files, read_files, some
+
+Box = tuple[int, int, int, int]
+
+_VIEW = re.compile(r"(?:^|/)((TRAIN|TEST|TEST_SIMPLE)/([A-Z]+)/[^/]+\.jpe?g)$")
+_PHOTOGRAPH = re.compile(r"(?:^|/)BloodImage_(\d+)\.jpg$")
+_ANNOTATION = re.compile(r"(?:^|/)BloodImage_(\d+)\.xml$")
+
+
+@dataclass(frozen=True, slots=True)
+class _Photograph:
+    label: str
+    split: Split | None
+    group: str
+
+
+def samples(root: Path) -> list[Sample]:
+    """The samples of the published archive, as the zip file or unpacked, or of either half.
+
+    A view (`images/TRAIN`, `TEST`, `TEST_SIMPLE`) carries its folder's label, and the photograph
+    that it was made from by feature matching (at least 65 inliers for each; the `k` in
+    `_k_1234.jpeg` says nothing). A group holds the photographs that show the same field. A
+    photograph carries its label as published, with several cells as `NEUTROPHIL, EOSINOPHIL`,
+    and a box in pixels where its annotation has exactly one white cell. Parts: `augmented` and
+    `simple` (views of 320x240), `photographs` (640x480).
+
+    Raises:
+        UsageError: if `root` is not there or holds nothing of the archive.
+        WbczooError: if a file is not one of the published ones, stands there twice, or an
+            annotation cannot be read.
+    """
+    names = list_files(root)
+    found: list[tuple[str, Sample]] = []
+    strange: list[str] = []
+    boxes = _read_boxes(root, names)
+    for name in names:
+        if view := _VIEW.search(name):
+            key, folder, label = view.groups()
+            photograph = _augmented().get(key)
+            part = "simple" if folder == "TEST_SIMPLE" else "augmented"
+            split: Split | None = "train" if folder == "TRAIN" else "test"
+            box = None
+        elif match := _PHOTOGRAPH.search(name):
+            photograph = key = str(int(match[1]))
+            part = "photographs"
+            known = _photographs().get(photograph)
+            label, split = (known.label, known.split) if known else ("", None)
+            box = boxes.get(photograph)
+        else:
+            continue
+        if photograph not in _photographs():
+            strange.append(name)
+            continue
+        group = _photographs()[photograph].group
+        found.append((key, Sample(name, label, photograph, group, split, part, box)))
+    if strange:
+        raise WbczooError(
+            f"{len(strange)} files in {root} are not of the published BCCD archive, so nobody "
+            f"knows their photographs: {some(strange)}. Remove them, or fetch the archive again; "
+            "pictures of your own go through --dataset folder."
+        )
+    if not found:
+        raise UsageError(
+            f"{root} is not the BCCD archive: expected images/TRAIN/EOSINOPHIL/*.jpeg and the "
+            "like, or JPEGImages/BloodImage_*.jpg, in a folder or a zip file; "
+            f"found {some(names)}."
+        )
+    _refuse_copies(root, found)
+    return [sample for _, sample in found]
+
+
+def _refuse_copies(root: Path, found: Iterable[tuple[str, Sample]]) -> None:
+    seen: dict[str, str] = {}
+    for key, sample in found:
+        if key in seen:
+            raise WbczooError(
+                f"{root} holds the archive twice: {seen[key]} and {sample.path} are the same "
+                "file. Point at one of the copies."
+            )
+        seen[key] = sample.path
+
+
+def _read_boxes(root: Path, names: Iterable[str]) -> dict[str, Box]:
+    """Photograph -> the box of its only annotated white cell; others are left out."""
+    annotations = [name for name in names if _ANNOTATION.search(name)]
+    boxes = {}
+    for name, content in read_files(root, annotations):
+        try:
+            objects = ElementTree.fromstring(content).iter("object")
+            cells = [cell for cell in objects if cell.findtext("name") == "WBC"]
+            if len(cells) == 1:
+                sides = ("xmin", "ymin", "xmax", "ymax")
+                edges = [int(cells[0].findtext(f"bndbox/{side}", "")) for side in sides]
+                number = cast(re.Match[str], _ANNOTATION.search(name))[1]
+                boxes[str(int(number))] = cast(Box, tuple(edges))
+        except (ElementTree.ParseError, ValueError) as error:
+            raise WbczooError(
+                f"The annotation {name} in {root} cannot be read ({error}); fetch it again."
+            ) from None
+    return boxes
+
+
+@cache
+def _augmented() -> Mapping[str, str]:
+    """`TRAIN/EOSINOPHIL/_0_1169.jpeg` -> photograph; made by tools/make_bccd_table.py."""
+    return {row["file"]: row["photograph"] for row in _table("bccd_augmented.csv")}
+
+
+@cache
+def _photographs() -> Mapping[str, _Photograph]:
+    return {
+        row["photograph"]: _Photograph(
+            row["label"], cast(Split, row["split"]) or None, row["group"]
+        )
+        for row in _table("bccd_photographs.csv")
+    }
+
+
+def _table(name: str) -> list[dict[str, str]]:
+    with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+BCCD = DatasetSpec(
+    name="bccd",
+    licence="MIT",
+    reference="https://github.com/Shenggan/BCCD_Dataset",
+    samples=samples,
+    unit="photograph",
+    labels=LABELS,
+    url="https://github.com/Shenggan/BCCD_Dataset",
+    citation=(
+        "Shenggan, N. Chen and cosmicad: BCCD Dataset, 2017 (MIT); augmented views: "
+        "P. Mooney and D. Parthasarathy, Blood Cell Images, 2017."
+    ),
+)

@@ -1,0 +1,105 @@
+"""Backbones from timm: six by short names, and every other model as `timm/NAME`.
+
+Declarations only; timm, which takes seconds to import, comes in when one is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from wbczoo.specs import BackboneSpec, Preprocessing, Size
+
+REQUIRES = ("torch", "timm")
+
+# What timm's models call the parts behind their feature map. A file's key that starts with one of
+# these is left out only where the built backbone has no such key.
+HEADS = (
+    "classifier.",
+    "fc.",
+    "head.",
+    "head_dist.",
+    "head_drop.",
+    "head_norm.",
+    "pre_logits.",
+    "conv_head.",
+    "norm_head.",
+    "last_linear.",
+    "last_layer.",
+    "fc_norm.",
+    "attn_pool.",
+    "final_conv.",
+)
+
+
+def _declare(
+    name: str,
+    model: str,
+    classifier_keys: tuple[str, ...],
+    reference: str = "",
+    preprocessing: Preprocessing | None = None,
+) -> BackboneSpec:
+    def build(*, image_size: Size, pretrained: bool = False) -> Any:
+        from wbczoo_timm.features import build_features
+
+        return build_features(model, image_size, pretrained)
+
+    return BackboneSpec(
+        name=name,
+        requires=REQUIRES,
+        licence="Apache-2.0",
+        reference=reference,
+        build=build,
+        preprocessing=preprocessing or Preprocessing(),
+        classifier_keys=classifier_keys,
+    )
+
+
+MOBILENETV2 = _declare(
+    "mobilenetv2", "mobilenetv2_100", ("classifier.",), "Sandler et al. 2018, arXiv:1801.04381"
+)
+RESNET18 = _declare("resnet18", "resnet18", ("fc.",), "He et al. 2016, arXiv:1512.03385")
+VGG16 = _declare(
+    "vgg16", "vgg16", ("pre_logits.", "head."), "Simonyan and Zisserman 2015, arXiv:1409.1556"
+)
+EFFICIENTNET_LITE0 = _declare(
+    "efficientnet_lite0",
+    "tf_efficientnet_lite0",
+    ("classifier.",),
+    "Tan and Le 2019, arXiv:1905.11946, without squeeze-and-excitation",
+    Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+)
+MOBILENETV3_SMALL = _declare(
+    "mobilenetv3_small",
+    "mobilenetv3_small_100",
+    ("conv_head.", "norm_head.", "classifier."),
+    "Howard et al. 2019, arXiv:1905.02244",
+)
+CONVNEXT_ATTO = _declare(
+    "convnext_atto", "convnext_atto", ("head.",), "Liu et al. 2022, arXiv:2201.03545; atto by timm"
+)
+
+
+class TimmFamily(Mapping[str, BackboneSpec]):
+    """Every model of timm by its own name; asking for one imports nothing.
+
+    Whether timm has the model is known when it is built, or when the family is enumerated.
+    """
+
+    requires = REQUIRES
+
+    def __getitem__(self, name: str) -> BackboneSpec:
+        if not name or "/" in name:
+            raise KeyError(name)
+        return _declare(f"timm/{name}", name, HEADS, "https://huggingface.co/timm")
+
+    def __iter__(self) -> Iterator[str]:
+        import timm
+
+        return iter(timm.list_models())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+TIMM = TimmFamily()

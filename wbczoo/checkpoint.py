@@ -1,0 +1,168 @@
+"""A run directory: a model's state and a training's state go to the disk and come back here.
+
+Everything is safetensors and JSON. `last.safetensors` is the one commit point of training: what
+it says is so, and a resume goes on from it whatever else lies in the folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from wbczoo import files
+from wbczoo.builder import rebuild
+from wbczoo.config import RunConfig
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.model import FusedClassifier
+
+CONFIG = "config.json"
+MODEL = "model.safetensors"
+LAST = "last.safetensors"
+SPLIT = "split.csv"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+CURVES = "curves.png"
+ENVIRONMENT = "environment.json"
+
+
+@dataclass
+class Progress:
+    """How far a training has come; what `last.safetensors` says beside the tensors.
+
+    Attributes:
+        epoch, step: the next step to take, both from 0; `step` may be the epoch's length, where
+            only its validation is left.
+        best_epoch: -1 before the first validation.
+        metrics_bytes: the length of the part of `metrics.jsonl` that is committed.
+        run_digest: of the config and the split; a resume with another one is refused.
+        environment: what equal bits depend on.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_epoch: int = -1
+    best_score: float = 0.0
+    best_loss: float = 0.0
+    metrics_bytes: int = 0
+    run_digest: str = ""
+    environment: dict[str, str] | None = None
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
+    """Write tensors with a JSON document as metadata, aside and renamed."""
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": "1", "wbczoo": json.dumps(document)}
+    with files.written_aside(path) as aside:
+        save_file(whole, aside, metadata)
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what `save_tensors` wrote.
+
+    Raises:
+        WbczooError: if the file is missing, damaged or of another format.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise WbczooError(f"{path} cannot be read: {error}.") from None
+    if metadata.get("format") != "1" or "wbczoo" not in metadata:
+        raise WbczooError(f"{path} was not written by this version of wbczoo.")
+    return tensors, json.loads(metadata["wbczoo"])
+
+
+def save_model(folder: Path, model: FusedClassifier, epoch: int) -> None:
+    """Write a run's `model.safetensors`; `epoch` is the one that it is from, or -1: untrained."""
+    save_tensors(folder / MODEL, model.state_dict(), {"epoch": epoch})
+
+
+def load_model(folder: Path) -> tuple[RunConfig, FusedClassifier]:
+    """Read a run: its config and its best model, in evaluation mode on the CPU.
+
+    Raises:
+        UsageError: if `folder` holds no run, or a part that it uses is not installed.
+        WbczooError: if its files are damaged, of another version, or do not fit each other.
+    """
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} holds no run: it has no {CONFIG}.")
+    config = RunConfig.read(folder / CONFIG)
+    tensors, _ = load_tensors(folder / MODEL)
+    model = rebuild(config.model)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WbczooError(f"{folder / MODEL} does not fit {folder / CONFIG}: {reason}") from None
+    return config, model.eval()
+
+
+def save_last(
+    folder: Path,
+    model: FusedClassifier,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    sums: Tensor,
+) -> None:
+    """Commit a training's whole state; `sums` are the running sums of its epoch."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{key}.{name}"] = value
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    tensors["sums"] = sums
+    save_tensors(folder / LAST, tensors, asdict(progress))
+
+
+def load_last(
+    folder: Path, model: FusedClassifier, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, Tensor]:
+    """Take a training's state up again, in place; returns its progress and running sums.
+
+    Raises:
+        WbczooError: if the file is damaged or does not fit the model.
+    """
+    tensors, document = load_tensors(folder / LAST)
+    try:
+        model.load_state_dict(_below(tensors, "model."))
+        for name, parameter in model.named_trainable():
+            _load_optimizer_state(optimizer, parameter, name, tensors)
+        torch.set_rng_state(tensors["random.cpu"])
+        if torch.cuda.is_available() and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        return Progress(**document), tensors["sums"]
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise WbczooError(f"{folder / LAST} does not fit this run: {error}.") from None
+
+
+def _load_optimizer_state(
+    optimizer: torch.optim.Optimizer, parameter: nn.Parameter, name: str, tensors: dict[str, Tensor]
+) -> None:
+    for key in ("step", "exp_avg", "exp_avg_sq"):
+        saved = tensors.get(f"optimizer.{key}.{name}")
+        if saved is None:  # no step was taken yet
+            continue
+        if key == "step":  # Adam keeps its count on the CPU
+            optimizer.state[parameter][key] = saved
+        else:
+            # The moments lie in memory as their parameter does (channels last).
+            optimizer.state[parameter][key] = torch.empty_like(parameter).copy_(saved)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

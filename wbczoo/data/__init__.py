@@ -1,0 +1,1 @@
+"""From a data set's files to labelled, split and cached pixels."""

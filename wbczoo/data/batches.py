@@ -1,0 +1,94 @@
+"""Cached pixels become batches on a device here; order and augmentation follow (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from wbczoo.data.samples import Targets
+
+# A data set stays on the GPU if it leaves this share of the free memory to the model.
+_SHARE_FOR_PIXELS = 0.5
+
+
+class Batches:
+    """The pixels and targets of one role, to be asked for by position.
+
+    Args:
+        pixels: the cache, (rows, H, W, 3) uint8.
+        rows: the cache's row of each image of this role.
+        targets: task -> class index of each image of this role, -1 left out.
+        device: where batches are wanted. On a GPU the whole role moves there once if it fits.
+    """
+
+    def __init__(
+        self,
+        pixels: NDArray[np.uint8],
+        rows: NDArray[np.int64],
+        targets: Targets,
+        device: torch.device,
+    ) -> None:
+        self._pixels = pixels
+        self._rows = rows
+        self.device = device
+        self.targets = {name: torch.from_numpy(values) for name, values in targets.items()}
+        self._resident: Tensor | None = None
+        if device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(device)
+            if len(rows) * pixels[:1].nbytes < _SHARE_FOR_PIXELS * free:
+                self._resident = torch.from_numpy(pixels[rows]).to(device)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def images(self, positions: NDArray[np.int64]) -> Tensor:
+        """uint8 RGB (N, 3, H, W) of the images at these positions, on the device."""
+        if self._resident is not None:
+            chosen = self._resident[torch.from_numpy(positions).to(self.device)]
+        else:
+            chosen = torch.from_numpy(self._pixels[self._rows[positions]])
+            if self.device.type == "cuda":
+                chosen = chosen.pin_memory().to(self.device, non_blocking=True)
+            else:
+                chosen = chosen.to(self.device)
+        return chosen.permute(0, 3, 1, 2)  # (N, H, W, 3) in memory: channels last
+
+    def targets_at(self, positions: NDArray[np.int64]) -> Mapping[str, Tensor]:
+        """task -> class indices (N,) int64, on the CPU."""
+        at = torch.from_numpy(positions)
+        return {name: values[at] for name, values in self.targets.items()}
+
+
+def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
+    """The order in which an epoch meets its images: a function of seed and epoch alone."""
+    return np.random.default_rng((seed, epoch, 0)).permutation(count)
+
+
+def draw_turns(seed: int, epoch: int, count: int, square: bool) -> NDArray[np.int64]:
+    """For each image which of the symmetries of its rectangle it is shown in, this epoch.
+
+    Bit 0 mirrors left and right, bit 1 top and bottom, bit 2 swaps the axes; together they are
+    the quarter turns and flips of a square, or the half turn and flips of another rectangle.
+    None changes a pixel's colour or the cell's size.
+    """
+    return np.random.default_rng((seed, epoch, 1)).integers(8 if square else 4, size=count)
+
+
+def turn(images: Tensor, turns: NDArray[np.int64]) -> Tensor:
+    """Show each image (N, 3, H, W) in the symmetry that `draw_turns` drew for it."""
+    turned = images.clone()
+    for kind in np.unique(turns):
+        at = torch.from_numpy(np.flatnonzero(turns == kind)).to(images.device)
+        chosen = images[at]
+        if kind & 1:
+            chosen = chosen.flip(3)
+        if kind & 2:
+            chosen = chosen.flip(2)
+        if kind & 4:
+            chosen = chosen.transpose(2, 3)
+        turned[at] = chosen
+    return turned

@@ -1,0 +1,216 @@
+"""Decoded pixels pass through here once, into a memory-mapped file that training reads.
+
+One cache is one file of rows for one way of preprocessing, and one index that says which content
+hash each row holds, with a checksum. Rows are only ever appended, under a lock, and the index
+follows the pixels to the disk: a writer may die anywhere, and two may work at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from wbczoo import images
+from wbczoo.errors import ImageRefused, WbczooError
+from wbczoo.specs import Preprocessing
+
+Pixels = NDArray[np.uint8]
+
+# Changes whenever the same file would decode to other pixels than before.
+DECODING = 1
+
+_CHUNK = 256
+
+
+def cache_folder() -> Path:
+    """`$WBCZOO_CACHE`, or the user's cache folder."""
+    named = os.environ.get("WBCZOO_CACHE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("wbczoo"))
+
+
+class PixelCache:
+    """The uint8 pixels of images under one preprocessing, by content hash.
+
+    Args:
+        preprocessing: crop, size, interpolation and antialias decide the pixels; mean and std
+            are applied inside the model and do not.
+        folder: where caches live; `cache_folder()` if None.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, folder: Path | None = None) -> None:
+        self.preprocessing = preprocessing
+        recipe = {
+            "decoding": DECODING,
+            "crop": preprocessing.crop,
+            "size": list(preprocessing.size),
+            "interpolation": preprocessing.interpolation,
+            "antialias": preprocessing.antialias,
+        }
+        name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+        self.folder = (folder or cache_folder()) / "pixels" / name
+        self.shape = (*preprocessing.size, 3)  # (H, W, 3)
+        self._row_bytes = int(np.prod(self.shape))
+        self._pixels = self.folder / "pixels.u8"
+        self._index = self.folder / "index.txt"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "recipe.json").write_text(json.dumps(recipe))
+
+    def fill(
+        self,
+        wanted: Mapping[str, Callable[[], bytes]],
+        *,
+        advance: Callable[[int], object] = lambda count: None,
+        waiting: Callable[[], object] = lambda: None,
+    ) -> dict[str, str]:
+        """Decode what is not yet here, and decode again what a checksum does not confirm.
+
+        Args:
+            wanted: content hash -> a function that reads the file.
+            advance: called with the number of images that are done.
+            waiting: called once if another process is writing the same cache.
+
+        Returns:
+            content hash -> reason, for each image that was refused.
+
+        Raises:
+            WbczooError: if the disk is full or the folder cannot be written.
+        """
+        lock = FileLock(self.folder / "lock")
+        if not _try(lock):
+            waiting()
+            lock.acquire()
+        try:
+            return self._fill(wanted, advance)
+        except OSError as error:
+            raise WbczooError(
+                f"The pixel cache at {self.folder} cannot be written: {error.strerror}. Free some "
+                "space there, or set WBCZOO_CACHE to another folder."
+            ) from None
+        finally:
+            lock.release()
+
+    def rows(self, hashes: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each content hash in `pixels()`; KeyError for one that is not here."""
+        index = {digest: row for row, (digest, _) in enumerate(self._read_index())}
+        return np.array([index[digest] for digest in hashes], np.int64)
+
+    def holds(self, digest: str) -> bool:
+        """Whether the image with this content hash is cached."""
+        return any(digest == held for held, _ in self._read_index())
+
+    def pixels(self) -> Pixels:
+        """All rows, (rows, H, W, 3) uint8, mapped from the disk and not to be written to."""
+        count = len(self._read_index())
+        if count == 0:
+            return np.zeros((0, *self.shape), np.uint8)
+        return np.memmap(self._pixels, np.uint8, "r", shape=(count, *self.shape))
+
+    def _fill(
+        self, wanted: Mapping[str, Callable[[], bytes]], advance: Callable[[int], object]
+    ) -> dict[str, str]:
+        index = self._read_index()
+        self._truncate(len(index))
+        place = {digest: row for row, (digest, _) in enumerate(index)}
+        refused: dict[str, str] = {}
+        missing = [digest for digest in wanted if digest not in place]
+        present = [digest for digest in wanted if digest in place]
+        with ThreadPoolExecutor() as pool:
+            damaged = self._damaged(present, index, place, pool)
+            for digest in damaged:
+                image = self._decode(wanted[digest])
+                if isinstance(image, str) or zlib.crc32(image) != index[place[digest]][1]:
+                    raise WbczooError(
+                        f"The pixel cache at {self.folder} is damaged beyond repair. Delete that "
+                        "folder; it is made again from the images."
+                    )
+                with self._pixels.open("r+b") as stream:
+                    stream.seek(place[digest] * self._row_bytes)
+                    stream.write(image.tobytes())
+            advance(len(present))
+            for start in range(0, len(missing), _CHUNK):
+                chunk = missing[start : start + _CHUNK]
+                decoded = list(pool.map(self._decode, [wanted[digest] for digest in chunk]))
+                good: list[tuple[str, Pixels]] = []
+                for digest, image in zip(chunk, decoded, strict=True):
+                    if isinstance(image, str):
+                        refused[digest] = image
+                    else:
+                        good.append((digest, image))
+                self._append(good)
+                advance(len(chunk))
+        return refused
+
+    def _decode(self, read: Callable[[], bytes]) -> Pixels | str:
+        try:
+            return images.pixels(read(), self.preprocessing)
+        except ImageRefused as refusal:
+            return str(refusal)
+
+    def _damaged(
+        self,
+        present: Sequence[str],
+        index: Sequence[tuple[str, int]],
+        place: Mapping[str, int],
+        pool: ThreadPoolExecutor,
+    ) -> list[str]:
+        if not present:
+            return []
+        pixels = self.pixels()
+        sums = pool.map(lambda digest: zlib.crc32(pixels[place[digest]]), present)
+        return [
+            digest
+            for digest, found in zip(present, sums, strict=True)
+            if found != index[place[digest]][1]
+        ]
+
+    def _append(self, good: Sequence[tuple[str, Pixels]]) -> None:
+        with self._pixels.open("ab") as stream:
+            for _, image in good:
+                stream.write(image.tobytes())
+            stream.flush()
+            os.fsync(stream.fileno())
+        with self._index.open("a", encoding="ascii") as stream:
+            stream.write("".join(f"{digest} {zlib.crc32(image):08x}\n" for digest, image in good))
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def _read_index(self) -> list[tuple[str, int]]:
+        """(content hash, checksum) of each row; a line that a dying writer tore ends it."""
+        try:
+            text = self._index.read_text(encoding="ascii")
+        except FileNotFoundError:
+            return []
+        entries = []
+        for line in text.splitlines(keepends=True):
+            digest, _, checksum = line.rstrip("\n").partition(" ")
+            if not line.endswith("\n") or len(digest) != 64 or len(checksum) != 8:
+                break
+            entries.append((digest, int(checksum, 16)))
+        return entries
+
+    def _truncate(self, rows: int) -> None:
+        """Cut what a writer left behind that died before its index lines were whole."""
+        self._pixels.touch()
+        with self._pixels.open("r+b") as stream:
+            stream.truncate(rows * self._row_bytes)
+        self._index.touch()
+        with self._index.open("r+b") as stream:
+            stream.truncate(rows * 74)  # 64 + space + 8 + newline
+
+
+def _try(lock: FileLock) -> bool:
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,143 @@
+"""Rows, their split and their pixels, made ready together for training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wbczoo.config import TrainConfig
+from wbczoo.data.cache import PixelCache
+from wbczoo.data.protocols import Plan, Role, digest_of, plan_split
+from wbczoo.data.samples import Rows, read_rows
+from wbczoo.errors import WbczooError
+from wbczoo.progress import Tell, bar
+from wbczoo.registry import datasets
+from wbczoo.specs import Preprocessing
+from wbczoo.tasks import Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from wbczoo.data.batches import Batches
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A split data set whose pixels are cached for the roles that were asked for."""
+
+    rows: Rows
+    plan: Plan
+    cache: PixelCache
+    tasks: tuple[Task, ...]
+
+    @property
+    def digest(self) -> str:
+        """Of the split: content, photographs, groups and roles."""
+        return digest_of(self.rows, self.plan)
+
+    def batches(self, role: Role, tasks: Sequence[Task], device: torch.device) -> Batches:
+        """The pixels and targets of one role, for PyTorch."""
+        from wbczoo.data.batches import Batches
+
+        chosen = list(self.plan.rows(role))
+        targets = {name: values[chosen] for name, values in self.rows.targets(tasks).items()}
+        places = self.cache.rows([self.rows.hashes[row] for row in chosen])
+        return Batches(self.cache.pixels(), places, targets, device)
+
+    def describe(self) -> dict[str, Any]:
+        """What the data are, by counts, for summaries and cards."""
+        roles: tuple[Role, ...] = ("train", "validation", "test")
+        return {
+            "dataset": self.rows.dataset,
+            "unit": self.rows.unit,
+            "part": self.plan.part,
+            "fold": self.plan.fold,
+            "split_sha256": self.digest,
+            **{role: count(self.rows, self.plan.rows(role)) for role in roles},
+            "counts": self.plan.counts,
+            "left_out": {
+                task.name: left for task in self.tasks if (left := self.rows.left_out(task))
+            },
+            "refused_images": len(self.rows.refused),
+        }
+
+
+def count(rows: Rows, chosen: Sequence[int]) -> dict[str, int | None]:
+    """Photographs (None where unknown), files and groups among the chosen rows."""
+    return {
+        "photographs": rows.count_photographs(chosen),
+        "files": len(chosen),
+        "groups": len({rows.groups[row] for row in chosen}),
+    }
+
+
+def read_dataset(config: TrainConfig, root: Path, tell: Tell) -> Rows:
+    """The rows of the config's data set below `root`, each refusal told."""
+    tell(f"reading {root}")
+    part = config.dataset
+    selector = f"{part.distribution}:{part.name}" if part.distribution else part.name
+    rows = read_rows(datasets.spec(selector), root, part.options)
+    for path, reason in rows.refused.items():
+        tell(f"refused {path}: {reason}")
+    return rows
+
+
+def prepare(
+    config: TrainConfig,
+    root: Path,
+    tasks: Sequence[Task],
+    preprocessing: Preprocessing,
+    *,
+    roles: Sequence[Role] = ("train", "validation"),
+    rows: Rows | None = None,
+    tell: Tell = print,
+) -> Prepared:
+    """Read a data set, split it by the config's protocol, and cache the roles' pixels.
+
+    Images that are refused are told, taken out of their role and kept in `rows.refused`.
+
+    Raises:
+        UsageError, WbczooError: as `read_rows`, `plan_split` and `PixelCache.fill` do.
+    """
+    rows = rows or read_dataset(config, root, tell)
+    plan = plan_split(rows, tasks, config)
+    cache = PixelCache(preprocessing)
+    chosen = [row for role in roles for row in plan.rows(role)]
+    refused = fill(cache, rows, chosen, tell)
+    if refused:
+        rows = replace(rows, refused={**rows.refused, **refused})
+        good = {row for row in range(len(rows)) if rows.samples[row].path not in refused}
+        plan = replace(
+            plan,
+            train=tuple(row for row in plan.train if row in good),
+            validation=tuple(row for row in plan.validation if row in good),
+            test=tuple(row for row in plan.test if row in good),
+        )
+        if "train" in roles and not plan.train:
+            raise WbczooError(f"{root}: every image to train on was refused.")
+    return Prepared(rows, plan, cache, tuple(tasks))
+
+
+def fill(cache: PixelCache, rows: Rows, chosen: Sequence[int], tell: Tell) -> dict[str, str]:
+    """Cache the pixels of the chosen rows; path -> reason of each that was refused."""
+
+    def reader(path: str) -> Callable[[], bytes]:
+        return lambda: rows.source.read(path)
+
+    wanted = {rows.hashes[row]: reader(rows.samples[row].path) for row in chosen}
+    with bar(len(wanted), "pixels", unit="image") as advance:
+        refused = cache.fill(
+            wanted,
+            advance=advance,
+            waiting=lambda: tell("waiting for another process that fills the pixel cache"),
+        )
+    paths = {
+        rows.samples[row].path: refused[rows.hashes[row]]
+        for row in chosen
+        if rows.hashes[row] in refused
+    }
+    for path, reason in paths.items():
+        tell(f"refused {path}: {reason}")
+    return paths

@@ -1,0 +1,149 @@
+"""A data set's samples become rows here: hashed by content, grouped, and labelled for tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wbczoo.data.source import Source
+from wbczoo.errors import WbczooError
+from wbczoo.specs import DatasetSpec, Option, Sample, Unit
+from wbczoo.tasks import Task, class_of
+
+Targets = dict[str, NDArray[np.int64]]
+
+LEFT_OUT = -1
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The image files of one data set, in a stable order, all fields aligned.
+
+    Attributes:
+        samples: what the plugin declared.
+        hashes: SHA-256 of each file's bytes; empty for a file that could not be read.
+        groups: what must stay together: the sample's group or photograph, else its content.
+            Files with equal bytes always share one, whatever they are called.
+        refused: path -> reason, for files that were taken out.
+    """
+
+    dataset: str
+    unit: Unit
+    source: Source
+    labels: Mapping[str, Mapping[str, str]]
+    samples: tuple[Sample, ...]
+    hashes: tuple[str, ...]
+    groups: tuple[str, ...]
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @cached_property
+    def index_of(self) -> dict[str, int]:
+        """The first row of each content hash."""
+        return {digest: row for row, digest in reversed(list(enumerate(self.hashes)))}
+
+    def targets(self, tasks: Sequence[Task]) -> Targets:
+        """For each task the class index of each row, -1 where the task leaves the row out."""
+        return {
+            task.name: np.array(
+                [_index(task, sample.label, self.labels) for sample in self.samples], np.int64
+            )
+            for task in tasks
+        }
+
+    def left_out(self, task: Task) -> dict[str, int]:
+        """How many rows of each raw label a task leaves out."""
+        return dict(
+            Counter(s.label for s in self.samples if class_of(task, s.label, self.labels) is None)
+        )
+
+    def keep(self, wanted: Callable[[int], bool], refused: Mapping[str, str]) -> Rows:
+        """The rows whose number is wanted, with more refusals written down."""
+        rows = [row for row in range(len(self)) if wanted(row)]
+        return replace(
+            self,
+            samples=tuple(self.samples[row] for row in rows),
+            hashes=tuple(self.hashes[row] for row in rows),
+            groups=tuple(self.groups[row] for row in rows),
+            refused={**self.refused, **refused},
+        )
+
+    def count_photographs(self, rows: Iterable[int]) -> int | None:
+        """Distinct photographs among rows; None where the unit is unknown."""
+        if self.unit == "unknown":
+            return None
+        return len({self.samples[row].photograph or self.groups[row] for row in rows})
+
+
+def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | None = None) -> Rows:
+    """Read a data set: list its samples, hash every file, and settle the groups.
+
+    Raises:
+        UsageError: if `root` is no such data set.
+        WbczooError: if it holds no image, or its archive is broken.
+    """
+    source = Source(root)
+    samples = tuple(spec.samples(root, **(options or {})))
+    if not samples:
+        raise WbczooError(f"{root} holds no image of the data set {spec.name!r}.")
+    refused: dict[str, str] = {}
+
+    def digest(sample: Sample) -> str:
+        try:
+            return hashlib.sha256(source.read(sample.path)).hexdigest()
+        except WbczooError as error:
+            refused[sample.path] = str(error)
+            return ""
+
+    with ThreadPoolExecutor() as pool:
+        hashes = tuple(pool.map(digest, samples))
+    # A data set of unknown unit becomes one of photographs where each file's is told.
+    told = all(sample.photograph is not None for sample in samples)
+    rows = Rows(
+        dataset=spec.name,
+        unit="photograph" if spec.unit == "unknown" and told else spec.unit,
+        source=source,
+        labels=spec.labels,
+        samples=samples,
+        hashes=hashes,
+        groups=_settle_groups(samples, hashes),
+        refused=refused,
+    )
+    return rows.keep(lambda row: bool(hashes[row]), {}) if refused else rows
+
+
+def _settle_groups(samples: Sequence[Sample], hashes: Sequence[str]) -> tuple[str, ...]:
+    """Declared groups, joined where two of them hold the same bytes (union-find)."""
+    parent: dict[str, str] = {}
+
+    def root_of(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    first_with: dict[str, str] = {}
+    declared = []
+    for sample, digest in zip(samples, hashes, strict=True):
+        group = sample.group or sample.photograph or digest
+        declared.append(group)
+        other = root_of(first_with.setdefault(digest, group)) if digest else root_of(group)
+        mine = root_of(group)
+        if other != mine:
+            parent[max(other, mine)] = min(other, mine)
+    return tuple(root_of(group) for group in declared)
+
+
+def _index(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> int:
+    name = class_of(task, raw, labels)
+    return task.classes.index(name) if name in task.classes else LEFT_OUT

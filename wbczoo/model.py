@@ -1,0 +1,126 @@
+"""A uint8 image goes in here and logits for each task come out (the report's Figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, Self, cast
+
+import torch
+from torch import Tensor, nn
+
+from wbczoo.config import ModelConfig
+
+Trainable = Literal["head", "last-block", "all"]
+
+# ITU-R BT.601 luma, the grey of Pillow's and OpenCV's conversions.
+GREY = (0.299, 0.587, 0.114)
+
+
+class FusedClassifier(nn.Module):
+    """A backbone and a sequence branch side by side, and one dense layer for each task.
+
+    Args:
+        config: the composition; its preprocessing gives mean and std.
+        backbone: (N, 3, H, W) -> (N, num_features, h, w), or None.
+        sequence: grey (N, H, W) or feature map (N, C, h, w) -> (N, num_features), or None.
+        reads: what the branch reads, `pixels` or `features`.
+    """
+
+    mean: Tensor
+    std: Tensor
+    grey: Tensor
+    temperatures: Tensor
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        backbone: nn.Module | None,
+        sequence: nn.Module | None,
+        reads: Literal["pixels", "features"],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = backbone
+        self.sequence = sequence
+        self.reads = reads
+        self.backbone_features = _width(backbone)
+        self.sequence_features = _width(sequence)
+        fused = self.backbone_features + self.sequence_features
+        # The suffix keeps a task named `type` or `train` from meeting ModuleDict's own names.
+        self.heads = nn.ModuleDict(
+            {f"{task.name}_head": nn.Linear(fused, len(task.classes)) for task in config.tasks}
+        )
+        # One for each task, fitted on validation groups after training (Guo et al. 2017).
+        self.register_buffer("temperatures", torch.ones(len(config.tasks)))
+        for name, values in (
+            ("mean", config.preprocessing.mean),
+            ("std", config.preprocessing.std),
+            ("grey", GREY),
+        ):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
+        self._open_prefixes: tuple[str, ...] = ("",)
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Answer images.
+
+        Args:
+            images: uint8 RGB, (N, 3, H, W).
+
+        Returns:
+            task name -> logits (N, classes), before temperature.
+        """
+        scaled = images.float() / 255  # (N, 3, H, W) in [0, 1]
+        features = []
+        feature_map = None
+        if self.backbone is not None:
+            normalised = (scaled - self.mean) / self.std
+            feature_map = self.backbone(normalised)  # (N, C, h, w)
+            features.append(feature_map.float().mean((2, 3)))  # (N, C)
+        if self.sequence is not None:
+            read = (scaled * self.grey).sum(1) if self.reads == "pixels" else feature_map
+            features.append(self.sequence(read).float())  # (N, S)
+        fused = torch.cat(features, 1)  # (N, C + S)
+        return {
+            task.name: self.heads[f"{task.name}_head"](fused).float() for task in self.config.tasks
+        }
+
+    def probabilities(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Calibrated probabilities (N, classes) of each task's logits."""
+        return {
+            task.name: (logits[task.name] / self.temperatures[place]).softmax(1)
+            for place, task in enumerate(self.config.tasks)
+        }
+
+    def open_for_training(self, trainable: Trainable) -> None:
+        """Choose what of the backbone trains; the branch and the heads always do.
+
+        A frozen part is frozen whole: its parameters, and its batch-norm statistics too.
+        """
+        if self.backbone is None or trainable == "all":
+            self._open_prefixes = ("",)
+        elif trainable == "head":
+            self._open_prefixes = ()
+        else:
+            self._open_prefixes = cast(tuple[str, ...], self.backbone.last_block)
+        if self.backbone is not None:
+            for name, parameter in self.backbone.named_parameters():
+                parameter.requires_grad_(name.startswith(self._open_prefixes))
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of all that trains; a frozen part stays in evaluation mode."""
+        super().train(mode)
+        if mode and self.backbone is not None and "" not in self._open_prefixes:
+            self.backbone.train(False)
+            for name, module in self.backbone.named_modules():
+                if f"{name}.".startswith(self._open_prefixes):
+                    module.training = True
+        return self
+
+    def named_trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Names and parameters that an optimiser should change."""
+        return (pair for pair in self.named_parameters() if pair[1].requires_grad)
+
+
+def _width(part: nn.Module | None) -> int:
+    return 0 if part is None else int(cast(int, part.num_features))

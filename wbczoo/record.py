@@ -1,0 +1,75 @@
+"""What a training says of each epoch is kept here: JSON lines, curves, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from wbczoo import files
+from wbczoo.errors import UsageError
+
+Row = Mapping[str, float]
+
+
+def append(path: Path, row: Row, committed: int) -> int:
+    """Add an epoch's row after the first `committed` bytes; returns the new length.
+
+    What lies behind them was written by a training that died before its commit, and goes.
+    """
+    before = path.read_bytes()[:committed] if committed else b""
+    content = before + json.dumps(row, allow_nan=False).encode() + b"\n"
+    files.write_bytes(path, content)
+    return len(content)
+
+
+def read(path: Path, committed: int) -> list[dict[str, float]]:
+    """The committed rows."""
+    return [json.loads(line) for line in path.read_bytes()[:committed].splitlines()]
+
+
+def draw_curves(path: Path, rows: Sequence[Row], tasks: Sequence[str]) -> None:
+    """Loss and accuracy of training and validation by epoch (the report's Figures 6 to 13)."""
+    from matplotlib.figure import Figure
+
+    epochs = [row["epoch"] for row in rows]
+    figure = Figure(figsize=(4.5 * (1 + len(tasks)), 3.6), layout="constrained")
+    panels = figure.subplots(1, 1 + len(tasks), squeeze=False)[0]
+    pairs = [("loss", "train_loss", "validation_loss")]
+    pairs += [
+        (f"{task} accuracy", f"train_{task}_accuracy", f"validation_{task}_accuracy")
+        for task in tasks
+    ]
+    for panel, (title, train, validation) in zip(panels, pairs, strict=True):
+        for label, key in (("training files", train), ("validation files", validation)):
+            if all(key in row for row in rows):
+                panel.plot(epochs, [row[key] for row in rows], marker="o", label=label)
+        panel.set_title(title)
+        panel.set_xlabel("epoch")
+        panel.grid(alpha=0.3)
+        if "accuracy" in title:
+            panel.set_ylim(0, 1.02)
+    panels[0].legend()
+    with files.written_aside(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
+
+
+def open_tensorboard(folder: Path) -> Any:
+    """A TensorBoard writer into `folder/tensorboard`; UsageError where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError(
+            "TensorBoard is not installed: pip install 'wbczoo[tensorboard]', or leave out "
+            "--tensorboard."
+        ) from None
+    return SummaryWriter(folder / "tensorboard")  # type: ignore[no-untyped-call]
+
+
+def to_tensorboard(writer: Any, row: Row) -> None:
+    """Send one epoch's numbers."""
+    for name, value in row.items():
+        if name != "epoch":
+            writer.add_scalar(name, value, int(row["epoch"]))
+    writer.flush()

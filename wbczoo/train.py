@@ -1,0 +1,425 @@
+"""A composition and photographs go in, a run comes out: train -> fit -> epoch, top to bottom."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from wbczoo import checkpoint, environment, files, record
+from wbczoo.builder import build
+from wbczoo.checkpoint import Progress
+from wbczoo.config import RunConfig, TrainConfig
+from wbczoo.data.batches import Batches, draw_order, draw_turns, turn
+from wbczoo.data.prepared import Prepared
+from wbczoo.data.protocols import write_split
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.inference import choose_device, predict_logits
+from wbczoo.metrics import fit_temperature
+from wbczoo.model import FusedClassifier
+from wbczoo.progress import Tell, bar
+
+
+@dataclass
+class Fit:
+    """Everything that one training moves: built once, changed by every step."""
+
+    accelerator: Accelerator
+    model: FusedClassifier
+    wrapped: nn.Module
+    optimizer: torch.optim.Optimizer
+    config: TrainConfig
+    training: Batches
+    validation: Batches
+    class_weights: Mapping[str, Tensor]
+    bf16: bool
+    out: Path
+    checkpoint_seconds: float
+    tell: Tell
+    tensorboard: Any = None
+    progress: Progress = field(default_factory=Progress)
+    sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    stop_asked: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch; a tail that has no image for some device is left out."""
+        full, tail = divmod(len(self.training), self.config.batch_size)
+        return full + (tail >= self.accelerator.num_processes)
+
+
+def train(
+    run: RunConfig,
+    prepared: Prepared,
+    out: Path,
+    *,
+    weights: str = "imagenet",
+    device: str = "auto",
+    resume: bool = False,
+    checkpoint_seconds: float = 300.0,
+    tensorboard: bool = False,
+    tell: Tell = print,
+) -> dict[str, Any]:
+    """Train a model and leave a run in `out`.
+
+    Args:
+        run: the composition and how to train it.
+        prepared: the rows, their split, and their cached pixels.
+        out: a new folder; with `resume`, one that may hold a stopped run of the same settings.
+        weights: `imagenet`, `none` or a safetensors file.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        checkpoint_seconds: how much work a kill may cost at most; each epoch's end saves too.
+        tell: takes sentences for the user.
+
+    Returns:
+        what `summary.json` holds.
+
+    Raises:
+        UsageError: if `out` is taken, or holds a run of other settings or data.
+        WbczooError: if the device is not there, the loss is no number, or the disk is full.
+        KeyboardInterrupt: after Ctrl-C, when the state is saved.
+    """
+    config = run.train
+    assert config is not None
+    _claim(out, resume)
+    where = choose_device(device)
+    accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
+    model = build(run.model, weights=weights, seed=config.seed)
+    run = run.model_copy(update={"model": model.config})
+    fit = _prepare(run, prepared, out, model, accelerator)
+    fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
+    digest = _digest(run, prepared)
+    if resume and (out / checkpoint.LAST).is_file():
+        _take_up(fit, digest)
+    elif accelerator.is_main_process:
+        run.write(out / checkpoint.CONFIG)
+        write_split(out / checkpoint.SPLIT, prepared.rows, prepared.plan)
+        files.write_json(out / checkpoint.ENVIRONMENT, environment.describe())
+    fit.progress.run_digest = digest
+    fit.progress.environment = _bits_depend_on(accelerator.device, fit.bf16)
+    if tensorboard and accelerator.is_main_process:
+        fit.tensorboard = record.open_tensorboard(out)
+    torch.manual_seed(config.seed) if fit.progress.step == fit.progress.epoch == 0 else None
+    with _stop_on_signal(fit):
+        for _ in range(fit.progress.epoch, config.epochs):
+            run_epoch(fit)
+    accelerator.wait_for_everyone()
+    return finish(fit, run, prepared) if accelerator.is_main_process else {}
+
+
+def run_epoch(fit: Fit) -> None:
+    """One pass over the training images from where it stands, its validation and its commit."""
+    progress, config = fit.progress, fit.config
+    count = len(fit.training)
+    order = draw_order(config.seed, progress.epoch, count)
+    height, width = fit.model.config.preprocessing.size
+    turns = draw_turns(config.seed, progress.epoch, count, height == width)
+    fit.wrapped.train()
+    saved = time.monotonic()
+    started = time.monotonic()
+    first = progress.step
+    with bar(fit.steps, f"epoch {progress.epoch + 1}/{config.epochs}", first) as advance:
+        while progress.step < fit.steps:
+            start = progress.step * config.batch_size
+            positions = order[start : start + config.batch_size]
+            train_step(fit, positions, turns[positions] if config.augment else None)
+            progress.step += 1
+            advance(1)
+            due = time.monotonic() - saved > fit.checkpoint_seconds
+            if fit.stop_asked or due:
+                commit(fit)
+                saved = time.monotonic()
+            if fit.stop_asked:
+                raise KeyboardInterrupt
+    seconds = time.monotonic() - started
+    sums = fit.accelerator.reduce(fit.sums.to(fit.accelerator.device), "sum").cpu()
+    row = _training_row(fit, sums)
+    row["images_per_second"] = (fit.steps - first) * config.batch_size / max(seconds, 1e-9)
+    row.update(validate(fit))
+    keep(fit, row)
+
+
+def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> None:
+    """One optimiser step on the images at these positions (N), over all devices together."""
+    accelerator, config = fit.accelerator, fit.config
+    world, rank = accelerator.num_processes, accelerator.process_index
+    targets = fit.training.targets_at(positions)
+    mine = slice(rank, None, world)
+    images = fit.training.images(positions[mine])
+    if turns is not None:
+        images = turn(images, turns[mine])
+    rate = config.lr * _schedule(fit)
+    for group in fit.optimizer.param_groups:
+        group["lr"] = rate
+    fit.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
+        logits = fit.wrapped(images)
+    loss = torch.zeros((), device=accelerator.device)
+    for place, (name, answered) in enumerate(logits.items()):
+        weight = fit.class_weights[name].to(accelerator.device)
+        right = targets[name][mine].to(accelerator.device)
+        # The mean is over the whole batch, not over this device's share of it; a batch that the
+        # task leaves out entirely adds nothing, where a plain mean would be NaN.
+        known = targets[name][targets[name] >= 0]
+        total = float(fit.class_weights[name][known].sum())
+        summed = F.cross_entropy(answered, right, weight, ignore_index=-1, reduction="sum")
+        loss = loss + summed / max(total, 1e-12)
+        with torch.no_grad():
+            fit.sums[2 + 2 * place] += float((answered.argmax(1) == right).sum())
+            fit.sums[3 + 2 * place] += float((right >= 0).sum())
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise WbczooError(
+            f"The loss became {value} in epoch {fit.progress.epoch + 1}, step "
+            f"{fit.progress.step + 1}. The run in {fit.out} keeps its last good state; try a "
+            "smaller --lr, or --precision fp32."
+        )
+    # DDP averages gradients over devices; the loss above is a share of a sum.
+    accelerator.backward(loss * world)
+    fit.optimizer.step()
+    fit.sums[0] += value
+    fit.sums[1] += 1.0 / world
+
+
+def validate(fit: Fit) -> dict[str, float]:
+    """Loss, accuracy and balanced accuracy of each task on the validation photographs."""
+    if len(fit.validation) == 0:
+        return {}
+    logits = predict_logits(fit.model, fit.validation, bf16=fit.bf16)
+    row: dict[str, float] = {}
+    losses, scores = [], []
+    for task in fit.model.config.tasks:
+        truth = fit.validation.targets[task.name]
+        known = truth >= 0
+        if not bool(known.any()):
+            continue
+        answered, right = torch.from_numpy(logits[task.name])[known], truth[known]
+        hits = answered.argmax(1) == right
+        recalls = [float(hits[right == c].double().mean()) for c in right.unique()]
+        losses.append(float(F.cross_entropy(answered, right)))
+        scores.append(sum(recalls) / len(recalls))
+        row[f"validation_{task.name}_loss"] = losses[-1]
+        row[f"validation_{task.name}_accuracy"] = float(hits.double().mean())
+        row[f"validation_{task.name}_balanced_accuracy"] = scores[-1]
+    row["validation_loss"] = sum(losses)
+    row["validation_score"] = sum(scores) / max(len(scores), 1)
+    return row
+
+
+def keep(fit: Fit, row: dict[str, float]) -> None:
+    """Write an epoch down: its row, the model if it is the best so far, then the commit."""
+    progress = fit.progress
+    # Balanced accuracy, for a rare class counts as much; equal scores go by the loss. Without
+    # validation photographs the last epoch is kept.
+    score, loss = row.get("validation_score", 1.0), row.get("validation_loss", 0.0)
+    best = (score, -loss) > (progress.best_score, -progress.best_loss) or not len(fit.validation)
+    if progress.best_epoch < 0 or best:
+        progress.best_epoch, progress.best_score, progress.best_loss = progress.epoch, score, loss
+        if fit.accelerator.is_main_process:
+            checkpoint.save_model(fit.out, fit.model, progress.epoch)
+    if fit.accelerator.is_main_process:
+        progress.metrics_bytes = record.append(
+            fit.out / checkpoint.METRICS, row, progress.metrics_bytes
+        )
+        if fit.tensorboard is not None:
+            record.to_tensorboard(fit.tensorboard, row)
+    progress.epoch, progress.step = progress.epoch + 1, 0
+    fit.sums.zero_()
+    commit(fit)
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name.endswith("loss")]
+    parts += [f"{name} {value:.3f}" for name, value in row.items() if name.endswith("_accuracy")]
+    fit.tell(f"epoch {progress.epoch}: " + ", ".join(parts))
+
+
+def commit(fit: Fit) -> None:
+    """Save the whole state of the training at this step."""
+    if fit.accelerator.is_main_process:
+        checkpoint.save_last(fit.out, fit.model, fit.optimizer, fit.progress, fit.sums)
+
+
+def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
+    """Fit the best model's temperatures on validation groups, and write the summary and curves."""
+    fit.tell("fitting temperatures on the validation photographs")
+    _, model = checkpoint.load_model(fit.out)
+    model.to(fit.accelerator.device, memory_format=torch.channels_last)
+    if len(fit.validation):
+        logits = predict_logits(model, fit.validation, bf16=fit.bf16)
+        for place, task in enumerate(run.model.tasks):
+            truth = fit.validation.targets[task.name].numpy()
+            model.temperatures[place] = fit_temperature(logits[task.name], truth)
+    checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
+    rows = record.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
+    record.draw_curves(fit.out / checkpoint.CURVES, rows, [task.name for task in run.model.tasks])
+    summary = {
+        "name": run.model.name,
+        "protocol": prepared.plan.protocol,
+        "leaky": prepared.plan.leaky,
+        "data": prepared.describe(),
+        "epochs": fit.progress.epoch,
+        "best_epoch": fit.progress.best_epoch + 1,
+        "best": rows[fit.progress.best_epoch] if rows else {},
+        "temperatures": {
+            task.name: float(model.temperatures[place])
+            for place, task in enumerate(run.model.tasks)
+        },
+        "refused": dict(prepared.rows.refused),
+    }
+    files.write_json(fit.out / checkpoint.SUMMARY, summary)
+    return summary
+
+
+def _claim(out: Path, resume: bool) -> None:
+    if not out.exists():
+        out.mkdir(parents=True)
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file; --out wants a folder for the run.")
+    if resume or not any(out.iterdir()) or int(os.environ.get("RANK", "0")) > 0:
+        return
+    if (out / checkpoint.CONFIG).is_file():
+        raise UsageError(f"{out} already holds a run. Go on with it by --resume, or name another.")
+    raise UsageError(f"{out} is not empty. Name a new folder for the run.")
+
+
+def _prepare(
+    run: RunConfig,
+    prepared: Prepared,
+    out: Path,
+    model: FusedClassifier,
+    accelerator: Accelerator,
+) -> Fit:
+    config = run.train
+    assert config is not None
+    model.open_for_training(config.trainable)
+    model.to(accelerator.device, memory_format=torch.channels_last)
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    optimizer = kinds[config.optimizer](
+        [parameter for _, parameter in model.named_trainable()],
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+    )
+    training = prepared.batches("train", run.model.tasks, accelerator.device)
+    return Fit(
+        accelerator=accelerator,
+        model=model,
+        wrapped=accelerator.prepare_model(model, device_placement=False),
+        optimizer=optimizer,
+        config=config,
+        training=training,
+        validation=prepared.batches("validation", run.model.tasks, accelerator.device),
+        class_weights={
+            task.name: _class_weights(training.targets[task.name], len(task.classes), config)
+            for task in run.model.tasks
+        },
+        bf16=_use_bf16(config.precision, accelerator.device),
+        out=out,
+        checkpoint_seconds=300.0,
+        tell=print,
+        sums=torch.zeros(2 + 2 * len(run.model.tasks), dtype=torch.float64),
+    )
+
+
+def _take_up(fit: Fit, digest: str) -> None:
+    progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer)
+    if progress.run_digest != digest:
+        raise UsageError(
+            f"{fit.out} was trained with other options or other data than these, so it cannot be "
+            "resumed with them. Give the same ones, or name a new folder."
+        )
+    now = _bits_depend_on(fit.accelerator.device, fit.bf16)
+    then = progress.environment or {}
+    changed = [
+        f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
+    ]
+    if changed:
+        fit.tell(
+            "This machine differs from the one where the run was stopped "
+            f"({'; '.join(changed)}): it goes on, but equal bits are not promised."
+        )
+    fit.progress = progress
+    fit.sums.copy_(sums)
+    fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
+
+
+def _digest(run: RunConfig, prepared: Prepared) -> str:
+    return hashlib.sha256((run.model_dump_json() + prepared.digest).encode()).hexdigest()
+
+
+def _bits_depend_on(device: torch.device, bf16: bool) -> dict[str, str]:
+    return {
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "processor": environment.processor(),
+        "device": device.type,
+        "precision": "bf16" if bf16 else "fp32",
+    }
+
+
+def _training_row(fit: Fit, sums: Tensor) -> dict[str, float]:
+    row: dict[str, float] = {
+        "epoch": fit.progress.epoch + 1,
+        "train_loss": float(sums[0] / sums[1].clamp(min=1)),
+        "lr": fit.optimizer.param_groups[0]["lr"],
+    }
+    for place, task in enumerate(fit.model.config.tasks):
+        right, known = sums[2 + 2 * place], sums[3 + 2 * place]
+        row[f"train_{task.name}_accuracy"] = float(right / known.clamp(min=1))
+    return row
+
+
+def _schedule(fit: Fit) -> float:
+    """What the learning rate is multiplied by at this step: 1, or half a cosine to 0."""
+    if fit.config.schedule == "constant":
+        return 1.0
+    done = fit.progress.epoch * fit.steps + fit.progress.step
+    return 0.5 * (1 + math.cos(math.pi * done / (fit.config.epochs * fit.steps)))
+
+
+def _class_weights(targets: Tensor, classes: int, config: TrainConfig) -> Tensor:
+    """Ones, or weights under which each class that occurs counts alike; their mean is 1."""
+    if config.class_weights == "none":
+        return torch.ones(classes)
+    counts = torch.bincount(targets[targets >= 0], minlength=classes).float()
+    present = int((counts > 0).sum())
+    return torch.where(counts > 0, counts.sum() / (max(present, 1) * counts.clamp(min=1)), 0.0)
+
+
+def _use_bf16(precision: str, device: torch.device) -> bool:
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and environment.has_bf16()
+
+
+@contextmanager
+def _stop_on_signal(fit: Fit) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end after the current step; the second ends at once."""
+
+    def ask(number: int, frame: Any) -> None:
+        if fit.stop_asked:
+            raise KeyboardInterrupt
+        fit.stop_asked = True
+        fit.tell("stopping after this step; the state will be saved")
+
+    before: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,179 @@
+"""Initial weights are found here (a folder, a file, the hub, or none) and loaded strictly."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wbczoo import files
+from wbczoo.config import ModelConfig, WeightsOrigin
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import BackboneSpec, Preprocessing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+_SHOWN_KEYS = 5
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What was found: a file's tensors and metadata, the hub's promise, or nothing."""
+
+    origin: WeightsOrigin = field(default_factory=WeightsOrigin)
+    file: Path | None = None
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def from_hub(self) -> bool:
+        """Whether the plugin must fetch them while it builds."""
+        return self.origin.source == "hub"
+
+
+def find(backbone: str, choice: str) -> InitialWeights:
+    """Find a backbone's initial weights.
+
+    Args:
+        backbone: the part's name.
+        choice: `none`; `imagenet`, which is `<backbone>.safetensors` in the folder
+            `$WBCZOO_WEIGHTS` if it is there, else the hub; or the path of a safetensors file.
+
+    Raises:
+        UsageError: if the file is not there or is of a kind that wbczoo does not read.
+        WbczooError: if the file cannot be read.
+    """
+    if backbone == "none" or choice == "none":
+        return InitialWeights()
+    if choice != "imagenet":
+        return _read(Path(choice))
+    folder = os.environ.get("WBCZOO_WEIGHTS")
+    if folder:
+        path = Path(folder) / f"{backbone}.safetensors"
+        if path.is_file():
+            return _read(path)
+    return InitialWeights(WeightsOrigin(source="hub", description="the plugin's own"))
+
+
+def load(module: nn.Module, found: InitialWeights, spec: BackboneSpec) -> None:
+    """Load a file's tensors into a backbone: less its classifier, as float32, strictly.
+
+    Raises:
+        WbczooError: if keys are missing or strange or shapes differ; the sentence names the file
+            and the first of them.
+    """
+    if found.file is None:
+        return
+    own = module.state_dict()
+    tensors = {
+        key: tensor.to(own[key].dtype) if key in own else tensor
+        for key, tensor in found.tensors.items()
+        if key in own or not key.startswith(spec.classifier_keys or ("\0",))
+    }
+    missing = sorted(own.keys() - tensors.keys())
+    strange = sorted(tensors.keys() - own.keys())
+    shapes = sorted(
+        f"{key} is {tuple(tensors[key].shape)}, not {tuple(own[key].shape)}"
+        for key in own.keys() & tensors.keys()
+        if own[key].shape != tensors[key].shape
+    )
+    if missing or strange or shapes:
+        findings = [
+            f"{word}: {', '.join(keys[:_SHOWN_KEYS])}"
+            + (f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else "")
+            for word, keys in (("missing", missing), ("strange", strange), ("shapes", shapes))
+            if keys
+        ]
+        architecture = found.metadata.get("architecture")
+        says = f" It says that it is for {architecture}." if architecture else ""
+        raise WbczooError(
+            f"{found.file} does not fit the backbone {spec.name!r}. {'; '.join(findings)}.{says} "
+            "Give the weights of this backbone, or choose the backbone of these weights."
+        )
+    module.load_state_dict(tensors, strict=True)
+
+
+def preprocessing_of(
+    config: ModelConfig, backbone: nn.Module, found: InitialWeights
+) -> Preprocessing:
+    """The composition's preprocessing, with the mean and std that came with the weights.
+
+    A file's metadata decide; else what the built module knows of its own hub weights
+    (`input_mean`, `input_std`); else the spec's stand.
+    """
+    mean = getattr(backbone, "input_mean", None)
+    std = getattr(backbone, "input_std", None)
+    if found.file is not None:
+        mean = _three(found, "mean") or mean
+        std = _three(found, "std") or std
+    return replace(
+        config.preprocessing,
+        mean=tuple(mean) if mean else config.preprocessing.mean,
+        std=tuple(std) if std else config.preprocessing.std,
+    )
+
+
+@contextlib.contextmanager
+def hub_explained(backbone: str) -> Iterator[None]:
+    """Whatever goes wrong while a plugin fetches weights, told as what to do about it."""
+    try:
+        yield
+    except (KeyboardInterrupt, WbczooError):
+        raise
+    except Exception as error:
+        folder = os.environ.get("WBCZOO_WEIGHTS")
+        looked = f"{folder} has no {backbone}.safetensors" if folder else "it is not set"
+        reason = str(error).strip().splitlines()
+        raise WbczooError(
+            f"The ImageNet weights of {backbone!r} could not be fetched "
+            f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}). Offline, put "
+            f"{backbone}.safetensors into a folder and name it in WBCZOO_WEIGHTS ({looked}); or "
+            "give --weights FILE, or --weights none."
+        ) from error
+
+
+def _read(path: Path) -> InitialWeights:
+    import safetensors
+    from safetensors import safe_open
+
+    if not path.is_file():
+        raise UsageError(
+            f"There is no weights file {path}. --weights takes none, imagenet or a "
+            "safetensors file."
+        )
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"{path} is no safetensors file. Other checkpoints may run code when they are opened; "
+            "save the tensors with safetensors.torch.save_file and give that file."
+        )
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise WbczooError(f"{path} cannot be read as safetensors: {error}.") from None
+    origin = WeightsOrigin(
+        source=path.name,
+        sha256=files.sha256_of(path),
+        description=metadata.get("weights", ""),
+    )
+    return InitialWeights(origin, path, tensors, metadata)
+
+
+def _three(found: InitialWeights, key: str) -> tuple[Any, ...] | None:
+    """Three comma-separated numbers (or a JSON list) of a file's metadata."""
+    text = found.metadata.get(key)
+    if text is None:
+        return None
+    try:
+        values = tuple(float(value) for value in json.loads(f"[{text.strip('[]() ')}]"))
+    except (ValueError, TypeError):
+        values = ()
+    if len(values) != 3:
+        raise WbczooError(f"{found.file} says that {key} is {text!r}; it must be three numbers.")
+    return values

@@ -93,11 +93,17 @@ class TrainConfig(_Strict):
 
 
 class RunConfig(_Strict):
-    """What `config.json` holds; `train` is None for a composition that was never trained."""
+    """What `config.json` holds.
+
+    Attributes:
+        train: None for a composition that was never trained.
+        split_sha256: of the run's `split.csv`, so that its photographs are known again.
+    """
 
     format: Literal[1] = 1
     model: ModelConfig
     train: TrainConfig | None = None
+    split_sha256: str = ""
 
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> Self:

@@ -47,8 +47,8 @@ class Fit:
     class_weights: Mapping[str, Tensor]
     bf16: bool
     out: Path
-    checkpoint_seconds: float
-    tell: Tell
+    checkpoint_seconds: float = 300.0
+    tell: Tell = print
     tensorboard: Any = None
     progress: Progress = field(default_factory=Progress)
     sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
@@ -98,13 +98,15 @@ def train(
     where = choose_device(device)
     accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
     model = build(run.model, weights=weights, seed=config.seed)
-    run = run.model_copy(update={"model": model.config})
-    fit = _prepare(run, prepared, out, model, accelerator)
+    run = run.model_copy(update={"model": model.config, "split_sha256": prepared.digest})
+    fit = prepare_fit(model, config, prepared, out, accelerator)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
-    digest = _digest(run, prepared)
+    digest = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
     if resume and (out / checkpoint.LAST).is_file():
         _take_up(fit, digest)
-    elif accelerator.is_main_process:
+    else:
+        torch.manual_seed(config.seed)
+    if fit.progress.best_epoch < 0 and accelerator.is_main_process:
         run.write(out / checkpoint.CONFIG)
         write_split(out / checkpoint.SPLIT, prepared.rows, prepared.plan)
         files.write_json(out / checkpoint.ENVIRONMENT, environment.describe())
@@ -112,7 +114,6 @@ def train(
     fit.progress.environment = _bits_depend_on(accelerator.device, fit.bf16)
     if tensorboard and accelerator.is_main_process:
         fit.tensorboard = record.open_tensorboard(out)
-    torch.manual_seed(config.seed) if fit.progress.step == fit.progress.epoch == 0 else None
     with _stop_on_signal(fit):
         for _ in range(fit.progress.epoch, config.epochs):
             run_epoch(fit)
@@ -294,24 +295,25 @@ def _claim(out: Path, resume: bool) -> None:
     raise UsageError(f"{out} is not empty. Name a new folder for the run.")
 
 
-def _prepare(
-    run: RunConfig,
+def prepare_fit(
+    model: FusedClassifier,
+    config: TrainConfig,
     prepared: Prepared,
     out: Path,
-    model: FusedClassifier,
     accelerator: Accelerator,
 ) -> Fit:
-    config = run.train
-    assert config is not None
+    """Put model, optimiser and batches where they will be used."""
+    device = accelerator.device
     model.open_for_training(config.trainable)
-    model.to(accelerator.device, memory_format=torch.channels_last)
+    model.to(device, memory_format=torch.channels_last)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = kinds[config.optimizer](
         [parameter for _, parameter in model.named_trainable()],
         lr=config.lr,
         weight_decay=config.weight_decay,
     )
-    training = prepared.batches("train", run.model.tasks, accelerator.device)
+    tasks = model.config.tasks
+    training = prepared.batches("train", tasks, device)
     return Fit(
         accelerator=accelerator,
         model=model,
@@ -319,16 +321,14 @@ def _prepare(
         optimizer=optimizer,
         config=config,
         training=training,
-        validation=prepared.batches("validation", run.model.tasks, accelerator.device),
+        validation=prepared.batches("validation", tasks, device),
         class_weights={
             task.name: _class_weights(training.targets[task.name], len(task.classes), config)
-            for task in run.model.tasks
+            for task in tasks
         },
-        bf16=_use_bf16(config.precision, accelerator.device),
+        bf16=_use_bf16(config.precision, device),
         out=out,
-        checkpoint_seconds=300.0,
-        tell=print,
-        sums=torch.zeros(2 + 2 * len(run.model.tasks), dtype=torch.float64),
+        sums=torch.zeros(2 + 2 * len(tasks), dtype=torch.float64),
     )
 
 
@@ -352,10 +352,6 @@ def _take_up(fit: Fit, digest: str) -> None:
     fit.progress = progress
     fit.sums.copy_(sums)
     fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
-
-
-def _digest(run: RunConfig, prepared: Prepared) -> str:
-    return hashlib.sha256((run.model_dump_json() + prepared.digest).encode()).hexdigest()
 
 
 def _bits_depend_on(device: torch.device, bf16: bool) -> dict[str, str]:

@@ -52,7 +52,7 @@ def samples(root: Path) -> list[Sample]:
     for name in names:
         if view := _VIEW.search(name):
             key, folder, label = view.groups()
-            photograph = _augmented().get(key)
+            photograph = _augmented().get(key, "")
             part = "simple" if folder == "TEST_SIMPLE" else "augmented"
             split: Split | None = "train" if folder == "TRAIN" else "test"
             box = None
@@ -126,7 +126,7 @@ def _augmented() -> Mapping[str, str]:
 def _photographs() -> Mapping[str, _Photograph]:
     return {
         row["photograph"]: _Photograph(
-            row["label"], cast(Split, row["split"]) or None, row["group"]
+            row["label"], cast(Split | None, row["split"] or None), row["group"]
         )
         for row in _table("bccd_photographs.csv")
     }
@@ -146,7 +146,7 @@ BCCD = DatasetSpec(
     labels=LABELS,
     url="https://github.com/Shenggan/BCCD_Dataset",
     citation=(
-        "Shenggan, N. Chen and cosmicad: BCCD Dataset, 2017 (MIT); augmented views: "
-        "P. Mooney and D. Parthasarathy, Blood Cell Images, 2017."
+        "Shenggan: BCCD Dataset, https://github.com/Shenggan/BCCD_Dataset (MIT); "
+        "augmented views, Blood Cell Images: D. Parthasarathy, 2017."
     ),
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from wbczoo.errors import UsageError
 from wbczoo.specs import SequenceSpec, Size
 
 _REPORT = "Gür and Kaya 2020, WBC Classification by Combining CNN & RNN, section 3"
@@ -25,7 +26,10 @@ def _over_features(*, image_size: Size, in_channels: int | None, hidden: int = 6
     from wbczoo_recurrent.branches import OverFeatures
 
     if in_channels is None:
-        raise ValueError("this branch reads a feature map, and there is no backbone to make one")
+        raise UsageError(
+            "The branch 'bilstm_features' reads a feature map, and there is no backbone to make"
+            " one. Choose a backbone, or a branch that reads pixels."
+        )
     return OverFeatures(in_channels, hidden)
 
 

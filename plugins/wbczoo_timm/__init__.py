@@ -5,6 +5,7 @@ Declarations only; timm, which takes seconds to import, comes in when one is bui
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ REQUIRES = ("torch", "timm")
 # these is left out only where the built backbone has no such key.
 HEADS = (
     "classifier.",
+    "classif.",
+    "pre_classifier.",
     "fc.",
     "head.",
     "head_dist.",
@@ -29,7 +32,17 @@ HEADS = (
     "fc_norm.",
     "attn_pool.",
     "final_conv.",
+    "aux_head.",
+    "AuxLogits.",
 )
+
+_FAMILY_REFERENCE = "Wightman 2019, PyTorch Image Models; papers and weights' licences vary"
+
+# A timm name: an architecture, and the tag of one of its weights. No hub address passes.
+_NAME = re.compile(r"\w+(\.\w+)?")
+
+_HALF = (0.5, 0.5, 0.5)
+_BICUBIC = Preprocessing(interpolation="bicubic")
 
 
 def _declare(
@@ -58,7 +71,8 @@ def _declare(
 MOBILENETV2 = _declare(
     "mobilenetv2", "mobilenetv2_100", ("classifier.",), "Sandler et al. 2018, arXiv:1801.04381"
 )
-RESNET18 = _declare("resnet18", "resnet18", ("fc.",), "He et al. 2016, arXiv:1512.03385")
+# The report's weights are torchvision's; timm's own default for this one was trained otherwise.
+RESNET18 = _declare("resnet18", "resnet18.tv_in1k", ("fc.",), "He et al. 2016, arXiv:1512.03385")
 VGG16 = _declare(
     "vgg16", "vgg16", ("pre_logits.", "head."), "Simonyan and Zisserman 2015, arXiv:1409.1556"
 )
@@ -67,16 +81,21 @@ EFFICIENTNET_LITE0 = _declare(
     "tf_efficientnet_lite0",
     ("classifier.",),
     "Tan and Le 2019, arXiv:1905.11946, without squeeze-and-excitation",
-    Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+    Preprocessing(interpolation="bicubic", mean=_HALF, std=_HALF),
 )
 MOBILENETV3_SMALL = _declare(
     "mobilenetv3_small",
     "mobilenetv3_small_100",
     ("conv_head.", "norm_head.", "classifier."),
     "Howard et al. 2019, arXiv:1905.02244",
+    _BICUBIC,
 )
 CONVNEXT_ATTO = _declare(
-    "convnext_atto", "convnext_atto", ("head.",), "Liu et al. 2022, arXiv:2201.03545; atto by timm"
+    "convnext_atto",
+    "convnext_atto",
+    ("head.",),
+    "Liu et al. 2022, arXiv:2201.03545; atto by timm",
+    _BICUBIC,
 )
 
 
@@ -89,9 +108,9 @@ class TimmFamily(Mapping[str, BackboneSpec]):
     requires = REQUIRES
 
     def __getitem__(self, name: str) -> BackboneSpec:
-        if not name or "/" in name:
+        if not _NAME.fullmatch(name):
             raise KeyError(name)
-        return _declare(f"timm/{name}", name, HEADS, "https://huggingface.co/timm")
+        return _declare(f"timm/{name}", name, HEADS, _FAMILY_REFERENCE)
 
     def __iter__(self) -> Iterator[str]:
         import timm

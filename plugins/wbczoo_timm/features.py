@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -37,183 +37,196 @@ class Layout:
         if self.order == "channels_last":
             return features.permute(0, 3, 1, 2)
         if self.order == "tokens":
-            return features[:, self.prefix :].transpose(1, 2).unflatten(2, self.grid)
+            tokens = features[:, self.prefix :].transpose(1, 2)  # (N, C, h * w)
+            return tokens.reshape(*tokens.shape[:2], *self.grid)
         return features
 
 
 class Headless:
     """Goes before a timm class, so that `forward` ends where `forward_features` does."""
 
-    layout_of_features: Layout
+    layout: Layout
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, 3, H, W) -> feature map (N, num_features, h, w)."""
         features: Tensor = self.forward_features(images)  # type: ignore[attr-defined]
-        return self.layout_of_features.as_map(features)
+        return self.layout.as_map(features)
 
 
-def build(
-    architecture: str,
-    image_size: Size,
-    pretrained: bool = False,
-    untrained_sizes: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Build the part of a timm model that `forward_features` uses.
+def build_features(architecture: str, image_size: Size, pretrained: bool = False) -> nn.Module:
+    """Build the part of a timm model that its feature map depends on.
 
     Args:
         architecture: as timm names it, with or without a tag of its weights.
-        image_size: (H, W) in pixels; transformers hold as many positions as it has patches.
+        image_size: (H, W) in pixels; a transformer holds positions for just this size.
         pretrained: fetch timm's weights for it.
-        untrained_sizes: what else to ask of timm where no weights are to be loaded.
 
     Returns:
         a module as `BackboneSpec.build` describes it, with the attributes `input_mean` and
-        `input_std` of timm's own weights besides.
+        `input_std` besides: what timm's own weights expect.
 
     Raises:
         UsageError: if timm has no such model, or no such weights of it.
-        WbczooError: if the model yields no feature map, or one that leaves parameters unused.
+        WbczooError: if the model gives no feature map, or cannot do without the parameters that
+            its feature map does not depend on.
     """
     _check_name(architecture)
-    model = _create(
-        architecture, image_size, pretrained, {} if pretrained else dict(untrained_sizes or {})
-    )
+    model = _create(architecture, image_size, pretrained)
     if not hasattr(model, "forward_features"):
-        raise WbczooError(
-            f"timm/{architecture} has no forward_features, so it gives no feature map. "
-            "Choose another backbone."
-        )
-    # A subclass made for this one object leaves the names of its parameters as upstream's.
-    cls = type(model)
-    model.__class__ = type(f"Headless{cls.__name__}", (Headless, cls), {})
-    model.layout_of_features = Layout()
-    features, unused = _probe(model, architecture, image_size)
-    model.layout_of_features = _layout(model, architecture, features.shape, image_size)
-    model.num_features = int(model.layout_of_features.as_map(features).shape[1])
-    _remove(model, unused)
-    _check_use(model, architecture, image_size)
+        raise _no_map(architecture, "no features apart from its answer")
+    upstream = type(model)
+    # A subclass for this one object: a wrapper would change the names of the parameters.
+    model.__class__ = type(f"Headless{upstream.__name__}", (Headless, upstream), {})
+    features, meta = _trace(model, image_size)
+    model.layout = _layout(model, architecture, features, image_size)
+    feature_map = model.layout.as_map(features)
+    model.num_features = int(feature_map.shape[1])
+    if unused := _unused(feature_map, meta):
+        _remove(model, unused)
+        try:
+            _trace(model, image_size)
+        except Exception as error:
+            raise _no_map(architecture, "one that it cannot compute alone") from error
     model.last_block = last_block(model)
     model.input_mean = tuple(model.pretrained_cfg["mean"])
     model.input_std = tuple(model.pretrained_cfg["std"])
-    return model
+    return cast(nn.Module, model)
 
 
 def last_block(model: nn.Module) -> tuple[str, ...]:
-    """Prefixes of the names of the parameters in the last block, and of those after it.
+    """Prefixes of the names of the parameters of the last block and of what follows it.
 
-    The block is the last of timm's feature points that has parameters at or after it, and others
-    before it. A model that names no feature point gives the last third of its layers.
+    It begins at the last of timm's feature points from which on there is a convolution or a
+    matrix, with other parameters before it. A model without such a point gives the last third of
+    its layers.
     """
-    order = {name: place for place, (name, _) in enumerate(model.named_modules())}
-    names = [name for name, _ in model.named_parameters()]
-    places = [order[_owner(name)] for name in names]
+    places = {name: place for place, (name, _) in enumerate(model.named_modules())}
+    parameters = [
+        (places[name.rpartition(".")[0]], name, parameter.ndim)
+        for name, parameter in model.named_parameters()
+    ]
     info: Any = getattr(model, "feature_info", None) or ()
-    points = [order.get(point["module"]) for point in getattr(info, "info", info)]
-    layers = sorted(set(places))
-    starts = [point for point in points if point is not None and point > places[0]]
-    for start in (*reversed(starts), layers[2 * len(layers) // 3]):
-        block = [name for name, place in zip(names, places, strict=True) if place >= start]
-        if block and len(block) < len(names):
+    points = [places.get(point["module"], -1) for point in getattr(info, "info", info)]
+    layers = sorted({place for place, _, _ in parameters})
+    fallback = layers[2 * len(layers) // 3]
+    for start in (*reversed(points), fallback):
+        block = [name for place, name, _ in parameters if place >= start]
+        weights = any(place >= start and ndim > 1 for place, _, ndim in parameters)
+        if weights and len(block) < len(parameters):
             break
-    return _prefixes(block, [name for name in names if name not in block])
+    return _prefixes(block, [name for place, name, _ in parameters if place < start])
 
 
 def _check_name(architecture: str) -> None:
     if not timm.is_model(architecture):
-        bare = architecture.partition(".")[0]
-        near = difflib.get_close_matches(bare, timm.list_models(), n=3)
+        near = difflib.get_close_matches(architecture.partition(".")[0], timm.list_models(), n=3)
         hint = f" Nearest: {', '.join(f'timm/{name}' for name in near)}." if near else ""
         raise UsageError(f"timm {timm.__version__} has no model {architecture!r}.{hint}")
     weights = sorted(get_arch_pretrained_cfgs(architecture))
     if "." in architecture and architecture not in weights:
         raise UsageError(
-            f"timm {timm.__version__} has no weights {architecture!r}; it has "
-            f"{', '.join(weights) or 'none'} of this architecture."
+            f"timm {timm.__version__} has no weights {architecture!r}. Of this architecture it "
+            f"has {', '.join(weights) or 'none'}."
         )
 
 
-def _create(architecture: str, image_size: Size, pretrained: bool, sizes: dict[str, Any]) -> Any:
+def _create(architecture: str, image_size: Size, pretrained: bool) -> Any:
+    settings: dict[str, Any] = {}
+    if architecture.startswith("vgg") and not pretrained:
+        # Else 119 M parameters behind the feature map would be drawn and thrown away.
+        settings["mlp_ratio"] = 1 / 4096
     config = get_pretrained_cfg(architecture)
-    if config is not None and config.fixed_input_size and tuple(config.input_size[1:]) != (
-        image_size
-    ):
-        try:
-            return timm.create_model(
-                architecture, pretrained=pretrained, img_size=image_size, **sizes
-            )
-        except TypeError as error:
-            if "img_size" not in str(error):
-                raise
-    return timm.create_model(architecture, pretrained=pretrained, **sizes)
+    if config and config.fixed_input_size and tuple(config.input_size[1:]) != image_size:
+        settings["img_size"] = image_size
+    try:
+        return timm.create_model(architecture, pretrained=pretrained, **settings)
+    except TypeError as error:
+        # Some architectures of one size find it out from the image itself.
+        if settings.pop("img_size", None) is None or "img_size" not in str(error):
+            raise
+    return timm.create_model(architecture, pretrained=pretrained, **settings)
 
 
-def _probe(model: nn.Module, architecture: str, image_size: Size) -> tuple[Tensor, set[str]]:
-    """What the model gives for one image, and the names of the parameters without a part in it.
+def _trace(model: Any, image_size: Size) -> tuple[object, dict[str, Tensor]]:
+    """What `forward_features` returns for one image, and the parameters that it came from.
 
-    Everything is on the meta device: shapes and the graph of gradients, and no arithmetic.
+    Both are on the meta device: shapes and a graph of gradients, no arithmetic.
     """
-    mode = model.training
     meta = {
-        name: torch.empty_like(tensor, device="meta", requires_grad=tensor.requires_grad)
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
+        name: torch.empty_like(parameter, device="meta", requires_grad=True)
+        for name, parameter in model.named_parameters()
     }
-    image = torch.empty(1, 3, *image_size, device="meta")
-    with torch.enable_grad():
-        features = torch.func.functional_call(model.eval(), meta, (image,))
-        model.train(mode)
-        if not isinstance(features, Tensor) or features.ndim not in (3, 4):
-            found = tuple(features.shape) if isinstance(features, Tensor) else type(features)
-            raise WbczooError(
-                f"timm/{architecture} gives no feature map but {found}. Choose another backbone."
-            )
-        names = [name for name, _ in model.named_parameters()]
-        gradients = torch.autograd.grad(
-            features.sum(), [meta[name] for name in names], allow_unused=True
-        )
-    unused = {name for name, grad in zip(names, gradients, strict=True) if grad is None}
-    return features.detach(), unused
+    buffers = {
+        name: torch.empty_like(buffer, device="meta") for name, buffer in model.named_buffers()
+    }
+    layout, model.layout = getattr(model, "layout", Layout()), Layout()
+    training = model.training
+    try:
+        with torch.enable_grad():
+            image = torch.empty(1, 3, *image_size, device="meta")
+            features = torch.func.functional_call(model.eval(), {**meta, **buffers}, (image,))
+    finally:
+        model.layout = layout
+        model.train(training)
+    return features, meta
+
+
+def _layout(model: Any, architecture: str, features: object, image_size: Size) -> Layout:
+    if not isinstance(features, Tensor) or features.ndim not in (3, 4):
+        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+        raise _no_map(architecture, f"features of the form {found}")
+    width = model.num_features
+    if features.ndim == 4:
+        declared = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        if declared or features.shape[3] == width != features.shape[1]:
+            return Layout("channels_last")
+        return Layout()
+    declared_prefix = getattr(model, "num_prefix_tokens", None)
+    height_to_width = image_size[0] / image_size[1]
+    for prefix in (0, 1) if declared_prefix is None else (declared_prefix,):
+        count = features.shape[1] - prefix
+        # Patches are square, so that the grid has the image's aspect.
+        rows = max(1, round(math.sqrt(max(0, count) * height_to_width)))
+        if count > 1 and count % rows == 0:
+            return Layout("tokens", prefix, (rows, count // rows))
+    raise _no_map(architecture, f"{features.shape[1]} tokens that are no grid over the image")
+
+
+def _unused(feature_map: Tensor, parameters: dict[str, Tensor]) -> set[str]:
+    # Class attention (CaiT, VOLO) escapes: joined to the patches and cut off again, it gets zeros.
+    gradients = torch.autograd.grad(feature_map.sum(), list(parameters.values()), allow_unused=True)
+    return {name for name, grad in zip(parameters, gradients, strict=True) if grad is None}
 
 
 def _remove(model: nn.Module, unused: set[str]) -> None:
-    """Take the unused parameters out, by whole modules where all of a module is unused."""
+    """Take unused parameters out, by whole modules where nothing in a module is used."""
     names = [name for name, _ in model.named_parameters()]
     for prefix in _prefixes(
         [name for name in names if name in unused], [name for name in names if name not in unused]
     ):
-        parent, _, leaf = prefix.removesuffix(".").rpartition(".")
-        owner = model.get_submodule(parent)
-        setattr(owner, leaf, nn.Identity() if prefix.endswith(".") else None)
-
-
-def _check_use(model: nn.Module, architecture: str, image_size: Size) -> None:
-    try:
-        _, unused = _probe(model, architecture, image_size)
-    except (TypeError, AttributeError, RuntimeError) as error:
-        raise WbczooError(
-            f"timm/{architecture} computes with parameters that its feature map does not depend "
-            "on, so it cannot serve as a backbone. Choose another."
-        ) from error
-    assert not unused, unused
-
-
-def _layout(model: Any, architecture: str, shape: torch.Size, image_size: Size) -> Layout:
-    if len(shape) == 4:
-        info = model.feature_info
-        ...
-    return Layout()
+        owner, _, leaf = prefix.removesuffix(".").rpartition(".")
+        replacement = nn.Identity() if prefix.endswith(".") else None
+        setattr(model.get_submodule(owner), leaf, replacement)
 
 
 def _prefixes(wanted: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
-    """The shortest dotted prefixes that begin the wanted names and none of the others."""
-    others = tuple(others)
-    found: dict[str, None] = {}
-    for name in wanted:
-        parts = name.split(".")
-        heads = [".".join(parts[:count]) + "." for count in range(1, len(parts))]
-        free = (head for head in heads if not any(other.startswith(head) for other in others))
-        found[next(free, name)] = None
-    return tuple(found)
+    """The shortest dotted prefixes that begin all the wanted names and none of the others.
+
+    A name that no prefix tells apart stands for itself.
+    """
+    taken = {prefix for name in others for prefix in _heads(name)}
+    found = (next((p for p in _heads(name) if p not in taken), name) for name in wanted)
+    return tuple(dict.fromkeys(found))
 
 
-def _owner(name: str) -> str:
-    return name.rpartition(".")[0]
+def _heads(name: str) -> list[str]:
+    """`a.b.weight` -> `a.`, `a.b.`"""
+    parts = name.split(".")
+    return [".".join(parts[:count]) + "." for count in range(1, len(parts))]
+
+
+def _no_map(architecture: str, given: str) -> WbczooError:
+    return WbczooError(
+        f"A backbone must give a feature map, and timm/{architecture} gives {given}. "
+        "Choose another backbone: `wbczoo list` shows them."
+    )

@@ -104,9 +104,10 @@ class PixelCache:
         index = {digest: row for row, (digest, _) in enumerate(self._read_index())}
         return np.array([index[digest] for digest in hashes], np.int64)
 
-    def holds(self, digest: str) -> bool:
-        """Whether the image with this content hash is cached."""
-        return any(digest == held for held, _ in self._read_index())
+    def held(self, hashes: Sequence[str]) -> list[str]:
+        """Those of the content hashes whose pixels are cached, in the order given."""
+        here = {digest for digest, _ in self._read_index()}
+        return [digest for digest in hashes if digest in here]
 
     def pixels(self) -> Pixels:
         """All rows, (rows, H, W, 3) uint8, mapped from the disk and not to be written to."""
@@ -128,7 +129,7 @@ class PixelCache:
             damaged = self._damaged(present, index, place, pool)
             for digest in damaged:
                 image = self._decode(wanted[digest])
-                if isinstance(image, str) or zlib.crc32(image) != index[place[digest]][1]:
+                if isinstance(image, str) or _sum(image) != index[place[digest]][1]:
                     raise WbczooError(
                         f"The pixel cache at {self.folder} is damaged beyond repair. Delete that "
                         "folder; it is made again from the images."
@@ -166,7 +167,7 @@ class PixelCache:
         if not present:
             return []
         pixels = self.pixels()
-        sums = pool.map(lambda digest: zlib.crc32(pixels[place[digest]]), present)
+        sums = pool.map(lambda digest: _sum(pixels[place[digest]]), present)
         return [
             digest
             for digest, found in zip(present, sums, strict=True)
@@ -180,7 +181,7 @@ class PixelCache:
             stream.flush()
             os.fsync(stream.fileno())
         with self._index.open("a", encoding="ascii") as stream:
-            stream.write("".join(f"{digest} {zlib.crc32(image):08x}\n" for digest, image in good))
+            stream.write("".join(f"{digest} {_sum(image):08x}\n" for digest, image in good))
             stream.flush()
             os.fsync(stream.fileno())
 
@@ -214,3 +215,7 @@ def _try(lock: FileLock) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _sum(image: Pixels) -> int:
+    return zlib.crc32(np.ascontiguousarray(image).data)

@@ -1,0 +1,181 @@
+"""A user's own images: folders named after the classes, and what the user knows of their origin."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import DatasetSpec, Sample, Split
+from wbczoo_datasets.labels import CELLS, LABELS, fold
+from wbczoo_datasets.listing import list_images, some
+
+_SPLITS: dict[str, Split] = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+Origin = tuple[str, str | None]  # photograph, group
+OriginOf = Callable[[str], Origin | None]
+
+
+def samples(
+    root: Path, *, photograph_from: str | None = None, each_file_a_photograph: bool = False
+) -> list[Sample]:
+    """The images in class-named folders, at the top of a folder or a zip file.
+
+    The class folders may stand in `train`, `val` (`valid`, `validation`) and `test` instead, in
+    any case, which are then the published split; and one folder around everything is passed
+    over. The label is the class folder's name as written; an image outside every class folder
+    has the label "", so that each task counts it as left out. Files that are no images by their
+    suffix are ignored.
+
+    Args:
+        root: the folder or zip file.
+        photograph_from: how a file's photograph is known: a regular expression, searched in the
+            path relative to `root`, whose group `photograph` (or its first) is the photograph;
+            or the path of a CSV file (it ends in .csv) with the columns file, photograph and,
+            for photographs that must stay together, group. `file` is the path relative to
+            `root`, or to the folder around everything.
+        each_file_a_photograph: the user states that no two files share a photograph.
+
+    Raises:
+        UsageError: if `root` is not there, has fewer than two class folders, or mixes them with
+            split folders; for a regular expression or CSV file that cannot serve; or if both
+            options are given.
+        WbczooError: if `photograph_from` says nothing about some files.
+    """
+    if photograph_from and each_file_a_photograph:
+        raise UsageError(
+            "photograph_from and each_file_a_photograph contradict each other: give one of them."
+        )
+    names = list_images(root)
+    top = _wrapping_folder(names)
+    found = [(name, *_placed(name.removeprefix(top))) for name in names]
+    _require_classes(root, found)
+    origin_of = _origins(photograph_from, top) if photograph_from else None
+    if origin_of is not None:
+        _require_origins(root, names, origin_of)
+    made = []
+    for name, split, label in found:
+        origin = origin_of(name) if origin_of else None
+        photograph, group = origin or (name if each_file_a_photograph else None, None)
+        made.append(Sample(name, label, photograph, group, split))
+    return made
+
+
+def _wrapping_folder(names: Sequence[str]) -> str:
+    """The one folder, with its `/`, around all class or split folders; "" where there is none."""
+    tops = {name.partition("/")[0] for name in names}
+    top = min(tops, default="")
+    inside = len(tops) == 1 and all(name.count("/") >= 2 for name in names)
+    # A lone class folder with folders in it is no wrapper: its name says so.
+    return f"{top}/" if inside and top.casefold() not in _SPLITS and top not in CELLS else ""
+
+
+def _placed(name: str) -> tuple[Split | None, str]:
+    """The published split and the label of a path below the wrapping folder."""
+    folders = name.split("/")[:-1]
+    split = _SPLITS.get(folders[0].casefold()) if folders else None
+    classes = folders[1:] if split else folders
+    return split, classes[0] if classes else ""
+
+
+def _require_classes(root: Path, found: Sequence[tuple[str, Split | None, str]]) -> None:
+    labels = sorted({label for _, _, label in found if label})
+    if not labels:
+        raise UsageError(
+            f"{root} has no class folder with images in it ({len(found)} images found). Put each "
+            "class into a folder of its name: eosinophil/1.jpg, neutrophil/2.jpg."
+        )
+    if len({fold(label) for label in labels}) == 1:
+        raise UsageError(
+            f"{root} has images of one class only, {labels[0]!r}; a classifier needs two."
+        )
+    beside = sorted({label for _, split, label in found if label and split is None})
+    if beside and any(split for _, split, _ in found):
+        raise UsageError(
+            f"{root} has class folders both inside and beside its train, val and test folders: "
+            f"{some(beside)}. Move them into one of those, or take them away."
+        )
+
+
+def _origins(photograph_from: str, top: str) -> OriginOf:
+    if photograph_from.lower().endswith(".csv"):
+        return _read_table(Path(photograph_from), top)
+    return _compile(photograph_from)
+
+
+def _compile(expression: str) -> OriginOf:
+    try:
+        pattern = re.compile(expression)
+    except re.error as error:
+        raise UsageError(f"{expression!r} is no regular expression: {error}.") from None
+    if not pattern.groups:
+        raise UsageError(
+            f"The regular expression {expression!r} has no group; put the part of the path that "
+            r"names the photograph into parentheses, such as slide_(\d+)."
+        )
+    group = "photograph" if "photograph" in pattern.groupindex else 1
+
+    def origin_of(name: str) -> Origin | None:
+        match = pattern.search(name)
+        return (match[group], None) if match and match[group] else None
+
+    return origin_of
+
+
+def _read_table(path: Path, top: str) -> OriginOf:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream, restval="")
+            columns = reader.fieldnames or []
+            rows = list(reader)
+    except FileNotFoundError:
+        raise UsageError(f"The table of photographs {path} is not there.") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}.") from None
+    if not {"file", "photograph"} <= set(columns):
+        raise UsageError(
+            f"{path} needs the columns file and photograph, separated by commas, and may have "
+            f"group; its first line is {','.join(columns)!r}."
+        )
+    table: dict[str, Origin] = {}
+    groups: dict[str, str | None] = {}
+    for row in rows:
+        file, photograph = row["file"].replace("\\", "/").removeprefix("./"), row["photograph"]
+        group = row.get("group") or None
+        if not photograph:
+            continue
+        if table.setdefault(file, (photograph, group))[0] != photograph:
+            raise UsageError(f"{path} gives {file} two photographs; keep the right one.")
+        if groups.setdefault(photograph, group) != group:
+            raise UsageError(
+                f"{path} puts the photograph {photograph} into two groups, {groups[photograph]} "
+                f"and {group}; a photograph stays whole."
+            )
+    return lambda name: table.get(name) or table.get(name.removeprefix(top))
+
+
+def _require_origins(root: Path, names: Sequence[str], origin_of: OriginOf) -> None:
+    orphans = [name for name in names if origin_of(name) is None]
+    if orphans:
+        raise WbczooError(
+            f"photograph_from says nothing about {len(orphans)} of {len(names)} images in {root}: "
+            f"{some(orphans)}. Widen it until every image has its photograph, or leave it out: "
+            "the data are then of unknown unit."
+        )
+
+
+FOLDER = DatasetSpec(
+    name="folder",
+    options={"photograph_from": None, "each_file_a_photograph": False},
+    samples=samples,
+    unit="unknown",
+    labels=LABELS,
+)

@@ -1,0 +1,138 @@
+"""The command line: each verb is a module that is imported when it is called for.
+
+A command parses, calls one function, and prints: results on stdout, the rest on stderr.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from wbczoo import __version__
+from wbczoo.errors import WbczooError
+
+# Verb -> its one-line help, so that `wbczoo --help` imports none of them.
+VERBS = {
+    "list": "Show every backbone, sequence branch and data set.",
+    "build": "Check and describe a composition.",
+    "train": "Train a composition under a protocol.",
+    "evaluate": "Measure a run or an export on photographs it never saw.",
+    "export": "Write a run as one ONNX file with its card.",
+    "verify": "Replay an export's frozen example, without torch.",
+    "predict": "Answer images with an export, without torch.",
+    "data": "Prepare and show data sets.",
+    "bench": "Measure speed as ratios.",
+    "demo": "Do the whole job once, offline, on drawn images.",
+    "doctor": "Say what this installation and machine can do.",
+}
+
+
+class _Verbs(click.Group):
+    """A group that knows its commands by name and imports each on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in VERBS:
+            return None
+        command: click.Command = import_module(f"wbczoo.cli.{name}").command
+        if not any(parameter.name == "debug" for parameter in command.params):
+            command.params.append(_debug_option())
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def _debug_option() -> click.Option:
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            ctx.find_root().meta["wbczoo.debug"] = True
+            os.environ["WBCZOO_DEBUG"] = "1"
+
+    return click.Option(
+        ["--debug"],
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Show the traceback of an error.",
+    )
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    params=[_debug_option()],
+)
+@click.version_option(__version__, prog_name="wbczoo")
+def cli() -> None:
+    """Compose, train, measure and ship white blood cell classifiers.
+
+    Example: wbczoo build --backbone mobilenetv2 --seq bilstm
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns its exit code.
+
+    0 done; 1 failed; 2 wrong usage; 3 finished, but images were refused or a gate did not hold;
+    130 stopped by Ctrl-C.
+    """
+    try:
+        code: Any = cli.main(
+            None if arguments is None else list(arguments),
+            prog_name="wbczoo",
+            standalone_mode=False,
+        )
+        sys.stdout.flush()
+        return int(code) if isinstance(code, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("stopped", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader went away (`| head`); Python must not complain of it at its own exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        return _explain(error)
+
+
+def _explain(error: Exception) -> int:
+    if os.environ.get("WBCZOO_DEBUG"):
+        traceback.print_exception(error)
+    if isinstance(error, WbczooError):
+        sentence, code = str(error), error.exit_code
+    elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        where = f" at {error.filename}" if error.filename else ""
+        sentence, code = f"The disk is full{where}. Nothing half-written was left; free space.", 1
+    elif isinstance(error, MemoryError):
+        sentence, code = "The memory does not suffice; try a smaller --batch-size.", 1
+    elif isinstance(error, ModuleNotFoundError):
+        sentence = f"{error.name} is not installed: pip install 'wbczoo[train]'."
+        code = 1
+    else:
+        sentence = (
+            f"{type(error).__name__}: {error}. This is a fault in wbczoo or in a plugin; "
+            "--debug shows where."
+        )
+        code = 1
+    click.echo(f"Error: {sentence}", err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""`wbczoo build`: check a composition, describe it, and save it untrained if wanted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.options import (
+    compose_from,
+    composition_options,
+    json_option,
+    print_json,
+    print_table,
+)
+
+
+@click.command("build")
+@composition_options(default_weights="none")
+@click.option(
+    "--trainable",
+    type=click.Choice(["head", "last-block", "all"]),
+    default="head",
+    show_default=True,
+    help="What of the backbone would train.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the random initial weights.")
+@click.option("--out", type=click.Path(path_type=Path), help="Save an untrained run here.")
+@json_option
+def command(
+    trainable: Any, weights: str, seed: int, out: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Check a composition and describe it.
+
+    Example: wbczoo build --backbone mobilenetv2 --seq bilstm
+    """
+    config = compose_from(options)
+    from wbczoo.builder import build
+    from wbczoo.describe import describe_model, save_untrained
+
+    model = build(config, weights=weights, seed=seed)
+    model.open_for_training(trainable)
+    document = describe_model(model)
+    if out is not None:
+        save_untrained(model, out)
+    if as_json:
+        print_json(document)
+        return
+    features = document["features"]
+    rows = [
+        ("name", document["name"]),
+        ("parameters", f"{document['parameters']:,}"),
+        ("trainable", f"{document['trainable_parameters']:,}"),
+        ("features", f"{features['backbone']} + {features['sequence']} = {features['fused']}"),
+        ("weights", document["weights"]["source"]),
+        *((f"task {name}", ", ".join(classes)) for name, classes in document["tasks"].items()),
+    ]
+    print_table(rows, ("what", "value"))
+    if out is not None:
+        click.echo(f"saved untrained in {out}", err=True)

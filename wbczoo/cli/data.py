@@ -1,0 +1,216 @@
+"""`wbczoo data`: prepare a data set's pixels, and show what it holds and how it splits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.options import (
+    data_argument,
+    dataset_from,
+    dataset_options,
+    json_option,
+    parse_fold,
+    print_json,
+    print_table,
+    protocol_options,
+)
+
+
+@click.group("data")
+def command() -> None:
+    """Prepare and show data sets.
+
+    Example: wbczoo data show blood-cells.zip --dataset bccd
+    """
+
+
+@command.command("prepare")
+@click.argument("data", type=click.Path(path_type=Path))
+@dataset_options
+@click.option("--image-size", type=click.IntRange(min=32), default=224, show_default=True)
+@click.option("--photographs", type=click.IntRange(min=1), help="Of synthetic: how many to draw.")
+@click.option("--views", type=click.IntRange(min=1), help="Of synthetic: views of each.")
+@click.option("--seed", type=int, help="Of synthetic.")
+@json_option
+@click.pass_context
+def prepare(
+    ctx: click.Context,
+    data: Path,
+    image_size: int,
+    photographs: int | None,
+    views: int | None,
+    seed: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Decode every image once into the pixel cache; a data set that can draw itself does so.
+
+    Example: wbczoo data prepare runs/smears --dataset synthetic --photographs 40
+    """
+    from wbczoo.config import TrainConfig
+    from wbczoo.data.cache import PixelCache
+    from wbczoo.data.prepared import fill, read_dataset
+    from wbczoo.errors import UsageError
+    from wbczoo.progress import tell
+    from wbczoo.registry import datasets
+    from wbczoo.specs import Preprocessing
+
+    part = dataset_from(options)
+    spec = datasets.spec(part.name)
+    given = {"photographs": photographs, "views": views, "seed": seed}
+    wanted = {name: value for name, value in given.items() if value is not None}
+    if spec.prepare is not None and not data.exists():
+        tell(f"making {data}")
+        spec.prepare(data, **wanted)
+    elif wanted:
+        raise UsageError(
+            f"--{next(iter(wanted))} is for a new data set that draws itself; {data} is there."
+            if data.exists()
+            else f"The data set {part.name!r} is not drawn; leave out --{next(iter(wanted))}."
+        )
+    rows = read_dataset(TrainConfig(dataset=part), data, tell)
+    cache = PixelCache(Preprocessing(size=(image_size, image_size)))
+    refused = {**rows.refused, **fill(cache, rows, range(len(rows)), tell)}
+    cached = len(rows.samples) + len(rows.refused) - len(refused)
+    document = {"format": 1, "cached": cached, "refused": refused, "cache": str(cache.folder)}
+    if as_json:
+        print_json(document)
+    else:
+        print_table(
+            [("images cached", cached), ("refused", len(refused)), ("cache", cache.folder)],
+            ("what", "value"),
+        )
+    if refused:
+        ctx.exit(1 if cached == 0 else 3)
+
+
+@command.command("show")
+@data_argument
+@dataset_options
+@protocol_options(default=None)
+@click.option("--task", "tasks", multiple=True, help="A task; repeat it.")
+@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@json_option
+@click.pass_context
+def show(
+    ctx: click.Context,
+    data: Path,
+    protocol: str | None,
+    part: str | None,
+    fold: str | None,
+    tasks: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Count a data set's files and photographs by part, published split and label.
+
+    With --protocol, also what it would train, validate and test on.
+
+    Example: wbczoo data show blood-cells.zip --dataset bccd --protocol official
+    """
+    from wbczoo import tasks as task_module
+    from wbczoo.config import train_config
+    from wbczoo.data.prepared import count, read_dataset
+    from wbczoo.data.protocols import plan_split
+    from wbczoo.progress import tell
+
+    chosen_tasks = task_module.parse(tasks)
+    number = parse_fold(fold)
+    config = train_config(
+        dataset=dataset_from(options),
+        protocol=protocol or "official",
+        part=part,
+        fold=0 if number in (None, "all") else number,
+        seed=seed,
+    )
+    rows = read_dataset(config, data, tell)
+    files = Counter((s.part, s.split or "", s.label) for s in rows.samples)
+    photographs: dict[tuple[str, str, str], set[str]] = {}
+    for row, sample in enumerate(rows.samples):
+        key = (sample.part, sample.split or "", sample.label)
+        photographs.setdefault(key, set()).add(sample.photograph or rows.groups[row])
+    known = rows.unit != "unknown"
+    document: dict[str, Any] = {
+        "format": 1,
+        "dataset": rows.dataset,
+        "unit": rows.unit,
+        "files": len(rows),
+        "photographs": rows.count_photographs(range(len(rows))),
+        "groups": len(set(rows.groups)),
+        "refused": dict(rows.refused),
+        "left_out": {task.name: rows.left_out(task) for task in chosen_tasks},
+        "labels": [
+            {
+                "part": key[0],
+                "split": key[1] or None,
+                "label": key[2],
+                "photographs": len(photographs[key]) if known else None,
+                "files": files[key],
+            }
+            for key in sorted(files)
+        ],
+    }
+    if protocol is not None:
+        plan = plan_split(rows, chosen_tasks, config)
+        document["split"] = {
+            "protocol": protocol,
+            "leaky": plan.leaky,
+            "leaked_files": plan.leaked,
+            "train": count(rows, plan.train),
+            "validation": count(rows, plan.validation),
+            "test": count(rows, plan.test),
+            "counts": plan.counts,
+        }
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+    if rows.refused:
+        ctx.exit(3)
+
+
+def _print(document: dict[str, Any]) -> None:
+    photographs = document["photographs"]
+    click.echo(
+        f"{document['dataset']}: {document['files']} files of "
+        f"{'unknown' if photographs is None else photographs} photographs in "
+        f"{document['groups']} groups (unit: {document['unit']})\n"
+    )
+    print_table(
+        [
+            (
+                row["part"],
+                row["split"] or "",
+                row["label"] or "(no label)",
+                "unknown" if row["photographs"] is None else row["photographs"],
+                row["files"],
+            )
+            for row in document["labels"]
+        ],
+        ("part", "split", "label", "photographs", "files"),
+    )
+    for task, left in document["left_out"].items():
+        if left:
+            told = ", ".join(f"{n} {label or '(no label)'}" for label, n in sorted(left.items()))
+            click.echo(f"\nleft out of {task}: {told}")
+    split = document.get("split")
+    if split is None:
+        return
+    word = " LEAKY" if split["leaky"] else ""
+    click.echo(f"\nprotocol {split['protocol']}{word}")
+    print_table(
+        [
+            (role, *("unknown" if n is None else n for n in split[role].values()))
+            for role in ("train", "validation", "test")
+        ],
+        ("role", "photographs", "files", "groups"),
+    )
+    if split["leaked_files"]:
+        click.echo(f"{split['leaked_files']} test files show photographs that training sees too.")
+    for name, number in split["counts"].items():
+        click.echo(f"{name}: {number}")

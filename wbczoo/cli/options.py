@@ -1,0 +1,166 @@
+"""Options that several commands share, each declared once, and how results are printed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def composition_options(default_weights: str) -> Callable[[F], F]:
+    """What decides a composition: parts, tasks, sizes and initial weights."""
+    return _all(
+        click.option("--backbone", default="none", show_default=True, help="A backbone's name."),
+        click.option(
+            "--seq", "sequence", default="none", show_default=True, help="A sequence branch's name."
+        ),
+        click.option(
+            "--task",
+            "tasks",
+            multiple=True,
+            help="A task, or NAME=CLASS,CLASS; repeat it.  [default: cell and nucleus]",
+        ),
+        click.option("--hidden", default=64, show_default=True, help="Units of the branch."),
+        click.option(
+            "--image-size",
+            type=click.IntRange(min=32),
+            help="Height and width in pixels.  [default: the backbone's own]",
+        ),
+        click.option("--backbone-option", multiple=True, metavar="NAME=VALUE"),
+        click.option("--seq-option", "sequence_option", multiple=True, metavar="NAME=VALUE"),
+        click.option(
+            "--weights",
+            default=default_weights,
+            show_default=True,
+            help="The backbone's initial weights: none, imagenet, or a safetensors file.",
+        ),
+    )
+
+
+dataset_options = _all(
+    click.option("--dataset", default="folder", show_default=True, help="A data set's name."),
+    click.option(
+        "--photograph-from",
+        metavar="REGEX|CSV",
+        help="For folder: how a file's photograph is told, by its path or by a table.",
+    ),
+    click.option(
+        "--each-file-a-photograph",
+        is_flag=True,
+        help="For folder: state that each file is a photograph of its own; the card records it.",
+    ),
+    click.option("--dataset-option", multiple=True, metavar="NAME=VALUE"),
+)
+
+
+def protocol_options(default: str | None) -> Callable[[F], F]:
+    """Which photographs train, validate and test."""
+    shown = "official" if default else "the run's own"
+    return _all(
+        click.option(
+            "--protocol",
+            type=click.Choice(["report", "official", "grouped", "external"]),
+            default=default,
+            help=f"How photographs are split; report is LEAKY.  [default: {shown}]",
+        ),
+        click.option("--part", help="Which part is tested on (bccd: augmented, simple)."),
+        click.option("--fold", help="Of grouped: a number from 0, or all."),
+    )
+
+
+device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
+)
+
+data_argument = click.argument("data", type=click.Path(exists=True, path_type=Path))
+
+
+def compose_from(options: dict[str, Any]) -> Any:
+    """The `ModelConfig` of `composition_options`, which are taken out of `options`."""
+    from wbczoo import tasks
+    from wbczoo.builder import compose
+
+    side = options.pop("image_size")
+    return compose(
+        options.pop("backbone"),
+        options.pop("sequence"),
+        tasks=tasks.parse(options.pop("tasks")),
+        hidden=options.pop("hidden"),
+        image_size=(side, side) if side else None,
+        backbone_options=options.pop("backbone_option"),
+        sequence_options=options.pop("sequence_option"),
+    )
+
+
+def dataset_from(options: dict[str, Any]) -> Any:
+    """The data set as a config's part, from `dataset_options`, which are taken out."""
+    from wbczoo.config import Part, parse_options
+    from wbczoo.errors import UsageError
+    from wbczoo.registry import datasets
+
+    entry = datasets.find(options.pop("dataset"))
+    assert entry.spec is not None
+    declared = dict(entry.spec.options)
+    values = parse_options(options.pop("dataset_option"), declared)
+    for name, given in (
+        ("photograph_from", options.pop("photograph_from")),
+        ("each_file_a_photograph", options.pop("each_file_a_photograph") or None),
+    ):
+        if given is None:
+            continue
+        if name not in declared:
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"The data set {entry.name!r} tells its photographs; leave out --{flag}."
+            )
+        values[name] = given
+    return Part(
+        name=entry.name, distribution=entry.distribution, version=entry.version, options=values
+    )
+
+
+def parse_fold(text: str | None) -> int | str | None:
+    """`--fold`: a number, `all`, or None; UsageError for anything else."""
+    from wbczoo.errors import UsageError
+
+    if text is None or text == "all":
+        return text
+    if not text.isdecimal():
+        raise UsageError(f"--fold takes a number from 0, or all; it was given {text!r}.")
+    return int(text)
+
+
+def print_json(document: object) -> None:
+    """A JSON document on stdout; NaN would be no JSON and is refused."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:
+    """A table on stdout."""
+    from tabulate import tabulate
+
+    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))

@@ -1,0 +1,159 @@
+"""`wbczoo train`: a composition, photographs and a protocol in; a run out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.options import (
+    compose_from,
+    composition_options,
+    data_argument,
+    dataset_from,
+    dataset_options,
+    device_option,
+    json_option,
+    out_option,
+    parse_fold,
+    print_json,
+    print_table,
+    protocol_options,
+)
+
+
+@click.command("train")
+@data_argument
+@dataset_options
+@protocol_options(default="official")
+@click.option("--folds", default=5, show_default=True, help="Of grouped: how many folds.")
+@click.option("--train-part", help="Of grouped: the part to train on (bccd: augmented).")
+@click.option("--limit-photographs", type=click.IntRange(min=1), help="Train on so many at most.")
+@composition_options(default_weights="imagenet")
+@click.option(
+    "--trainable",
+    type=click.Choice(["head", "last-block", "all"]),
+    default="head",
+    show_default=True,
+    help="What of the backbone trains; a frozen part keeps its batch-norm statistics too.",
+)
+@click.option("--epochs", default=10, show_default=True)
+@click.option("--batch-size", default=32, show_default=True, help="Over all devices together.")
+@click.option("--lr", default=1e-4, show_default=True, help="Learning rate.")
+@click.option(
+    "--optimizer", type=click.Choice(["adam", "adamw"]), default="adam", show_default=True
+)
+@click.option("--weight-decay", default=0.0, show_default=True)
+@click.option(
+    "--schedule", type=click.Choice(["constant", "cosine"]), default="constant", show_default=True
+)
+@click.option(
+    "--class-weights",
+    type=click.Choice(["none", "balanced"]),
+    default="none",
+    show_default=True,
+    help="Weigh the loss so that each class counts alike.",
+)
+@click.option(
+    "--augment/--no-augment",
+    default=False,
+    show_default=True,
+    help="Flips and quarter turns, which keep size and colour.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16"]),
+    default="auto",
+    show_default=True,
+    help="auto is bf16 where the hardware has it.",
+)
+@click.option("--seed", default=0, show_default=True)
+@out_option
+@device_option
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option(
+    "--checkpoint-seconds",
+    default=300.0,
+    show_default=True,
+    help="How much work a kill may cost at most.",
+)
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    data: Path,
+    out: Path,
+    device: str,
+    resume: bool,
+    checkpoint_seconds: float,
+    tensorboard: bool,
+    weights: str,
+    fold: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Train a composition under a protocol and leave a run.
+
+    \b
+    Example:
+      wbczoo train blood-cells.zip --dataset bccd --protocol official \\
+          --backbone mobilenetv2 --seq bilstm --trainable all --epochs 1 --out runs/a
+    """
+    from wbczoo.config import RunConfig, train_config
+    from wbczoo.progress import tell
+    from wbczoo.study.folds import train_folds
+
+    model = compose_from(options)
+    dataset = dataset_from(options)
+    config = train_config(dataset=dataset, fold=None, **options)
+    summaries = train_folds(
+        RunConfig(model=model, train=config),
+        data,
+        out,
+        parse_fold(fold),
+        weights=weights,
+        device=device,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+        tell=tell,
+    )
+    if not summaries:  # another device of the same training prints
+        return
+    if as_json:
+        print_json(summaries[0] if len(summaries) == 1 else {"format": 1, "folds": summaries})
+    else:
+        for summary in summaries:
+            print_table(_rows(summary), ("what", "value"))
+        click.echo(f"run: {out}")
+    if any(summary["data"]["refused_images"] for summary in summaries):
+        ctx.exit(3)
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    data = summary["data"]
+    word = " LEAKY" if summary["leaky"] else ""
+    rows = [
+        ("model", summary["name"]),
+        ("protocol", f"{summary['protocol']}{word}, part {data['part']}, fold {data['fold']}"),
+    ]
+    for role in ("train", "validation", "test"):
+        counts = data[role]
+        photographs = "unknown" if counts["photographs"] is None else counts["photographs"]
+        rows.append((role, f"{photographs} photographs, {counts['files']} files"))
+    rows += [(name, str(number)) for name, number in data["counts"].items() if number]
+    rows += [
+        (
+            f"left out of {task}",
+            ", ".join(f"{n} {label or '(no label)'}" for label, n in left.items()),
+        )
+        for task, left in data["left_out"].items()
+    ]
+    rows += [
+        (f"{name} (chosen by)", f"{value:.4f}")
+        for name, value in summary["best"].items()
+        if name.startswith("validation")
+    ]
+    return [*rows, ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}")]

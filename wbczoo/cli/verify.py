@@ -1,0 +1,48 @@
+"""`wbczoo verify`: an export's frozen example, replayed on this machine without torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.options import json_option, print_json, print_table
+
+
+@click.command("verify")
+@click.argument("export", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute.",
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> None:
+    """Replay an export's frozen example and check its files' hashes.
+
+    Exits 3 if this machine answers differently.
+
+    Example: wbczoo verify exports/a
+    """
+    from wbczoo.runtime import verify
+
+    found = verify(export, device=device)
+    document = {"format": 1, "ok": found.ok, **asdict(found)}
+    if as_json:
+        print_json(document)
+    else:
+        print_table(
+            [
+                (name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+                for name, value in document.items()
+                if name != "format"
+            ],
+            ("what", "value"),
+        )
+    if not found.ok:
+        ctx.exit(3)

@@ -1,0 +1,93 @@
+"""`evaluate` end to end: load what was given, score its test photographs, write the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wbczoo import files
+from wbczoo.config import Part, RunConfig, TrainConfig
+from wbczoo.data.prepared import read_dataset
+from wbczoo.data.samples import Rows
+from wbczoo.errors import UsageError
+from wbczoo.progress import Tell
+from wbczoo.scoring import (
+    Predict,
+    Scored,
+    Seen,
+    asked_of,
+    predict_with_session,
+    predict_with_torch,
+    report,
+    score,
+)
+
+
+def evaluate(
+    model: Path,
+    data: Path,
+    dataset: Part,
+    *,
+    protocol: str | None = None,
+    part: str | None = None,
+    fold: int | None = None,
+    resamples: int = 2000,
+    device: str = "auto",
+    tell: Tell,
+) -> dict[str, Any]:
+    """Measure a run (also one of folds) or an export; a run keeps the document in its folder.
+
+    Args:
+        model: a run's folder, an export's folder, or a lone ONNX file. Exports need no torch.
+        protocol, part, fold: the model's own where None.
+
+    Raises:
+        UsageError, WbczooError: as `score` does, and if `model` is none of these.
+    """
+    given = {"protocol": protocol, "part": part, "fold": fold}
+    folders = _folders(model)
+    rows: Rows | None = None
+    scored: list[Scored] = []
+    run: RunConfig | None = None
+    for folder in folders:
+        run, seen, predict = _load(folder, device)
+        bare = TrainConfig(dataset=dataset)
+        asked = asked_of(run.train, bare, given)
+        rows = rows or read_dataset(asked, data, tell)
+        scored.append(
+            score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell)
+        )
+    assert run is not None
+    document = report(run.model.name, run.model.tasks, scored, resamples=resamples)
+    if _is_run(folders[0]):
+        name = f"evaluation-{document['protocol']}-{document['part']}-{document['dataset']}.json"
+        files.write_json(model / name, document)
+    return {"format": 1, **document}
+
+
+def _folders(model: Path) -> list[Path]:
+    folds = [path for path in model.glob("fold-*") if _is_run(path)] if model.is_dir() else []
+    if folds:
+        return sorted(folds, key=lambda path: int(path.name.split("-")[1]))
+    if _is_run(model) or model.suffix == ".onnx" or (model / "model.onnx").is_file():
+        return [model]
+    raise UsageError(
+        f"{model} is neither a run nor an export: it has no config.json or model.onnx."
+    )
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+
+
+def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict]:
+    if not _is_run(folder):
+        from wbczoo.runtime.session import Session
+
+        session = Session(folder, device=device)
+        return session.config, None, predict_with_session(session)
+    from wbczoo.checkpoint import SPLIT, load_model
+
+    run, model = load_model(folder)
+    seen = Seen.read(folder / SPLIT) if (folder / SPLIT).is_file() else Seen.nothing()
+    return run, seen, predict_with_torch(model, device)

@@ -1,0 +1,169 @@
+"""The card of an export: what it is, what it saw, how it was measured, what it is not for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wbczoo import __version__, checkpoint, environment, files
+from wbczoo.config import RunConfig
+from wbczoo.export.parity import Parity
+from wbczoo.registry import backbones, sequences
+
+INTENDED = (
+    "Research on the classification of single white blood cells in images of stained blood smears "
+    "like those that it was trained on."
+)
+NOT_INTENDED = (
+    "Diagnosis, or any decision about a patient. It knows only the classes above and answers one "
+    "of them for every image, also for one without a white cell. Other stains, scanners and "
+    "laboratories must be measured before its answers mean anything there."
+)
+
+
+def describe(
+    run: RunConfig,
+    run_folder: Path,
+    export_folder: Path,
+    parity: Parity,
+    weights_sha256: str,
+    opset: int,
+) -> dict[str, Any]:
+    """What `card.json` holds, but for its format."""
+    summary: dict[str, Any] = {}
+    if (run_folder / checkpoint.SUMMARY).is_file():
+        summary = files.read_json(run_folder / checkpoint.SUMMARY)
+    evaluations = [files.read_json(path) for path in sorted(run_folder.glob("evaluation*.json"))]
+    model = run.model
+    return {
+        "name": model.name,
+        "tasks": {task.name: list(task.classes) for task in model.tasks},
+        "composition": {
+            "backbone": model.backbone.model_dump(),
+            "sequence": model.sequence.model_dump(),
+            "hidden": model.hidden,
+            "initial_weights": model.weights.model_dump(),
+        },
+        "preprocessing": json.loads(run.model_dump_json())["model"]["preprocessing"],
+        "trained": run.train is not None and bool(summary),
+        "training": json.loads(run.train.model_dump_json()) if run.train else None,
+        "data": summary.get("data"),
+        "protocol": summary.get("protocol"),
+        "leaky": summary.get("leaky"),
+        "best_epoch": summary.get("best_epoch"),
+        "temperatures": summary.get("temperatures"),
+        "evaluations": evaluations,
+        "intended_use": INTENDED,
+        "not_for": NOT_INTENDED,
+        "licences": _licences(run),
+        "parity": {
+            "difference": parity.difference,
+            "bound": parity.bound,
+            "batches": list(parity.batches),
+            "images": parity.images,
+            "source": parity.source,
+        },
+        "opset": opset,
+        "split_sha256": run.split_sha256,
+        "weights_sha256": weights_sha256,
+        "files": {
+            name: files.sha256_of(export_folder / name) for name in ("model.onnx", "example.npz")
+        },
+        "bytes": (export_folder / "model.onnx").stat().st_size,
+        "wbczoo": __version__,
+        "versions": environment.describe()["packages"],
+    }
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """`card.md`: the same for a reader."""
+    lines = [f"# {card['name']}", "", "White blood cell classifier, exported by wbczoo.", ""]
+    lines += ["## What it answers", ""]
+    lines += [f"- **{task}**: {', '.join(classes)}" for task, classes in card["tasks"].items()]
+    lines += ["", "## What it was trained on", "", *_data_lines(card)]
+    lines += ["", "## How well it does", "", *_figures(card["evaluations"])]
+    lines += ["", "## What it is for", "", card["intended_use"]]
+    lines += ["", "## What it is not for", "", card["not_for"]]
+    height, width = card["preprocessing"]["size"]
+    lines += [
+        "",
+        "## The file",
+        "",
+        f"- input `images`: uint8 RGB (batch, 3, {height}, {width}); scaling and normalisation are "
+        "inside the graph",
+        "- outputs: "
+        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
+        f"- {card['bytes'] / 1e6:.1f} MB, ONNX opset {card['opset']}",
+        f"- differs from PyTorch by at most {card['parity']['difference']:.2g} in a logit on "
+        f"{card['parity']['images']} {card['parity']['source']} (bound "
+        f"{card['parity']['bound']:.2g}; batches of {card['parity']['batches']})",
+        f"- SHA-256 `{card['files']['model.onnx']}`",
+        "",
+        "## Licences",
+        "",
+        *(f"- {what}: {licence}" for what, licence in card["licences"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _licences(run: RunConfig) -> dict[str, str]:
+    licences = {}
+    for kind, registry, part in (
+        ("backbone", backbones, run.model.backbone),
+        ("sequence branch", sequences, run.model.sequence),
+    ):
+        if part.name != "none":
+            licences[f"{kind} {part.name}"] = registry.spec(part.name).licence or "not stated"
+    if run.model.weights.source != "none":
+        licences["initial weights"] = (
+            f"{run.model.weights.description or run.model.weights.source}; see their origin"
+        )
+    return licences
+
+
+def _data_lines(card: dict[str, Any]) -> list[str]:
+    data = card["data"]
+    if not card["trained"] or data is None:
+        return ["Nothing: the weights are initial ones."]
+    lines = []
+    if card["leaky"]:
+        lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
+    fold = "" if data["fold"] is None else f", fold {data['fold']}"
+    lines.append(f"Data set {data['dataset']}, protocol {card['protocol']}{fold}:")
+    lines.append("")
+    for role in ("train", "validation", "test"):
+        counts = data[role]
+        told = (
+            f"{counts['files']} files of unknown photographs"
+            if counts["photographs"] is None
+            else f"{counts['photographs']} photographs ({counts['files']} files)"
+        )
+        lines.append(f"- {role}: {told}")
+    return lines
+
+
+def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
+    if not evaluations:
+        return ["It was not evaluated."]
+    lines = [
+        "| protocol | part | photographs | files | task | accuracy | macro-F1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for found in evaluations:
+        word = "LEAKY " if found["leaky"] else ""
+        photographs = "unknown" if found["photographs"] is None else found["photographs"]
+        for task, figures in found["tasks"].items():
+            lines.append(
+                f"| {word}{found['protocol']} | {found['part']} | {photographs} | {found['files']} "
+                f"| {task} | {_told(figures['accuracy'])} | {_told(figures['macro_f1'])} |"
+            )
+    lines += ["", f"Intervals: {evaluations[0]['interval']}."]
+    return lines
+
+
+def _told(figure: dict[str, float | None]) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

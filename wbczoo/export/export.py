@@ -1,0 +1,102 @@
+"""One export, start to end: graph, parity gate, example, card; then one rename puts it in place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wbczoo import checkpoint, files
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.export import card, example, parity
+from wbczoo.export.graph import DEFAULT_OPSET, write_graph
+from wbczoo.progress import Tell
+from wbczoo.runtime.session import Session
+
+_PARITY_IMAGES = max(parity.BATCHES)
+
+
+def export(
+    run_folder: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    opset: int = DEFAULT_OPSET,
+    overwrite: bool = False,
+    tell: Tell = print,
+) -> dict[str, Any]:
+    """Export a run as `model.onnx`, `card.json`, `card.md` and `example.npz`.
+
+    Args:
+        run_folder: a trained run, or one that `build --out` saved.
+        out: a new folder; an earlier export is replaced if `overwrite`.
+        images: real images for the parity gate; the run's own cached ones if None.
+        opset: of the ONNX standard's default domain, at least 18.
+
+    Returns:
+        what `card.json` holds.
+
+    Raises:
+        UsageError: if there is no run, or `out` is taken.
+        WbczooError: if the graph cannot be made or misses parity; then nothing is written.
+    """
+    _claim(out, overwrite)
+    run, model = checkpoint.load_model(run_folder)
+    preprocessing = run.model.preprocessing
+    drawn = example.synthetic_images(preprocessing)
+    if images is not None:
+        compared, source = example.given_images(images, preprocessing, _PARITY_IMAGES), str(images)
+    else:
+        compared = example.cached_images(run_folder, preprocessing, _PARITY_IMAGES)
+        source = "training images"
+    if len(compared) == 0:
+        compared, source = drawn, "synthetic images"
+        tell(
+            "parity is measured on synthetic images, for the run has no cached ones; "
+            "--images PATH measures it on real ones"
+        )
+    weights_sha256 = files.sha256_of(run_folder / checkpoint.MODEL)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        graph = aside / "model.onnx"
+        tell("writing the graph")
+        write_graph(model, run, graph, weights_sha256, opset)
+        tell(f"comparing it with PyTorch on {len(compared)} {source}")
+        found = parity.compare(model, graph, compared, source)
+        if not found.holds:
+            raise WbczooError(
+                f"The exported graph differs from PyTorch by {found.difference:.3g} in a logit, "
+                f"and {found.bound:.3g} is allowed; it was not written. Another --opset may help; "
+                "the part that differs should be reported to its author."
+            )
+        # The example holds what this file answers, so that a replay elsewhere tells that place.
+        outputs = Session(graph, device="cpu").run(drawn)
+        np.savez_compressed(aside / "example.npz", images=drawn, **outputs)
+        document = card.describe(run, run_folder, aside, found, weights_sha256, opset)
+        files.write_json(aside / "card.json", document)
+        files.write_text(aside / "card.md", card.to_markdown(document))
+        aside.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        aside.rename(out)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return document
+
+
+def _claim(out: Path, overwrite: bool) -> None:
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file; --out wants a folder for the export.")
+    if not os.listdir(out):  # noqa: PTH208 - its emptiness is all that is asked
+        return
+    if not (out / "card.json").is_file():
+        raise UsageError(f"{out} is not empty and holds no export. Name a new folder.")
+    if not overwrite:
+        raise UsageError(f"{out} already holds an export. Give --overwrite, or name another.")

@@ -1,0 +1,116 @@
+"""A model becomes one ONNX graph here: uint8 images in, logits and probabilities out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from wbczoo import __version__
+from wbczoo.config import RunConfig
+from wbczoo.errors import WbczooError
+from wbczoo.model import FusedClassifier
+
+FORMAT = 1
+DEFAULT_OPSET = 18
+
+
+class Answers(nn.Module):
+    """A classifier with its calibrated probabilities, as the graph's flat outputs."""
+
+    def __init__(self, model: FusedClassifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """uint8 (N, 3, H, W) -> for each task logits and probabilities (N, classes)."""
+        logits = self.model(images)
+        probabilities = self.model.probabilities(logits)
+        return tuple(
+            answer
+            for task in self.model.config.tasks
+            for answer in (logits[task.name], probabilities[task.name])
+        )
+
+
+def output_names(model: FusedClassifier) -> list[str]:
+    """Names of the graph's outputs, in order."""
+    return [
+        f"{task.name}_{kind}" for task in model.config.tasks for kind in ("logits", "probabilities")
+    ]
+
+
+def write_graph(
+    model: FusedClassifier, run: RunConfig, path: Path, weights_sha256: str, opset: int
+) -> None:
+    """Write the model as one self-contained ONNX file with the design's names and metadata.
+
+    Args:
+        model: in evaluation mode on the CPU.
+        path: of the file; written directly, so give a place of its own.
+        weights_sha256: of the run's `model.safetensors`.
+        opset: of the ONNX standard's default domain.
+
+    Raises:
+        WbczooError: if the composition cannot be expressed in ONNX.
+    """
+    height, width = model.config.preprocessing.size
+    # With an example of one image the exporter bakes the batch into reshapes.
+    example = torch.zeros((2, 3, height, width), dtype=torch.uint8)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                Answers(model).eval(),
+                (example,),
+                input_names=["images"],
+                output_names=output_names(model),
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+                opset_version=opset,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise WbczooError(
+            f"{run.model.name} cannot be exported to ONNX: {type(error).__name__}: {reason}"
+        ) from error
+    assert program is not None
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, metadata(run, weights_sha256))
+    onnx.save(proto, path)
+
+
+def metadata(run: RunConfig, weights_sha256: str) -> dict[str, str]:
+    """What the file says of itself, so that it is enough alone."""
+    return {
+        "wbczoo.format": str(FORMAT),
+        "wbczoo.version": __version__,
+        "wbczoo.tasks": json.dumps([asdict(task) for task in run.model.tasks]),
+        "wbczoo.preprocessing": json.dumps(asdict(run.model.preprocessing)),
+        "wbczoo.config": run.model_dump_json(),
+        "wbczoo.weights_sha256": weights_sha256,
+    }
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's own chatter from the user; its errors still rise."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

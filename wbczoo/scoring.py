@@ -1,0 +1,338 @@
+"""Test photographs are chosen, guarded, answered and measured here, with intervals by group."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wbczoo.config import ModelConfig, TrainConfig
+from wbczoo.data.cache import PixelCache
+from wbczoo.data.prepared import count, fill
+from wbczoo.data.protocols import Plan, digest_of, plan_split
+from wbczoo.data.samples import Rows
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.metrics import measure, measure_contradictions, restrict
+from wbczoo.progress import Tell, bar
+from wbczoo.tasks import NUCLEUS_OF, Task, class_of
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.session import Session
+
+Probabilities = dict[str, NDArray[np.float32]]
+Predict = Callable[[PixelCache, NDArray[np.int64]], Probabilities]
+
+# What stands beside every number of a data set whose files' origin nobody knows.
+BY_FILE = "by file; no bound on generalisation"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a model has seen: the training and validation rows of its split."""
+
+    hashes: frozenset[str]
+    groups: frozenset[str]
+
+    @classmethod
+    def read(cls, path: Path) -> Seen:
+        """From a run's `split.csv`."""
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["role"] != "test"]
+        return cls(
+            frozenset(row["sha256"] for row in rows), frozenset(row["group"] for row in rows)
+        )
+
+    @classmethod
+    def planned(cls, rows: Rows, plan: Plan) -> Seen:
+        """From a split that was drawn again."""
+        chosen = (*plan.train, *plan.validation)
+        return cls(
+            frozenset(rows.hashes[row] for row in chosen),
+            frozenset(rows.groups[row] for row in chosen),
+        )
+
+    @classmethod
+    def nothing(cls) -> Seen:
+        """Of a model that was never trained."""
+        return cls(frozenset(), frozenset())
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test rows that were answered, and the answers."""
+
+    rows: Rows
+    plan: Plan
+    chosen: tuple[int, ...]
+    probabilities: Probabilities
+
+
+def asked_of(
+    trained: TrainConfig | None, dataset: TrainConfig, given: Mapping[str, object]
+) -> TrainConfig:
+    """The config whose test rows are asked for: the run's own, less what the user changed."""
+    base = trained or dataset
+    changes = {key: value for key, value in given.items() if value is not None}
+    return base.model_copy(update={**changes, "dataset": dataset.dataset})
+
+
+def score(
+    model: ModelConfig,
+    trained: TrainConfig | None,
+    asked: TrainConfig,
+    rows: Rows,
+    seen: Seen | None,
+    split_sha256: str,
+    predict: Predict,
+    tell: Tell,
+) -> Scored:
+    """Answer the test rows of a protocol, if the model has not seen them.
+
+    Args:
+        trained: how the model was trained; None if it was not.
+        asked: whose protocol, part and fold name the test rows.
+        seen: the run's own split, or None to draw it again from `trained`.
+        split_sha256: of the split that the model was trained on, to know it again.
+        predict: gives the probabilities of rows of the cache.
+
+    Raises:
+        WbczooError: if a test row's photograph was trained or validated on, with how many; or
+            if nothing is left to score.
+        UsageError: if the data or the protocol do not fit the model.
+    """
+    if asked.protocol == "external":
+        plan = _external_plan(rows, model.tasks, trained)
+        seen = seen or Seen.nothing()
+    else:
+        if trained is not None and asked.dataset.name != trained.dataset.name:
+            raise UsageError(
+                f"The model was trained on the data set {trained.dataset.name!r}; to test it on "
+                f"{asked.dataset.name!r}, say --protocol external."
+            )
+        plan = plan_split(rows, model.tasks, asked)
+        if seen is None:
+            seen = _drawn_again(rows, model, trained, split_sha256)
+        if digest_of(rows, plan) == split_sha256:
+            # The run's own split: disjoint by construction, or LEAKY by its name.
+            seen = Seen.nothing()
+    if not plan.test:
+        raise WbczooError(f"{rows.source.root}: the protocol {asked.protocol!r} tests nothing.")
+    _refuse_seen(rows, plan, seen)
+    cache = PixelCache(model.preprocessing)
+    refused = fill(cache, rows, plan.test, tell)
+    rows = rows.keep(lambda row: True, refused)
+    chosen = tuple(row for row in plan.test if rows.samples[row].path not in refused)
+    if not chosen:
+        raise WbczooError(f"{rows.source.root}: every image to test on was refused.")
+    places = cache.rows([rows.hashes[row] for row in chosen])
+    return Scored(rows, plan, chosen, predict(cache, places))
+
+
+def report(
+    name: str,
+    tasks: Sequence[Task],
+    scored: Scored | Sequence[Scored],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The evaluation document: every number with its protocol, its counts and its interval.
+
+    Args:
+        name: the composition's.
+        scored: one test set, or the folds of one `grouped` split, which are pooled.
+        resamples, seed: of the bootstrap over groups.
+    """
+    folds = [scored] if isinstance(scored, Scored) else list(scored)
+    first = folds[0]
+    rows = first.rows
+    chosen = [row for fold in folds for row in fold.chosen]
+    groups = [rows.groups[row] for row in chosen]
+    strata = [rows.samples[row].label for row in chosen]
+    targets = {name: values[chosen] for name, values in rows.targets(tasks).items()}
+    probabilities = {
+        task.name: np.concatenate([fold.probabilities[task.name] for fold in folds])
+        for task in tasks
+    }
+    counts = count(rows, chosen)
+    unknown = rows.unit == "unknown"
+    document: dict[str, Any] = {
+        "name": name,
+        "dataset": rows.dataset,
+        "protocol": first.plan.protocol,
+        "part": first.plan.part,
+        "fold": first.plan.fold if len(folds) == 1 else "all",
+        "unit": rows.unit,
+        "photographs": counts["photographs"],
+        "files": counts["files"],
+        "groups": counts["groups"],
+        "leaky": any(fold.plan.leaky for fold in folds),
+        "leaked_files": sum(fold.plan.leaked for fold in folds),
+        "interval": (
+            BY_FILE
+            if unknown
+            else "95 % percentile bootstrap over groups, stratified by label, "
+            f"{resamples} resamples"
+        ),
+        "refused": dict(rows.refused),
+        "left_out": {
+            task.name: int((targets[task.name] < 0).sum())
+            for task in tasks
+            if (targets[task.name] < 0).any()
+        },
+        "tasks": {},
+    }
+    settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    for task in tasks:
+        known = np.flatnonzero(targets[task.name] >= 0)
+        if len(known) == 0:
+            continue
+        document["tasks"][task.name] = measure(
+            task, targets[task.name], probabilities[task.name], groups, strata, **settings
+        )
+        if first.plan.protocol == "external":
+            shared = shared_classes(task, rows)
+            document["tasks"][task.name]["shared_classes"] = _over_shared(
+                task, shared, targets[task.name], probabilities[task.name], groups, strata, settings
+            )
+    cell = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF)), None)
+    nucleus = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF.values())), None)
+    if cell and nucleus:
+        document["contradictions"] = measure_contradictions(
+            cell,
+            nucleus,
+            NUCLEUS_OF,
+            probabilities[cell.name],
+            probabilities[nucleus.name],
+            groups,
+            strata,
+            **settings,
+        )
+    return document
+
+
+def shared_classes(task: Task, rows: Rows) -> tuple[str, ...]:
+    """The classes of a task that the labels of a data set have, joined by name."""
+    found = {class_of(task, sample.label, rows.labels) for sample in rows.samples}
+    return tuple(name for name in task.classes if name in found)
+
+
+def _over_shared(
+    task: Task,
+    shared: tuple[str, ...],
+    targets: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    groups: Sequence[str],
+    strata: Sequence[str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    if shared == task.classes:
+        return {"classes": list(shared), "note": "all classes are shared; the figures are above"}
+    kept = [task.classes.index(name) for name in shared]
+    place = {old: new for new, old in enumerate(kept)}
+    narrowed = np.array([place.get(int(target), -1) for target in targets], np.int64)
+    return measure(
+        Task(task.name, shared), narrowed, restrict(probabilities, kept), groups, strata, **settings
+    )
+
+
+def _external_plan(rows: Rows, tasks: Sequence[Task], trained: TrainConfig | None) -> Plan:
+    shared = {task.name: shared_classes(task, rows) for task in tasks}
+    if all(len(names) < 2 for names in shared.values()):
+        told = "; ".join(f"{task}: {', '.join(names) or 'none'}" for task, names in shared.items())
+        raise UsageError(
+            f"{rows.source.root} shares fewer than two classes with the model ({told}), so there "
+            "is nothing to tell apart."
+        )
+    targets = rows.targets(tasks)
+    parts = {sample.part for sample in rows.samples}
+    # Of a data set that has them, the photographs, not the views that were made from them.
+    part = "photographs" if "photographs" in parts else min(parts)
+    test = tuple(
+        row
+        for row in range(len(rows))
+        if rows.samples[row].part == part and any(t[row] >= 0 for t in targets.values())
+    )
+    return Plan("external", part, None, (), (), test)
+
+
+def _drawn_again(
+    rows: Rows, model: ModelConfig, trained: TrainConfig | None, split_sha256: str
+) -> Seen:
+    """The split of a lone export, drawn again and known again by its hash."""
+    if trained is None:
+        return Seen.nothing()
+    plan = plan_split(rows, model.tasks, trained)
+    if digest_of(rows, plan) != split_sha256:
+        raise WbczooError(
+            f"{rows.source.root} is not the data that the model was trained on, so nobody can tell "
+            "which photographs it has seen. Evaluate the run itself, or say --protocol external."
+        )
+    return Seen.planned(rows, plan)
+
+
+def _refuse_seen(rows: Rows, plan: Plan, seen: Seen) -> None:
+    """Fail where a test row was trained or validated on."""
+    by_content = {row for row in plan.test if rows.hashes[row] in seen.hashes}
+    # Group names mean the same thing only within one data set: where some bytes are the same.
+    same_data = plan.protocol != "external" or any(h in seen.hashes for h in rows.hashes)
+    by_group = {row for row in plan.test if same_data and rows.groups[row] in seen.groups}
+    met = by_content | by_group
+    if not met:
+        return
+    photographs = rows.count_photographs(met)
+    what = (
+        f"{len(met)} files"
+        if photographs is None
+        else f"{len(met)} files of {photographs} photographs"
+    )
+    raise WbczooError(
+        f"The model was trained or chosen on {what} of the {len(plan.test)} files that the "
+        f"protocol {plan.protocol!r} tests on, so their score would say nothing. Evaluate it by "
+        "the protocol that it was trained under, or train it under this one."
+    )
+
+
+def predict_with_torch(model: Any, device: str) -> Predict:
+    """How a run's model answers rows of the pixel cache, calibrated."""
+    import torch
+
+    from wbczoo.data.batches import Batches
+    from wbczoo.inference import choose_device, predict_logits
+
+    where = choose_device(device)
+    model.to(where, memory_format=torch.channels_last)
+
+    def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
+        batches = Batches(cache.pixels(), places, {}, where)
+        with bar(len(places), "answering", unit="image") as advance:
+            logits = predict_logits(model, batches, advance=advance)
+        as_tensors = {name: torch.from_numpy(values).to(where) for name, values in logits.items()}
+        return {
+            name: values.cpu().numpy() for name, values in model.probabilities(as_tensors).items()
+        }
+
+    return predict
+
+
+def predict_with_session(session: Session, batch_size: int = 32) -> Predict:
+    """How an export answers rows of the pixel cache, without torch."""
+
+    def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
+        pixels = cache.pixels()
+        found: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in session.tasks}
+        with bar(len(places), "answering", unit="image") as advance:
+            for start in range(0, len(places), batch_size):
+                batch = pixels[places[start : start + batch_size]].transpose(0, 3, 1, 2)
+                outputs = session.run(np.ascontiguousarray(batch))
+                for name, kept in found.items():
+                    kept.append(outputs[f"{name}_probabilities"])
+                advance(len(batch))
+        return {name: np.concatenate(kept) for name, kept in found.items()}
+
+    return predict

@@ -1,0 +1,85 @@
+"""One training, or one for each fold of the `grouped` protocol, side by side in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from wbczoo.config import RunConfig
+from wbczoo.data.prepared import Prepared, prepare, read_dataset
+from wbczoo.errors import UsageError
+from wbczoo.progress import Tell
+from wbczoo.train import train
+
+
+def train_folds(
+    run: RunConfig,
+    data: Path,
+    out: Path,
+    fold: int | str | None,
+    *,
+    tell: Tell,
+    resume: bool = False,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """Train under the run's protocol; `grouped` trains one fold, or all into `out/fold-K`.
+
+    Args:
+        fold: a number, or `all` (or None, which means all) for `grouped`; None elsewhere.
+        settings: of `wbczoo.train.train`.
+
+    Returns:
+        the summaries, one for each training.
+
+    Raises:
+        UsageError, WbczooError: as `prepare` and `train` do.
+    """
+    config = run.train
+    assert config is not None
+    if config.protocol != "grouped":
+        if fold is not None:
+            raise UsageError(f"--fold belongs to --protocol grouped, not to {config.protocol}.")
+        numbers: Sequence[int | None] = [None]
+    else:
+        numbers = range(config.folds) if fold in (None, "all") else [int(fold or 0)]
+    rows = read_dataset(config, data, tell)
+    summaries = []
+    for number in numbers:
+        one = config.model_copy(update={"fold": number})
+        folder = out if len(numbers) == 1 else out / f"fold-{number}"
+        prepared = prepare(
+            one, data, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell
+        )
+        _tell_leak(prepared, tell)
+        summary = train(
+            run.model_copy(update={"train": one}),
+            prepared,
+            folder,
+            resume=resume,
+            tell=tell,
+            **settings,
+        )
+        if summary:
+            summaries.append(summary)
+    return summaries
+
+
+def fold_folders(run_folder: Path) -> list[Path]:
+    """The runs in a folder: itself, or its folds in order."""
+    folds = sorted(run_folder.glob("fold-*"), key=lambda path: int(path.name.split("-")[1]))
+    return folds or [run_folder]
+
+
+def _tell_leak(prepared: Prepared, tell: Tell) -> None:
+    plan = prepared.plan
+    if prepared.rows.unit == "unknown":
+        tell(
+            "nobody knows which of these files show the same photograph: scores are by file and "
+            "bound nothing (--photograph-from tells it)"
+        )
+    if plan.leaky:
+        tell(
+            f"LEAKY: {plan.leaked} of {len(plan.test)} test files show photographs that training "
+            "or validation sees too. A score under this protocol measures memory."
+        )

@@ -1,13 +1,27 @@
-"""What the tests share: the real data beside the checkout, where it is there."""
+"""What the tests share: the real data beside the checkout, drawn smears, and one small run."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A composition that imports little and trains in a second: what is tested is the road.
+SMALL = ("--seq", "gru", "--hidden", "8", "--image-size", "64", "--weights", "none")
+SMALL_TRAINING = (*SMALL, "--epochs", "2", "--batch-size", "8", "--lr", "1e-2", "--device", "cpu")
+
+Completed = subprocess.CompletedProcess[str]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """More kills than the suite has time for: `pytest tests/test_resume.py --kills 200`."""
+    parser.addoption("--kills", type=int, default=20, help="how often a training is killed")
 
 
 @pytest.fixture(scope="session")
@@ -17,3 +31,64 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"the real data are not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's pixel cache and weights out of the tests, in subprocesses too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WBCZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("WBCZOO_WEIGHTS", raising=False)
+        patch.delenv("WBCZOO_DEBUG", raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def wbczoo() -> Callable[..., Completed]:
+    """Run the command in a process of its own, as a user does; warnings are errors in it."""
+
+    def run(*arguments: object, expect: int = 0, cwd: Path | None = None) -> Completed:
+        command = [sys.executable, "-m", "wbczoo", *map(str, arguments)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=cwd, timeout=600
+        )
+        assert done.returncode == expect, f"{command}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+def call(arguments: Sequence[object]) -> int:
+    """Run the command in this process: its exit code."""
+    from wbczoo.cli import main
+
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 drawn photographs, three views of each."""
+    from wbczoo_datasets.synthetic import SYNTHETIC
+
+    root = tmp_path_factory.mktemp("drawn") / "smears"
+    assert SYNTHETIC.prepare is not None
+    SYNTHETIC.prepare(root, photographs=24, views=3, seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_run(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run of the small composition on the drawn smears."""
+    out = tmp_path_factory.mktemp("runs") / "small"
+    assert call(["train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--out", out]) == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small run, exported."""
+    out = tmp_path_factory.mktemp("exports") / "small"
+    assert call(["export", small_run, "--out", out]) == 0
+    return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from wbczoo import files
 from wbczoo.config import Part, RunConfig, TrainConfig
@@ -82,9 +82,11 @@ def _is_run(path: Path) -> bool:
 
 def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict]:
     if not _is_run(folder):
-        from wbczoo.runtime.session import Session
+        from wbczoo.runtime.session import Device, Session
 
-        session = Session(folder, device=device)
+        if device == "mps":
+            raise UsageError("An export runs on cpu or cuda; --device mps is for runs.")
+        session = Session(folder, device=cast(Device, device))
         return session.config, None, predict_with_session(session)
     from wbczoo.checkpoint import SPLIT, load_model
 

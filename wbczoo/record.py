@@ -64,7 +64,7 @@ def open_tensorboard(folder: Path) -> Any:
             "TensorBoard is not installed: pip install 'wbczoo[tensorboard]', or leave out "
             "--tensorboard."
         ) from None
-    return SummaryWriter(folder / "tensorboard")  # type: ignore[no-untyped-call]
+    return SummaryWriter(folder / "tensorboard")
 
 
 def to_tensorboard(writer: Any, row: Row) -> None:

@@ -306,7 +306,7 @@ def predict_with_torch(model: Any, device: str) -> Predict:
     from wbczoo.inference import choose_device, predict_logits
 
     where = choose_device(device)
-    model.to(where, memory_format=torch.channels_last)
+    model.move_to(where)
 
     def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
         batches = Batches(cache.pixels(), places, {}, where)

@@ -58,7 +58,7 @@ class Fit:
     def steps(self) -> int:
         """Steps in an epoch; a tail that has no image for some device is left out."""
         full, tail = divmod(len(self.training), self.config.batch_size)
-        return full + (tail >= self.accelerator.num_processes)
+        return full + int(tail >= int(self.accelerator.num_processes))
 
 
 def train(
@@ -209,7 +209,7 @@ def validate(fit: Fit) -> dict[str, float]:
             continue
         answered, right = torch.from_numpy(logits[task.name])[known], truth[known]
         hits = answered.argmax(1) == right
-        recalls = [float(hits[right == c].double().mean()) for c in right.unique()]
+        recalls = [float(hits[right == c].double().mean()) for c in sorted(set(right.tolist()))]
         losses.append(float(F.cross_entropy(answered, right)))
         scores.append(sum(recalls) / len(recalls))
         row[f"validation_{task.name}_loss"] = losses[-1]
@@ -255,7 +255,7 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
     """Fit the best model's temperatures on validation groups, and write the summary and curves."""
     fit.tell("fitting temperatures on the validation photographs")
     _, model = checkpoint.load_model(fit.out)
-    model.to(fit.accelerator.device, memory_format=torch.channels_last)
+    model.move_to(fit.accelerator.device)
     if len(fit.validation):
         logits = predict_logits(model, fit.validation, bf16=fit.bf16)
         for place, task in enumerate(run.model.tasks):
@@ -305,7 +305,7 @@ def prepare_fit(
     """Put model, optimiser and batches where they will be used."""
     device = accelerator.device
     model.open_for_training(config.trainable)
-    model.to(device, memory_format=torch.channels_last)
+    model.move_to(device)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = kinds[config.optimizer](
         [parameter for _, parameter in model.named_trainable()],

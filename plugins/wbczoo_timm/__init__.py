@@ -18,6 +18,7 @@ REQUIRES = ("torch", "timm")
 HEADS = (
     "classifier.",
     "classif.",
+    "in_conv.",
     "pre_classifier.",
     "fc.",
     "head.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import math
 from collections.abc import Iterable
@@ -150,25 +151,20 @@ def _create(architecture: str, image_size: Size, pretrained: bool) -> Any:
 def _trace(model: Any, image_size: Size) -> tuple[object, dict[str, Tensor]]:
     """What `forward_features` returns for one image, and the parameters that it came from.
 
-    Both are on the meta device: shapes and a graph of gradients, no arithmetic.
+    Both belong to a twin on the meta device: shapes and a graph of gradients, no arithmetic.
     """
-    meta = {
-        name: torch.empty_like(parameter, device="meta", requires_grad=True)
+    parameters: dict[str, Tensor] = {
+        name: nn.Parameter(torch.empty_like(parameter, device="meta"))
         for name, parameter in model.named_parameters()
     }
-    buffers = {
-        name: torch.empty_like(buffer, device="meta") for name, buffer in model.named_buffers()
-    }
-    layout, model.layout = getattr(model, "layout", Layout()), Layout()
-    training = model.training
-    try:
-        with torch.enable_grad():
-            image = torch.empty(1, 3, *image_size, device="meta")
-            features = torch.func.functional_call(model.eval(), {**meta, **buffers}, (image,))
-    finally:
-        model.layout = layout
-        model.train(training)
-    return features, meta
+    # A copy that finds these in its memo takes them for the model's own. `functional_call` would
+    # leave them behind in a model that uses one module in two places, as CoaT does.
+    memo = {id(parameter): parameters[name] for name, parameter in model.named_parameters()}
+    memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
+    twin = copy.deepcopy(model, memo).eval()
+    with torch.enable_grad():
+        image = torch.empty(1, 3, *image_size, device="meta")
+        return twin.forward_features(image), parameters
 
 
 def _layout(model: Any, architecture: str, features: object, image_size: Size) -> Layout:

@@ -21,6 +21,10 @@ import torchvision
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from wbczoo import weights
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import BackboneSpec
 from wbczoo_timm import (
     CONVNEXT_ATTO,
     EFFICIENTNET_LITE0,
@@ -32,10 +36,6 @@ from wbczoo_timm import (
 )
 from wbczoo_timm.features import last_block
 from wbczoo_torchvision import GOOGLENET, SQUEEZENET1_1
-
-from wbczoo import weights
-from wbczoo.errors import UsageError, WbczooError
-from wbczoo.specs import BackboneSpec
 
 ALL = (
     MOBILENETV2,
@@ -70,12 +70,29 @@ LAST_BLOCK = {
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def asked() -> Iterator[list[object]]:
+    """No test of this file reaches the network; what one asked it for is kept here."""
+    attempts: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        attempts.append(address)
+        raise OSError("no network in these tests")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", refuse)
+        patch.setattr(socket.socket, "connect", refuse)
+        yield attempts
+
+
 @pytest.fixture(scope="module", params=ALL, ids=lambda spec: spec.name)
-def built(request: pytest.FixtureRequest) -> Iterator[tuple[BackboneSpec, Any]]:
-    """A spec and what it builds for 224x224, in evaluation mode."""
+def built(request: pytest.FixtureRequest, asked: list[object]) -> tuple[BackboneSpec, Any]:
+    """A spec and what it builds for 224x224, in evaluation mode and without a network."""
     spec: BackboneSpec = request.param
     torch.manual_seed(0)
-    yield spec, spec.build(image_size=(224, 224)).eval()
+    module = spec.build(image_size=(224, 224)).eval()
+    assert not asked
+    return spec, module
 
 
 def upstream(name: str, *, on: str = "cpu") -> Any:
@@ -221,22 +238,15 @@ def test_preprocessing_is_that_of_timms_weights(spec: BackboneSpec) -> None:
         assert config.interpolation == spec.preprocessing.interpolation
 
 
-def test_only_pretrained_asks_the_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[object] = []
-
-    def refuse(*address: object, **_: object) -> None:
-        asked.append(address)
-        raise OSError("no network in this test")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    for spec in (*ALL, TIMM["resnet10t"]):
-        spec.build(image_size=(224, 224))
+def test_only_pretrained_asks_the_network(asked: list[object], tmp_path: Path) -> None:
+    TIMM["resnet10t"].build(image_size=(224, 224))
     assert not asked
-    with pytest.raises(OSError, match="no network"):
-        SQUEEZENET1_1.build(image_size=(224, 224), pretrained=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path))  # a cache that has nothing yet
+        with pytest.raises(OSError, match="no network"):
+            SQUEEZENET1_1.build(image_size=(224, 224), pretrained=True)
     assert asked
+    asked.clear()
 
 
 def test_declaring_parts_imports_no_framework() -> None:

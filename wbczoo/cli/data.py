@@ -39,6 +39,7 @@ def command() -> None:
 @click.pass_context
 def prepare(
     ctx: click.Context,
+    /,
     data: Path,
     image_size: int,
     photographs: int | None,
@@ -98,6 +99,7 @@ def prepare(
 @click.pass_context
 def show(
     ctx: click.Context,
+    /,
     data: Path,
     protocol: str | None,
     part: str | None,

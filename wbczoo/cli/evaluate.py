@@ -30,6 +30,7 @@ from wbczoo.cli.options import (
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: Path,
     data: Path,
     protocol: str | None,

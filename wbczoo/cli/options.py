@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -96,7 +96,7 @@ out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
 )
 
-data_argument = click.argument("data", type=click.Path(exists=True, path_type=Path))
+data_argument = click.argument("data", type=click.Path(path_type=Path))
 
 
 def compose_from(options: dict[str, Any]) -> Any:
@@ -143,12 +143,14 @@ def dataset_from(options: dict[str, Any]) -> Any:
     )
 
 
-def parse_fold(text: str | None) -> int | str | None:
+def parse_fold(text: str | None) -> int | Literal["all"] | None:
     """`--fold`: a number, `all`, or None; UsageError for anything else."""
     from wbczoo.errors import UsageError
 
-    if text is None or text == "all":
-        return text
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
     if not text.isdecimal():
         raise UsageError(f"--fold takes a number from 0, or all; it was given {text!r}.")
     return int(text)

@@ -92,8 +92,10 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         UsageError: if `root` is no such data set.
         WbczooError: if it holds no image, or its archive is broken.
     """
-    source = Source(root)
+    # A plugin knows better what to do where nothing is; where something is, it is checked first.
+    source = Source(root) if root.exists() else None
     samples = tuple(spec.samples(root, **(options or {})))
+    source = source or Source(root)
     if not samples:
         raise WbczooError(f"{root} holds no image of the data set {spec.name!r}.")
     refused: dict[str, str] = {}

@@ -75,8 +75,8 @@ def export(
                 "the part that differs should be reported to its author."
             )
         # The example holds what this file answers, so that a replay elsewhere tells that place.
-        outputs = Session(graph, device="cpu").run(drawn)
-        np.savez_compressed(aside / "example.npz", images=drawn, **outputs)
+        arrays: dict[str, Any] = {"images": drawn, **Session(graph, device="cpu").run(drawn)}
+        np.savez_compressed(aside / "example.npz", **arrays)
         document = card.describe(run, run_folder, aside, found, weights_sha256, opset)
         files.write_json(aside / "card.json", document)
         files.write_text(aside / "card.md", card.to_markdown(document))

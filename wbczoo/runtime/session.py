@@ -228,6 +228,8 @@ def _open(path: Path, provider: str, options: Mapping[str, str], threads: int | 
     onnxruntime = devices.import_onnxruntime()
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads or devices.cores()
+    # Its threads would wait by spinning, on the cores that the decoding threads need.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.log_severity_level = 4  # what goes wrong is raised as well
     onnxruntime.set_default_logger_severity(4)
     try:

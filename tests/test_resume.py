@@ -1,0 +1,145 @@
+"""A training that is killed anywhere and resumed ends in the same bits as one that is not."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL_TRAINING, Completed
+from safetensors.torch import load_file
+
+KILLER = Path(__file__).with_name("killed_training.py")
+KINDS = ("outside", "step", "half-written", "before-rename", "after-rename")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    subprocess.run([sys.executable, "-m", *_train(smears, out)], check=True, capture_output=True)
+    return out
+
+
+def _train(smears: Path, out: Path, *more: str) -> list[str]:
+    options = [*SMALL_TRAINING, "--epochs", "4", "--augment", "--schedule", "cosine"]
+    return ["wbczoo", "train", str(smears), "--dataset", "synthetic", *options,
+            "--out", str(out), *more]  # fmt: skip
+
+
+def test_killed_anywhere_and_resumed_gives_equal_bits(
+    smears: Path, undisturbed: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    dice = random.Random(20201)
+    out = tmp_path / "run"
+    deaths = 0
+    kinds = []
+    while deaths < request.config.getoption("--kills"):
+        # Two ways to die: from outside at a random moment, or at a named place inside.
+        seconds = dice.choice(["0", "0", "300"])
+        kind = KINDS[len(kinds) % len(KINDS)]
+        command = _train(smears, out, "--resume", "--checkpoint-seconds", seconds)
+        if kind == "outside":
+            died = _kill_from_outside([sys.executable, "-m", *command], out, dice.uniform(0, 0.4))
+        else:
+            place = [kind, str(dice.randint(1, 6))]
+            done = subprocess.run(
+                [sys.executable, KILLER, *place, *command[1:]],
+                capture_output=True, text=True, check=False,
+            )  # fmt: skip
+            died = done.returncode == -signal.SIGKILL
+            assert died or done.returncode == 0, done.stderr
+        deaths += died
+        kinds.append((kind, died))
+        if (out / "summary.json").is_file():
+            # It came through; the next deaths are another training's.
+            _assert_equal(out, undisturbed)
+            out = tmp_path / f"run-{deaths}"
+    subprocess.run(
+        [sys.executable, "-m", *_train(smears, out, "--resume")], check=True, capture_output=True
+    )
+    _assert_equal(out, undisturbed)
+    assert len(kinds) < len(KINDS) or {kind for kind, died in kinds if died} == set(KINDS)
+
+
+def _kill_from_outside(command: list[str], out: Path, wait: float) -> bool:
+    """Kill it a moment after it first changes its folder; False if it had ended by then."""
+    before = _state(out)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and _state(out) == before:
+            time.sleep(0.005)
+        time.sleep(wait)
+        process.kill()
+    return process.returncode == -signal.SIGKILL
+
+
+def _state(out: Path) -> set[tuple[str, int]]:
+    found = set()
+    for path in out.glob("*"):
+        try:
+            found.add((path.name, path.stat().st_mtime_ns))
+        except FileNotFoundError:  # it was renamed under our eyes
+            continue
+    return found
+
+
+def _assert_equal(out: Path, undisturbed: Path) -> None:
+    for name in ("model.safetensors", "last.safetensors"):
+        mine, theirs = load_file(out / name), load_file(undisturbed / name)
+        assert mine.keys() == theirs.keys()
+        for key, tensor in theirs.items():
+            assert torch.equal(mine[key], tensor), f"{name}: {key}"
+    assert _epochs(out) == _epochs(undisturbed)
+    leftovers = {path.name for path in out.iterdir()} - {p.name for p in undisturbed.iterdir()}
+    assert all(name.startswith(".") for name in leftovers)
+
+
+def _epochs(out: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows]
+
+
+def test_ctrl_c_saves_exits_130_and_resumes_to_equal_bits(
+    smears: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, KILLER, "interrupt", "5", *_train(smears, out)[1:]]
+    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert stopped.returncode == 130, stopped.stderr
+    assert (out / "last.safetensors").is_file()
+    assert not (out / "summary.json").exists()
+    subprocess.run(
+        [sys.executable, "-m", *_train(smears, out, "--resume")], check=True, capture_output=True
+    )
+    _assert_equal(out, undisturbed)
+
+
+def test_resume_refuses_other_options_and_other_data(
+    wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
+) -> None:
+    command = _train(smears, undisturbed, "--resume")[1:]
+    assert "other options" in wbczoo(*command, "--lr", "0.5", expect=2).stderr
+    fewer = wbczoo(*command, "--limit-photographs", "4", expect=2)
+    assert "other options or other data" in fewer.stderr
+    kept = load_file(undisturbed / "model.safetensors")
+    done = wbczoo(*command)  # nothing is left to do, and nothing is harmed
+    assert "best epoch" in done.stdout
+    assert all(
+        torch.equal(tensor, load_file(undisturbed / "model.safetensors")[name])
+        for name, tensor in kept.items()
+    )
+
+
+def test_a_taken_folder_is_refused_and_kept(
+    wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
+) -> None:
+    assert "already holds a run" in wbczoo(*_train(smears, undisturbed)[1:], expect=2).stderr
+    (tmp_path / "letter.txt").write_text("mine")
+    assert "not empty" in wbczoo(*_train(smears, tmp_path)[1:], expect=2).stderr
+    assert (tmp_path / "letter.txt").read_text() == "mine"

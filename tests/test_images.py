@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zipfile
@@ -56,8 +58,8 @@ def deep_png(colour: int, channels: int) -> bytes:
     return png((20, 20, 16, colour), (b"\0" + bytes(range(2 * channels)) * 20) * 20)
 
 
-def deep_tiff() -> bytes:
-    """A 16-bit RGB TIFF, 20x20 and uncompressed."""
+def deep_tiff(samples: int = 3) -> bytes:
+    """A 16-bit TIFF, 20x20 and uncompressed, that claims so many samples a pixel."""
     entries = [
         (256, 3, 1, 20),
         (257, 3, 1, 20),
@@ -65,7 +67,7 @@ def deep_tiff() -> bytes:
         (259, 3, 1, 1),
         (262, 3, 1, 2),
         (273, 4, 1, 14),
-        (277, 3, 1, 3),
+        (277, 3, 1, samples),
         (278, 3, 1, 20),
         (279, 4, 1, 2400),
     ]
@@ -177,8 +179,9 @@ def test_exif_orientation_is_applied_in_every_format(kind: str) -> None:
         assert np.array_equal(images.decode(Image.open(io.BytesIO(content))), expected)
 
 
-def test_unreadable_exif_costs_no_whole_picture() -> None:
-    content = saved(Image.fromarray(smear()), "JPEG", exif=b"Exif\0\0no such thing as this")
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_unreadable_exif_costs_no_whole_picture(kind: str) -> None:
+    content = saved(Image.fromarray(smear()), kind, exif=b"Exif\0\0no such thing as this")
     assert images.decode(content).shape == (40, 56, 3)
 
 
@@ -369,6 +372,22 @@ def test_pillow_warns_nobody_and_the_process_keeps_its_filters(
                 assert np.array_equal(pixels, smear())
         assert told == []
     assert warnings.filters == before
+
+
+def test_pillow_logs_nothing_where_nobody_listens() -> None:
+    """In a process of its own, for pytest listens."""
+    program = (
+        "import sys; from wbczoo import images\n"
+        "try: images.decode(sys.stdin.buffer.read())\n"
+        "except images.ImageRefused: print('refused')"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        input=deep_tiff(samples=11),
+        capture_output=True,
+        check=True,
+    )
+    assert (found.stdout.strip(), found.stderr) == (b"refused", b"")
 
 
 @pytest.mark.parametrize("size", [(20, 28), (33, 90)])

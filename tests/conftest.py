@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# Threads that wait must not spin: the tests' own subprocesses are waiting for the same cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # A composition that imports little and trains in a second: what is tested is the road.

@@ -110,7 +110,7 @@ def replicate(drawn: Resamples, scores: Scores) -> tuple[dict[str, Floats], dict
 
 
 def effective_groups(weights: NDArray[np.floating | np.bool_], drawn: Resamples) -> float:
-    """How many groups of equal weight would tell as much (Kish 1965, section 11.7); 0 of none.
+    """How many groups of equal weight would tell as much (Kish 1965); 0 of none.
 
     A metric over 71 photographs, of which four bring a quarter of the files, knows less than one
     over 71 equal ones.
@@ -123,7 +123,7 @@ def effective_groups(weights: NDArray[np.floating | np.bool_], drawn: Resamples)
 
 
 def percentiles(replicates: Floats) -> tuple[float, float]:
-    """The 2.5 % and 97.5 % percentiles (Efron 1979) of the replicates that are no NaN."""
+    """The 2.5 % and 97.5 % percentiles of the replicates that are no NaN."""
     low, high = np.nanquantile(replicates, (ALPHA / 2, 1 - ALPHA / 2))
     return float(low), float(high)
 
@@ -134,9 +134,12 @@ def interval(value: float, replicates: Floats, groups: float) -> Interval:
     Percentiles alone deceive where little went wrong: from 71 photographs that are all right the
     bootstrap draws no wrong one, and says [1, 1]. Yet n groups that are all right leave open,
     at 2.5 %, that a share 1 - 0.025^(1/n) of all groups is not: the exact limit of Clopper and
-    Pearson 1934, with the effective n of Korn and Graubard 1998. The interval therefore always
+    Pearson 1934, with an effective n as Korn and Graubard 1998 take it. So the interval always
     holds what the value would be if that share were all wrong, and if it were all right. This
-    only ever widens, changes without a jump, and does nothing where errors are many.
+    only widens, has no jump, and does nothing where the groups differ enough for the bootstrap
+    to show it.
+
+    The percentiles are those of Efron and Tibshirani 1993, chapter 13.
 
     Args:
         value: of the rows as they are; NaN for a metric that they leave undefined.

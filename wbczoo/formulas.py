@@ -86,8 +86,8 @@ def calibration_error(weights: Floats, wrong: Bools, confidences: Floats) -> Flo
 def selective_errors(weights: Floats, wrong: Bools, confidences: Floats) -> Floats:
     """The error (B, K) among the most confident share of the weight, for each of `COVERAGES`.
 
-    El-Yaniv and Wiener 2010, section 2. Rows of equal confidence are kept by equal fractions, so
-    that their order decides nothing, and each coverage is met exactly.
+    The risk of selective classification (El-Yaniv and Wiener 2010). Rows of equal confidence are
+    kept by equal fractions, so that their order decides nothing, and each coverage is met exactly.
 
     Args:
         weights: (B, N).

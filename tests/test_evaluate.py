@@ -1,0 +1,128 @@
+"""Evaluation says the same of a run and of its export, and refuses photographs that were seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, SMALL_TRAINING, Completed
+
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="module")
+def evaluated(wbczoo: Run, small_run: Path, smears: Path) -> dict:
+    done = wbczoo("evaluate", small_run, smears, "--dataset", "synthetic", "--json")
+    return json.loads(done.stdout)
+
+
+def test_every_number_stands_with_protocol_counts_and_interval(evaluated: dict) -> None:
+    assert evaluated["format"] == 1
+    assert evaluated["protocol"] == "official"
+    assert evaluated["unit"] == "photograph"
+    assert evaluated["leaky"] is False
+    assert evaluated["photographs"] == evaluated["groups"] == 8
+    assert evaluated["files"] == 24
+    for task, classes in (("cell", 4), ("nucleus", 2)):
+        found = evaluated["tasks"][task]
+        assert len(found["per_class"]) == classes
+        for name in ("accuracy", "balanced_accuracy", "macro_f1", "ece"):
+            figure = found[name]
+            assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
+    assert 0 <= evaluated["contradictions"]["value"] <= 1
+
+
+def test_an_export_without_torch_says_the_same(
+    wbczoo: Run, evaluated: dict, small_export: Path, smears: Path
+) -> None:
+    command = ("evaluate", small_export, smears, "--dataset", "synthetic", "--json")
+    again = json.loads(wbczoo(*command).stdout)
+    for task, found in evaluated["tasks"].items():
+        assert again["tasks"][task]["confusion"] == found["confusion"]
+        for name in ("accuracy", "macro_f1", "ece"):
+            for side in ("value", "low", "high"):
+                mine, theirs = again["tasks"][task][name][side], found[name][side]
+                assert mine == pytest.approx(theirs, abs=1e-4)
+
+
+def test_a_run_keeps_its_evaluation_and_the_card_tells_it(
+    wbczoo: Run, evaluated: dict, small_run: Path, tmp_path: Path
+) -> None:
+    wbczoo("export", small_run, "--out", tmp_path / "export")
+    card = json.loads((tmp_path / "export" / "card.json").read_text())
+    assert card["evaluations"][0]["tasks"] == evaluated["tasks"]
+    accuracy = evaluated["tasks"]["cell"]["accuracy"]["value"]
+    text = (tmp_path / "export" / "card.md").read_text()
+    assert f"{accuracy:.3f} (" in text
+    assert "8 photographs (24 files)" in text
+
+
+def test_a_protocol_that_tests_what_was_trained_on_fails_with_a_count(
+    wbczoo: Run, small_run: Path, smears: Path
+) -> None:
+    command = ("evaluate", small_run, smears, "--dataset", "synthetic")
+    failed = wbczoo(*command, "--protocol", "grouped", "--fold", "0", expect=1)
+    assert "was trained or chosen on" in failed.stderr
+    assert "photographs" in failed.stderr
+    assert failed.stdout == ""
+
+
+def test_external_needs_another_data_set(wbczoo: Run, small_run: Path, smears: Path) -> None:
+    command = ("evaluate", small_run, smears, "--dataset", "synthetic", "--protocol", "external")
+    assert "was trained or chosen on" in wbczoo(*command, expect=1).stderr
+    other = ("evaluate", small_run, smears, "--dataset", "folder")
+    assert "--protocol external" in wbczoo(*other, expect=2).stderr
+
+
+def test_all_folds_score_each_photograph_once(wbczoo: Run, smears: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    wbczoo(
+        "train", smears, "--dataset", "synthetic", "--protocol", "grouped", "--folds", "3",
+        *SMALL_TRAINING, "--epochs", "1", "--out", out,
+    )  # fmt: skip
+    assert sorted(path.name for path in out.iterdir()) == ["fold-0", "fold-1", "fold-2"]
+    command = ("evaluate", out, smears, "--dataset", "synthetic", "--json")
+    document = json.loads(wbczoo(*command).stdout)
+    assert document["protocol"] == "grouped"
+    assert document["fold"] == "all"
+    assert document["photographs"] == 24
+    assert document["files"] == 72
+    assert document["leaky"] is False
+
+
+def test_report_is_leaky_everywhere(wbczoo: Run, smears: Path, tmp_path: Path) -> None:
+    out = tmp_path / "report"
+    trained = wbczoo(
+        "train", smears, "--dataset", "synthetic", "--protocol", "report",
+        *SMALL_TRAINING, "--epochs", "1", "--out", out,
+    )  # fmt: skip
+    before_training = trained.stderr.partition("epoch 1")[0]
+    assert "LEAKY" in before_training
+    assert "LEAKY" in trained.stdout
+    table = wbczoo("evaluate", out, smears, "--dataset", "synthetic").stdout
+    assert "LEAKY" in table
+    wbczoo("export", out, "--out", tmp_path / "export")
+    assert "LEAKY" in (tmp_path / "export" / "card.md").read_text()
+
+
+def test_files_of_unknown_photographs_bound_nothing(
+    wbczoo: Run, smears: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "unknown"
+    refused = wbczoo(
+        "train", smears, "--protocol", "grouped", *SMALL_TRAINING, "--out", out, expect=2
+    )
+    assert "--photograph-from" in refused.stderr
+    wbczoo("train", smears, *SMALL_TRAINING, "--epochs", "1", "--out", out)
+    document = json.loads(wbczoo("evaluate", out, smears, "--json").stdout)
+    assert document["photographs"] is None
+    assert document["unit"] == "unknown"
+    assert document["interval"].startswith("by file; no bound on generalisation")
+
+
+def test_an_untrained_model_may_be_measured(wbczoo: Run, smears: Path, tmp_path: Path) -> None:
+    wbczoo("build", *SMALL, "--out", tmp_path / "untrained")
+    command = ("evaluate", tmp_path / "untrained", smears, "--dataset", "synthetic", "--json")
+    assert json.loads(wbczoo(*command).stdout)["files"] == 24

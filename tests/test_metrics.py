@@ -196,7 +196,8 @@ def test_all_right_is_not_certain() -> None:
     monocyte = perfect["per_class"]["monocyte"]
     for name in ("precision", "recall", "auroc"):
         assert monocyte[name]["low"] == pytest.approx(0.025 ** (1 / 6))
-    assert perfect["coverage"][0]["error"]["high"] == pytest.approx(1 - 0.025 ** (1 / 24))
+    for row in perfect["coverage"]:  # all rows are as confident, so each keeps its share
+        assert row["error"]["high"] == pytest.approx(1 - 0.025 ** (1 / 24))
     assert perfect["ece"]["value"] == pytest.approx(0.1)
     assert perfect["ece"]["high"] == pytest.approx(0.1 + 1 - 0.025 ** (1 / 24))
 
@@ -345,6 +346,22 @@ def test_strata_of_one_group_are_told() -> None:
     # One photograph is right in half of its views, and that says next to nothing.
     recall = found["per_class"]["mononuclear"]["recall"]
     assert (recall["low"], recall["high"]) == pytest.approx((0.5 * 0.025, 1 - 0.5 * 0.025))
+    # An AUROC compares two classes, and knows no more than the smaller one allows.
+    for own in found["per_class"].values():
+        assert own["auroc"]["low"] == pytest.approx(own["auroc"]["value"] * 0.025)
+
+
+def test_what_is_left_at_a_coverage_rests_on_its_own_groups() -> None:
+    """The surer half is all of two photographs of ten, so it says what two can say."""
+    targets = np.zeros(40, int)
+    groups = ["a"] * 10 + ["b"] * 10 + [f"g{row}" for row in range(20)]
+    likely = certain(targets, targets, 2)
+    likely[:20] = (0.99, 0.01)
+    found = measure(NUCLEUS, targets, likely, groups, ["M"] * 40, resamples=50)
+    half = found["coverage"][-1]
+    assert (half["coverage"], half["error"]["value"]) == (0.5, 0)
+    assert half["error"]["high"] == pytest.approx(1 - 0.025 ** (1 / 2))
+    assert found["coverage"][0]["error"]["high"] < half["error"]["high"]
 
 
 def test_contradictions_by_hand() -> None:

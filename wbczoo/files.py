@@ -14,6 +14,16 @@ from typing import Any
 from wbczoo.errors import WbczooError
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: `$WBCZOO_CACHE`, or the user's cache folder."""
+    named = os.environ.get("WBCZOO_CACHE")
+    if named:
+        return Path(named)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("wbczoo"))
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the place of `path` at the end.

@@ -108,6 +108,19 @@ def selective_errors(weights: Floats, wrong: Bools, confidences: Floats) -> Floa
     return ratio(np.stack(risks), wanted)
 
 
+def kept_at(coverage: float, confidences: Floats) -> Floats:
+    """How much (N,) of each row is among the most confident share, as `selective_errors` keeps it.
+
+    Args:
+        coverage: the share, in (0, 1].
+        confidences: (N,).
+    """
+    ascending = np.sort(confidences)
+    above = len(ascending) - np.searchsorted(ascending, confidences, "right")
+    equal = len(ascending) - np.searchsorted(ascending, confidences, "left") - above
+    return ((coverage * len(ascending) - above) / equal).clip(0, 1)
+
+
 def ratio(above: Floats, below: Floats) -> Floats:
     """`above / below`, and NaN where `below` is 0."""
     quotient = np.full(np.broadcast_shapes(above.shape, below.shape), np.nan)

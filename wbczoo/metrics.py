@@ -29,6 +29,7 @@ from wbczoo.formulas import (
     check,
     confusion,
     figures_of,
+    kept_at,
     ratio,
     selective_errors,
 )
@@ -119,7 +120,6 @@ def measure(
     # In a mean over classes a row weighs more the fewer its class has.
     balanced = effective_groups(1 / np.bincount(truth)[truth], drawn)
     accuracy = figure("accuracy", everyone)
-    ranked = np.argsort(np.argsort(-confidences, kind="stable"))
     return {
         "classes": list(task.classes),
         "files": len(truth),
@@ -134,7 +134,7 @@ def measure(
             {
                 "coverage": share,
                 "error": figure(
-                    "errors", effective_groups(ranked < share * len(truth), drawn), place
+                    "errors", effective_groups(kept_at(share, confidences), drawn), place
                 ),
             }
             for place, share in enumerate(COVERAGES)

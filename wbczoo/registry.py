@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib.util
-import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -14,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 from wbczoo.errors import UsageError
 from wbczoo.specs import CONTRACT, BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
+from wbczoo.strangers import locate, refuse_apart, told, without_stdout
 
 S = TypeVar("S", bound=Spec)
 Status = Literal["ok", "missing", "duplicate", "broken"]
@@ -75,11 +75,13 @@ class Registry(Generic[S]):
         found = [
             entry
             for entry in self._entries
-            if entry.name == wanted and (not colon or entry.distribution == distribution)
+            if entry.name == wanted
+            and (not colon or _canonical(entry.distribution) == _canonical(distribution))
         ]
-        usable = [entry for entry in found if entry.status == "ok" or (colon and entry.spec)]
+        statuses = ("ok", "duplicate") if colon else ("ok",)
+        usable = [entry for entry in found if entry.status in statuses]
         if not found:
-            raise UsageError(self._unknown(name))
+            raise UsageError(self._unknown(name, wanted))
         if not usable:
             raise UsageError(f"The {self.kind} {name!r} cannot be used: {found[0].reason}")
         entry = usable[0]
@@ -91,18 +93,28 @@ class Registry(Generic[S]):
 
     def _member(self, entry: Entry[S], member: str) -> Entry[S]:
         family = cast(Mapping[str, S], entry.family)
+        prefix = entry.name.removesuffix("*")
         try:
             spec = family[member]
+            blank = replace(entry, name=prefix + member, kind="part", family=None)
+            found = _check(blank, spec, self._spec_type, f"{entry.name}[{member!r}]")
         except KeyError:
-            near = difflib.get_close_matches(member, list(family), n=3)
-            prefix = entry.name.removesuffix("*")
+            near: list[str] = []
+            with contextlib.suppress(Exception):  # a family that cannot list itself
+                near = difflib.get_close_matches(member, list(family), n=3)
             hint = f" Nearest: {', '.join(prefix + name for name in near)}." if near else ""
             raise UsageError(f"The family {entry.name} has no member {member!r}.{hint}") from None
-        return replace(entry, name=entry.name.removesuffix("*") + member, kind="part", spec=spec)
+        except Exception as error:
+            raise UsageError(
+                f"The family {entry.name} cannot give {member!r}: {told(error)}"
+            ) from error
+        if found.status != "ok":
+            raise UsageError(f"The {self.kind} {found.name!r} cannot be used: {found.reason}")
+        return found
 
-    def _unknown(self, name: str) -> str:
-        names = [entry.name for entry in self._entries]
-        near = difflib.get_close_matches(name, names, n=3)
+    def _unknown(self, name: str, wanted: str) -> str:
+        names = dict.fromkeys(entry.name for entry in self._entries)
+        near = difflib.get_close_matches(wanted, list(names), n=3)
         hint = f"Nearest: {', '.join(near)}. " if near else ""
         return (
             f"There is no {self.kind} {name!r}. {hint}"
@@ -116,10 +128,11 @@ class Registry(Generic[S]):
 
 @cache
 def _load_group(group: str, spec_type: type[Spec]) -> tuple[Entry[Any], ...]:
-    points = sorted(entry_points(group=group), key=lambda point: (not _is_home(point), point.name))
+    points = entry_points(group=group)
     home = [_load(point, spec_type) for point in points if _is_home(point)]
-    home.sort(key=lambda entry: (entry.kind == "family", entry.name == "none"))
+    home.sort(key=lambda entry: (entry.kind == "family", entry.name == "none", entry.name))
     strangers = [_load(point, spec_type) for point in points if not _is_home(point)]
+    strangers.sort(key=lambda entry: (entry.name, entry.distribution))
     return (*home, *_without_usurpers(strangers, {entry.name for entry in home}))
 
 
@@ -137,53 +150,70 @@ def _without_usurpers(strangers: list[Entry[Any]], taken: set[str]) -> Iterator[
         reason = (
             f"{holder} has this name too; select this one as {entry.distribution}:{entry.name}."
         )
-        status = entry.status if entry.status == "broken" else "duplicate"
-        yield replace(entry, status=status, reason=entry.reason or reason)
+        # What cannot be used at all says so first.
+        yield replace(entry, status="duplicate", reason=reason) if entry.status == "ok" else entry
 
 
 def _load(point: EntryPoint, spec_type: type[Spec]) -> Entry[Any]:
     distribution = point.dist.name if point.dist else ""
     version = point.dist.version if point.dist else ""
-
-    def entry(status: Status, reason: str = "", **more: Any) -> Entry[Any]:
-        kind: Literal["part", "family"] = "family" if "family" in more else "part"
-        name = f"{point.name}/*" if kind == "family" else point.name
-        return Entry(name, kind, distribution, version, status, reason, **more)
-
+    blank: Entry[Any] = Entry(point.name, "part", distribution, version, "broken")
     try:
-        # A plugin that prints must not write into the zoo's own output.
-        with contextlib.redirect_stdout(io.StringIO()):
-            spec = point.load()
+        if _is_home(point):
+            return _judge(blank, point.load(), spec_type, point.value)
+        if reason := refuse_apart(point):
+            return replace(blank, reason=reason)
+        with without_stdout():
+            return _judge(blank, point.load(), spec_type, point.value)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return entry("broken", f"{point.value} did not load: {type(error).__name__}: {error}")
-    if isinstance(spec, Mapping):
-        return entry(**_available(getattr(spec, "requires", ()), distribution), family=spec)
+        return replace(blank, reason=f"{point.value} did not load: {told(error)}")
+
+
+def _judge(blank: Entry[Any], loaded: Any, spec_type: type[Spec], where: str) -> Entry[Any]:
+    """The entry of whatever an entry point resolved to."""
+    if isinstance(loaded, Mapping):
+        row = replace(blank, name=f"{blank.name}/*", kind="family", family=loaded)
+        return _available(row, getattr(loaded, "requires", ()))
+    entry = _check(blank, loaded, spec_type, where)
+    if entry.spec is not None and entry.spec.name != blank.name:
+        reason = f"Its entry point says {blank.name!r}, its spec {entry.spec.name!r}."
+        return replace(blank, reason=reason)
+    return entry
+
+
+def _check(blank: Entry[Any], spec: Any, spec_type: type[Spec], where: str) -> Entry[Any]:
+    """The entry of a loaded spec; `broken` if it is none, or of another contract."""
     if not isinstance(spec, spec_type):
-        found = type(spec).__name__
-        return entry("broken", f"{point.value} is a {found}, not a {spec_type.__name__}.")
+        reason = f"{where} is a {type(spec).__name__}, not a {spec_type.__name__}."
+        return replace(blank, status="broken", reason=reason)
     if spec.contract != CONTRACT:
-        return entry(
-            "broken",
+        reason = (
             f"It was made for contract {spec.contract}, and this wbczoo has {CONTRACT}: "
-            f"install a version of {distribution} or of wbczoo that fits.",
+            f"install a version of {blank.distribution} or of wbczoo that fits."
         )
-    if spec.name != point.name:
-        return entry("broken", f"Its entry point says {point.name!r}, its spec {spec.name!r}.")
-    return entry(**_available(spec.requires, distribution), spec=spec)
+        return replace(blank, status="broken", reason=reason)
+    return _available(replace(blank, spec=spec), spec.requires)
 
 
-def _available(requires: tuple[str, ...], distribution: str) -> dict[str, Any]:
-    missing = [name for name in requires if importlib.util.find_spec(name) is None]
+def _available(entry: Entry[Any], requires: Iterable[str]) -> Entry[Any]:
+    """The entry with its status: whether what it requires is installed."""
+    names = (requires,) if isinstance(requires, str) else tuple(requires)
+    missing = [name for name in names if locate(name) is None]
     if not missing:
-        return {"status": "ok"}
+        return replace(entry, status="ok", reason="")
     cure = (
         "pip install 'wbczoo[train]'"
-        if distribution == HOME
+        if entry.distribution == HOME
         else f"pip install {' '.join(missing)}"
     )
-    return {"status": "missing", "reason": f"It needs {', '.join(missing)}: {cure}."}
+    return replace(entry, status="missing", reason=f"It needs {', '.join(missing)}: {cure}.")
+
+
+def _canonical(distribution: str) -> str:
+    """A distribution's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _is_home(point: EntryPoint) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wbczoo.bootstrap import METHOD
 from wbczoo.config import ModelConfig, TrainConfig
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.prepared import count, fill
@@ -173,12 +174,7 @@ def report(
         "groups": counts["groups"],
         "leaky": any(fold.plan.leaky for fold in folds),
         "leaked_files": sum(fold.plan.leaked for fold in folds),
-        "interval": (
-            BY_FILE
-            if unknown
-            else "95 % percentile bootstrap over groups, stratified by label, "
-            f"{resamples} resamples"
-        ),
+        "interval": f"{BY_FILE}; {METHOD}" if unknown else METHOD,
         "refused": dict(rows.refused),
         "left_out": {
             task.name: int((targets[task.name] < 0).sum())

@@ -85,7 +85,7 @@ def test_no_path_at_all_is_wrong_usage() -> None:
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names there are always text")
 def test_a_name_that_is_no_text_is_found_and_answered(tmp_path: Path, model: Path) -> None:
     paint(tmp_path / "a.png")
-    os.rename(tmp_path / "a.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"caf\xe9.png"))
     (path,) = find_images([str(tmp_path)])
     assert os.fsencode(path).endswith(b"/caf\xe9.png")
     (row,) = predict_paths(Session(model, device="cpu"), [path])
@@ -96,7 +96,7 @@ def test_a_name_that_is_no_text_is_found_and_answered(tmp_path: Path, model: Pat
 def test_rows_keep_the_order_though_the_first_image_takes_longest(
     model: Path, tmp_path: Path
 ) -> None:
-    paint(tmp_path / "00.png", size=(1500, 2000))
+    paint(tmp_path / "00.png", size=(900, 1200))
     for number in range(1, 30):
         paint(tmp_path / f"{number:02}.png", seed=number)
     (tmp_path / "07.png").write_bytes(b"")

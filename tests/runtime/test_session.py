@@ -68,6 +68,8 @@ def test_sources_of_every_kind_get_the_same_answer(model: Path, tmp_path: Path) 
         assert answer["class"] == task.classes[int(softmax.argmax())]
         assert answer["probability"] == max(answer["probabilities"].values())
         assert list(answer["probabilities"]) == list(task.classes)
+        for value in answer["probabilities"].values():
+            assert str(value) == str(np.float32(value))  # no digits that the model did not give
         np.testing.assert_allclose(list(answer["probabilities"].values()), softmax, atol=1e-6)
 
 

@@ -122,10 +122,23 @@ def test_an_example_that_cannot_be_one_is_told(export: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(WbczooError, match=r"example\.npz is no readable example"):
             verify(export, "cpu")
-    path.write_bytes(whole)
-    rewrite(export, cell_logits=np.array([{"a": 1}] * 4, dtype=object))  # would need pickle
+
+
+class Trap:
+    """Unpickling it makes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_an_example_with_a_pickle_in_it_is_refused_unopened(export: Path) -> None:
+    rewrite(export, cell_logits=np.array([Trap(export / "sprung")], dtype=object))
     with pytest.raises(WbczooError, match="no readable example"):
         verify(export, "cpu")
+    assert not (export / "sprung").exists()
 
 
 @pytest.mark.parametrize(

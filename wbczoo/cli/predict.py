@@ -57,7 +57,8 @@ def command(
     paths = find_images(images)
     session = Session(model, device=device)
     if device == "auto":
-        click.echo(f"computing with {session.provider}", err=True)
+        why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
+        click.echo(f"computing with {session.provider}{why}", err=True)
     rows = predict_paths(session, paths, batch_size=batch_size, workers=workers)
     if as_json or layout == "jsonl":
         count = write_jsonl(rows, sys.stdout)

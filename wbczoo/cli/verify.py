@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,12 @@ def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> Non
     from wbczoo.runtime import verify
 
     found = verify(export, device=device)
-    document = {"format": 1, "ok": found.ok, **asdict(found)}
+    # A difference may be NaN, which JSON does not know; the problems say it in words.
+    plain = {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(found).items()
+    }
+    document = {"format": 1, "ok": found.ok, **plain}
     if as_json:
         print_json(document)
     else:

@@ -140,7 +140,7 @@ def _read_example(path: Path) -> tuple[Pixels, Recorded]:
             "Give an export's whole folder, or export the run again."
         )
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             images = archive[INPUT]
             recorded = {
                 name: np.asarray(archive[name], np.float64) for name in archive if name != INPUT

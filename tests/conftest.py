@@ -49,7 +49,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def wbczoo() -> Callable[..., Completed]:
-    """Run the command in a process of its own, as a user does; warnings are errors in it."""
+    """Run the command in a process of its own, as a user does, and expect its exit code."""
 
     def run(*arguments: object, expect: int = 0, cwd: Path | None = None) -> Completed:
         command = [sys.executable, "-m", "wbczoo", *map(str, arguments)]

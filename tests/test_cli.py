@@ -221,7 +221,7 @@ def test_refused_images_are_counted_and_the_rest_trains(
 def test_a_loss_that_is_no_number_stops_with_a_sentence(
     wbczoo: Run, smears: Path, tmp_path: Path
 ) -> None:
-    done = wbczoo("train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--lr", "1e38",
+    done = wbczoo("train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--lr", "1e36",
                   "--precision", "fp32", "--out", tmp_path / "run", expect=1)  # fmt: skip
     assert "loss became" in done.stderr
     assert "--lr" in done.stderr

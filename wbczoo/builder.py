@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from wbczoo import registry
-from wbczoo.config import ModelConfig, Part, parse_options
+from wbczoo.config import ModelConfig, Part, parse_options, told
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.registry import Entry
 from wbczoo.specs import Size
@@ -35,8 +37,8 @@ def compose(
         backbone_options, sequence_options: `NAME=VALUE` for options that the part declares.
 
     Raises:
-        UsageError: for an unknown or unusable part, an option that it does not have, or a pair
-            that has nothing to read.
+        UsageError: for an unknown or unusable part, an option that it does not have, a pair
+            that has nothing to read, tasks of one name, or a size that is none.
     """
     backbone_entry = registry.backbones.find(backbone)
     sequence_entry = registry.sequences.find(sequence)
@@ -56,13 +58,16 @@ def compose(
     preprocessing = backbone_spec.preprocessing
     if image_size is not None:
         preprocessing = replace(preprocessing, size=image_size)
-    return ModelConfig(
-        backbone=_part(backbone_entry, backbone_options),
-        sequence=_part(sequence_entry, sequence_options),
-        hidden=hidden,
-        tasks=tuple(tasks),
-        preprocessing=preprocessing,
-    )
+    try:
+        return ModelConfig(
+            backbone=_part(backbone_entry, backbone_options),
+            sequence=_part(sequence_entry, sequence_options),
+            hidden=hidden,
+            tasks=tuple(tasks),
+            preprocessing=preprocessing,
+        )
+    except ValidationError as error:
+        raise UsageError(f"This composition cannot be: {told(error)}") from None
 
 
 def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> FusedClassifier:
@@ -86,7 +91,8 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
 
     found = initial.find(config.backbone.name, weights)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # Not torch.manual_seed, which would seed the GPUs' generators too.
+        torch.default_generator.manual_seed(seed)
         backbone = _build_backbone(config, pretrained=found.from_hub)
         if backbone is not None:
             spec = registry.backbones.spec(_selector(config.backbone))

@@ -57,11 +57,21 @@ class Progress:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
-    """Write tensors with a JSON document as metadata, aside and renamed."""
+    """Write tensors with a JSON document as metadata, aside and renamed.
+
+    Raises:
+        WbczooError: if the disk is full.
+    """
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": "1", "wbczoo": json.dumps(document)}
-    with files.written_aside(path) as aside:
-        save_file(whole, aside, metadata)
+    try:
+        with files.written_aside(path) as aside:
+            save_file(whole, aside, metadata)
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        raise WbczooError(
+            f"{path} could not be written: {error}. If the disk is full, free some space; what was "
+            "there before still stands."
+        ) from None
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

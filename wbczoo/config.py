@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
@@ -51,6 +59,24 @@ class ModelConfig(_Strict):
     tasks: tuple[Task, ...] = DEFAULT
     preprocessing: Preprocessing = Preprocessing()
     weights: WeightsOrigin = WeightsOrigin()
+
+    @field_validator("tasks")
+    @classmethod
+    def _has_tasks(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        names = [task.name for task in tasks]
+        if not names or len(set(names)) != len(names):
+            raise ValueError(f"a model needs tasks, each of its own name, not {names}")
+        return tasks
+
+    @field_validator("preprocessing")
+    @classmethod
+    def _can_be_done(cls, preprocessing: Preprocessing) -> Preprocessing:
+        if min(preprocessing.size) < 1:
+            raise ValueError(f"an image of {preprocessing.size} pixels has no pixel")
+        numbers = (*preprocessing.mean, *preprocessing.std)
+        if not all(map(math.isfinite, numbers)) or min(preprocessing.std) <= 0:
+            raise ValueError("mean and std must be numbers, and std above 0")
+        return preprocessing
 
     @property
     def name(self) -> str:
@@ -113,11 +139,16 @@ class RunConfig(_Strict):
             WbczooError: if it is no JSON, of another format, or has strange or missing fields.
         """
         try:
-            return cls.model_validate_json(text)
+            config = cls.model_validate_json(text)
         except ValidationError as error:
-            raise WbczooError(f"{where} is no config that this version reads: {told(error)}") from (
-                None
-            )
+            reason = told(error)
+        except UsageError as error:  # a task says what is wrong with it in its own words
+            reason = str(error)
+        else:
+            if "format" in config.model_fields_set:
+                return config
+            reason = "format: field required."
+        raise WbczooError(f"{where} is no config that this version reads: {reason}")
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -156,9 +187,10 @@ def parse_options(texts: tuple[str, ...], defaults: dict[str, Option]) -> dict[s
         default = defaults[name]
         kind: type = str if default is None else type(default)
         try:
-            options[name] = TypeAdapter(kind).validate_strings(value)
+            adapter: TypeAdapter[Option] = TypeAdapter(kind, config=_Strict.model_config)
+            options[name] = adapter.validate_strings(value)
         except ValidationError as error:
-            raise UsageError(f"The option {name}: {told(error)}") from None
+            raise UsageError(f"The option {name}={value}: {told(error)}") from None
     return options
 
 
@@ -167,5 +199,6 @@ def told(error: ValidationError) -> str:
     sentences = []
     for finding in error.errors(include_url=False):
         field = ".".join(str(step) for step in finding["loc"]) or "the value"
-        sentences.append(f"{field}: {finding['msg'].lower()}.")
+        reason = finding["msg"].removeprefix("Value error, ")
+        sentences.append(f"{field}: {reason[:1].lower()}{reason[1:]}.")
     return " ".join(sentences)

@@ -47,6 +47,19 @@ def describe() -> dict[str, Any]:
     }
 
 
+def bits_depend_on(device: str, bf16: bool) -> dict[str, str]:
+    """What two trainings must share for equal bits to be promised."""
+    import torch
+
+    return {
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
+        "processor": processor(),
+        "device": device,
+        "precision": "bf16" if bf16 else "fp32",
+    }
+
+
 @cache
 def processor() -> str:
     """The processor's name and the vector units that decide a kernel's bits."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from wbczoo import environment
 from wbczoo.data.batches import Batches
 from wbczoo.errors import WbczooError
 from wbczoo.model import FusedClassifier
@@ -34,6 +35,15 @@ def choose_device(name: str) -> torch.device:
     if name == "mps" and not torch.backends.mps.is_available():
         raise WbczooError("MPS was asked for, and this machine has none. Use --device cpu.")
     return torch.device(name)
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16; `auto` does where the hardware has it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and environment.has_bf16()
 
 
 def predict_logits(

@@ -155,8 +155,9 @@ def _without_usurpers(strangers: list[Entry[Any]], taken: set[str]) -> Iterator[
 
 
 def _load(point: EntryPoint, spec_type: type[Spec]) -> Entry[Any]:
-    distribution = point.dist.name if point.dist else ""
-    version = point.dist.version if point.dist else ""
+    # A damaged installation may have neither.
+    distribution = (point.dist and point.dist.name) or ""
+    version = (point.dist and point.dist.version) or ""
     blank: Entry[Any] = Entry(point.name, "part", distribution, version, "broken")
     try:
         if _is_home(point):

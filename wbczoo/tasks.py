@@ -102,10 +102,8 @@ def class_of(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> s
     """The class of a raw label in a task, or None where the task leaves the label out.
 
     A data set's own table (`labels[task.name][raw]`) decides first; otherwise a raw label that
-    equals a class but for its case is that class.
+    equals a class but for its case is that class. A user's task may share a shipped one's name and
+    not its classes; what the table says beyond them is left out.
     """
-    named = labels.get(task.name, {}).get(raw)
-    if named is not None:
-        return named
-    folded = raw.casefold()
-    return folded if folded in task.classes else None
+    named = labels.get(task.name, {}).get(raw, raw.casefold())
+    return named if named in task.classes else None

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +25,12 @@ from wbczoo.data.batches import Batches, draw_order, draw_turns, turn
 from wbczoo.data.prepared import Prepared
 from wbczoo.data.protocols import write_split
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.inference import choose_device, predict_logits
+from wbczoo.inference import choose_device, predict_logits, use_bf16
+from wbczoo.loss import class_weights, summed_cross_entropy
 from wbczoo.metrics import fit_temperature
 from wbczoo.model import FusedClassifier
 from wbczoo.progress import Tell, bar
+from wbczoo.stopping import stop_on_signal
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Fit:
     tensorboard: Any = None
     progress: Progress = field(default_factory=Progress)
     sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
-    stop_asked: bool = False
+    stop_asked: Callable[[], bool] = lambda: False
 
     @property
     def steps(self) -> int:
@@ -111,10 +111,10 @@ def train(
         write_split(out / checkpoint.SPLIT, prepared.rows, prepared.plan)
         files.write_json(out / checkpoint.ENVIRONMENT, environment.describe())
     fit.progress.run_digest = digest
-    fit.progress.environment = _bits_depend_on(accelerator.device, fit.bf16)
+    fit.progress.environment = environment.bits_depend_on(accelerator.device.type, fit.bf16)
     if tensorboard and accelerator.is_main_process:
         fit.tensorboard = record.open_tensorboard(out)
-    with _stop_on_signal(fit):
+    with stop_on_signal(tell) as fit.stop_asked:
         for _ in range(fit.progress.epoch, config.epochs):
             run_epoch(fit)
     accelerator.wait_for_everyone()
@@ -140,10 +140,10 @@ def run_epoch(fit: Fit) -> None:
             progress.step += 1
             advance(1)
             due = time.monotonic() - saved > fit.checkpoint_seconds
-            if fit.stop_asked or due:
+            if fit.stop_asked() or due:
                 commit(fit)
                 saved = time.monotonic()
-            if fit.stop_asked:
+            if fit.stop_asked():
                 raise KeyboardInterrupt
     seconds = time.monotonic() - started
     sums = fit.accelerator.reduce(fit.sums.to(fit.accelerator.device), "sum").cpu()
@@ -168,17 +168,10 @@ def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> 
     fit.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
         logits = fit.wrapped(images)
-    loss = torch.zeros((), device=accelerator.device)
-    for place, (name, answered) in enumerate(logits.items()):
-        weight = fit.class_weights[name].to(accelerator.device)
-        right = targets[name][mine].to(accelerator.device)
-        # The mean is over the whole batch, not over this device's share of it; a batch that the
-        # task leaves out entirely adds nothing, where a plain mean would be NaN.
-        known = targets[name][targets[name] >= 0]
-        total = float(fit.class_weights[name][known].sum())
-        summed = F.cross_entropy(answered, right, weight, ignore_index=-1, reduction="sum")
-        loss = loss + summed / max(total, 1e-12)
-        with torch.no_grad():
+    loss = summed_cross_entropy(logits, targets, fit.class_weights, mine)
+    with torch.no_grad():
+        for place, (name, answered) in enumerate(logits.items()):
+            right = targets[name][mine].to(answered.device)
             fit.sums[2 + 2 * place] += float((answered.argmax(1) == right).sum())
             fit.sums[3 + 2 * place] += float((right >= 0).sum())
     value = float(loss.detach())
@@ -323,10 +316,12 @@ def prepare_fit(
         training=training,
         validation=prepared.batches("validation", tasks, device),
         class_weights={
-            task.name: _class_weights(training.targets[task.name], len(task.classes), config)
+            task.name: class_weights(
+                training.targets[task.name], len(task.classes), config.class_weights
+            )
             for task in tasks
         },
-        bf16=_use_bf16(config.precision, device),
+        bf16=use_bf16(config.precision, device),
         out=out,
         sums=torch.zeros(2 + 2 * len(tasks), dtype=torch.float64),
     )
@@ -339,7 +334,7 @@ def _take_up(fit: Fit, digest: str) -> None:
             f"{fit.out} was trained with other options or other data than these, so it cannot be "
             "resumed with them. Give the same ones, or name a new folder."
         )
-    now = _bits_depend_on(fit.accelerator.device, fit.bf16)
+    now = environment.bits_depend_on(fit.accelerator.device.type, fit.bf16)
     then = progress.environment or {}
     changed = [
         f"{key} was {then.get(key)}, is {now[key]}" for key in now if then.get(key) != now[key]
@@ -352,16 +347,6 @@ def _take_up(fit: Fit, digest: str) -> None:
     fit.progress = progress
     fit.sums.copy_(sums)
     fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
-
-
-def _bits_depend_on(device: torch.device, bf16: bool) -> dict[str, str]:
-    return {
-        "torch": torch.__version__,
-        "threads": str(torch.get_num_threads()),
-        "processor": environment.processor(),
-        "device": device.type,
-        "precision": "bf16" if bf16 else "fp32",
-    }
 
 
 def _training_row(fit: Fit, sums: Tensor) -> dict[str, float]:
@@ -382,40 +367,3 @@ def _schedule(fit: Fit) -> float:
         return 1.0
     done = fit.progress.epoch * fit.steps + fit.progress.step
     return 0.5 * (1 + math.cos(math.pi * done / (fit.config.epochs * fit.steps)))
-
-
-def _class_weights(targets: Tensor, classes: int, config: TrainConfig) -> Tensor:
-    """Ones, or weights under which each class that occurs counts alike; their mean is 1."""
-    if config.class_weights == "none":
-        return torch.ones(classes)
-    counts = torch.bincount(targets[targets >= 0], minlength=classes).float()
-    present = int((counts > 0).sum())
-    return torch.where(counts > 0, counts.sum() / (max(present, 1) * counts.clamp(min=1)), 0.0)
-
-
-def _use_bf16(precision: str, device: torch.device) -> bool:
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and environment.has_bf16()
-
-
-@contextmanager
-def _stop_on_signal(fit: Fit) -> Iterator[None]:
-    """Let the first Ctrl-C (or SIGTERM) end after the current step; the second ends at once."""
-
-    def ask(number: int, frame: Any) -> None:
-        if fit.stop_asked:
-            raise KeyboardInterrupt
-        fit.stop_asked = True
-        fit.tell("stopping after this step; the state will be saved")
-
-    before: dict[int, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

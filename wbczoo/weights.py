@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -45,11 +46,16 @@ def find(backbone: str, choice: str) -> InitialWeights:
             `$WBCZOO_WEIGHTS` if it is there, else the hub; or the path of a safetensors file.
 
     Raises:
-        UsageError: if the file is not there or is of a kind that wbczoo does not read.
+        UsageError: if the file is not there or is of a kind that wbczoo does not read, or if
+            there is no backbone to load it.
         WbczooError: if the file cannot be read.
     """
-    if backbone == "none" or choice == "none":
+    if choice == "none":
         return InitialWeights()
+    if backbone == "none":
+        if choice == "imagenet":
+            return InitialWeights()
+        raise UsageError(f"{choice} is for a backbone, and none was chosen; leave out --weights.")
     if choice != "imagenet":
         return _read(Path(choice))
     folder = os.environ.get("WBCZOO_WEIGHTS")
@@ -166,7 +172,7 @@ def _read(path: Path) -> InitialWeights:
 
 
 def _three(found: InitialWeights, key: str) -> tuple[Any, ...] | None:
-    """Three comma-separated numbers (or a JSON list) of a file's metadata."""
+    """Three comma-separated numbers (or a JSON list) of a file's metadata; a std is above 0."""
     text = found.metadata.get(key)
     if text is None:
         return None
@@ -174,6 +180,10 @@ def _three(found: InitialWeights, key: str) -> tuple[Any, ...] | None:
         values = tuple(float(value) for value in json.loads(f"[{text.strip('[]() ')}]"))
     except (ValueError, TypeError):
         values = ()
-    if len(values) != 3:
-        raise WbczooError(f"{found.file} says that {key} is {text!r}; it must be three numbers.")
+    good = len(values) == 3 and all(map(math.isfinite, values))
+    if not good or (key == "std" and min(values) <= 0):
+        positive = " above 0" if key == "std" else ""
+        raise WbczooError(
+            f"{found.file} says that {key} is {text!r}; it must be three numbers{positive}."
+        )
     return values

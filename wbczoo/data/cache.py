@@ -10,18 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-import platformdirs
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from wbczoo import images
+from wbczoo import files, images
 from wbczoo.errors import ImageRefused, WbczooError
+from wbczoo.files import cache_folder as cache_folder
 from wbczoo.specs import Preprocessing
 
 Pixels = NDArray[np.uint8]
@@ -31,11 +33,8 @@ DECODING = 1
 
 _CHUNK = 256
 
-
-def cache_folder() -> Path:
-    """`$WBCZOO_CACHE`, or the user's cache folder."""
-    named = os.environ.get("WBCZOO_CACHE")
-    return Path(named) if named else Path(platformdirs.user_cache_dir("wbczoo"))
+_LINE = re.compile(rb"([0-9a-f]{64}) ([0-9a-f]{8})\n")
+_LINE_BYTES = 74
 
 
 class PixelCache:
@@ -45,6 +44,9 @@ class PixelCache:
         preprocessing: crop, size, interpolation and antialias decide the pixels; mean and std
             are applied inside the model and do not.
         folder: where caches live; `cache_folder()` if None.
+
+    Raises:
+        WbczooError: if the folder cannot be made.
     """
 
     def __init__(self, preprocessing: Preprocessing, folder: Path | None = None) -> None:
@@ -62,8 +64,12 @@ class PixelCache:
         self._row_bytes = int(np.prod(self.shape))
         self._pixels = self.folder / "pixels.u8"
         self._index = self.folder / "index.txt"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "recipe.json").write_text(json.dumps(recipe))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / "recipe.json").is_file():
+                files.write_json(self.folder / "recipe.json", recipe)
+        except OSError as error:
+            raise self._unwritable(error) from None
 
     def fill(
         self,
@@ -75,27 +81,25 @@ class PixelCache:
         """Decode what is not yet here, and decode again what a checksum does not confirm.
 
         Args:
-            wanted: content hash -> a function that reads the file.
+            wanted: content hash (SHA-256, in hexadecimal) -> a function that reads the file.
             advance: called with the number of images that are done.
             waiting: called once if another process is writing the same cache.
 
         Returns:
-            content hash -> reason, for each image that was refused.
+            content hash -> reason, for each image that was refused, or could not be read any
+            more, or is no longer what it was when it was hashed.
 
         Raises:
             WbczooError: if the disk is full or the folder cannot be written.
         """
         lock = FileLock(self.folder / "lock")
-        if not _try(lock):
-            waiting()
-            lock.acquire()
         try:
+            if not _try(lock):
+                waiting()
+                lock.acquire()
             return self._fill(wanted, advance)
         except OSError as error:
-            raise WbczooError(
-                f"The pixel cache at {self.folder} cannot be written: {error.strerror}. Free some "
-                "space there, or set WBCZOO_CACHE to another folder."
-            ) from None
+            raise self._unwritable(error) from None
         finally:
             lock.release()
 
@@ -126,21 +130,16 @@ class PixelCache:
         missing = [digest for digest in wanted if digest not in place]
         present = [digest for digest in wanted if digest in place]
         with ThreadPoolExecutor() as pool:
-            damaged = self._damaged(present, index, place, pool)
-            for digest in damaged:
-                image = self._decode(wanted[digest])
-                if isinstance(image, str) or _sum(image) != index[place[digest]][1]:
-                    raise WbczooError(
-                        f"The pixel cache at {self.folder} is damaged beyond repair. Delete that "
-                        "folder; it is made again from the images."
-                    )
-                with self._pixels.open("r+b") as stream:
-                    stream.seek(place[digest] * self._row_bytes)
-                    stream.write(image.tobytes())
+            for digest in self._damaged(present, index, place, pool):
+                image = self._decode(digest, wanted[digest])
+                if isinstance(image, str):
+                    refused[digest] = image
+                else:
+                    self._mend(place[digest], digest, image)
             advance(len(present))
             for start in range(0, len(missing), _CHUNK):
                 chunk = missing[start : start + _CHUNK]
-                decoded = list(pool.map(self._decode, [wanted[digest] for digest in chunk]))
+                decoded = list(pool.map(self._decode, chunk, map(wanted.__getitem__, chunk)))
                 good: list[tuple[str, Pixels]] = []
                 for digest, image in zip(chunk, decoded, strict=True):
                     if isinstance(image, str):
@@ -151,9 +150,15 @@ class PixelCache:
                 advance(len(chunk))
         return refused
 
-    def _decode(self, read: Callable[[], bytes]) -> Pixels | str:
+    def _decode(self, digest: str, read: Callable[[], bytes]) -> Pixels | str:
         try:
-            return images.pixels(read(), self.preprocessing)
+            content = read()
+        except WbczooError as error:
+            return str(error)
+        if hashlib.sha256(content).hexdigest() != digest:
+            return "The file was changed while it was in use; start again."
+        try:
+            return images.pixels(content, self.preprocessing)
         except ImageRefused as refusal:
             return str(refusal)
 
@@ -178,35 +183,44 @@ class PixelCache:
         with self._pixels.open("ab") as stream:
             for _, image in good:
                 stream.write(image.tobytes())
-            stream.flush()
-            os.fsync(stream.fileno())
-        with self._index.open("a", encoding="ascii") as stream:
-            stream.write("".join(f"{digest} {_sum(image):08x}\n" for digest, image in good))
-            stream.flush()
-            os.fsync(stream.fileno())
+            _flush(stream)
+        with self._index.open("ab") as stream:
+            stream.write(b"".join(_line(digest, image) for digest, image in good))
+            _flush(stream)
+
+    def _mend(self, row: int, digest: str, image: Pixels) -> None:
+        with self._pixels.open("r+b") as stream:
+            stream.seek(row * self._row_bytes)
+            stream.write(image.tobytes())
+            _flush(stream)
+        with self._index.open("r+b") as stream:
+            stream.seek(row * _LINE_BYTES)
+            stream.write(_line(digest, image))
+            _flush(stream)
 
     def _read_index(self) -> list[tuple[str, int]]:
         """(content hash, checksum) of each row; a line that a dying writer tore ends it."""
         try:
-            text = self._index.read_text(encoding="ascii")
+            content = self._index.read_bytes()
         except FileNotFoundError:
             return []
-        entries = []
-        for line in text.splitlines(keepends=True):
-            digest, _, checksum = line.rstrip("\n").partition(" ")
-            if not line.endswith("\n") or len(digest) != 64 or len(checksum) != 8:
-                break
-            entries.append((digest, int(checksum, 16)))
+        entries: list[tuple[str, int]] = []
+        while line := _LINE.match(content, len(entries) * _LINE_BYTES):
+            entries.append((line[1].decode(), int(line[2], 16)))
         return entries
 
     def _truncate(self, rows: int) -> None:
         """Cut what a writer left behind that died before its index lines were whole."""
-        self._pixels.touch()
-        with self._pixels.open("r+b") as stream:
-            stream.truncate(rows * self._row_bytes)
-        self._index.touch()
-        with self._index.open("r+b") as stream:
-            stream.truncate(rows * 74)  # 64 + space + 8 + newline
+        for path, length in ((self._pixels, self._row_bytes), (self._index, _LINE_BYTES)):
+            path.touch()
+            with path.open("r+b") as stream:
+                stream.truncate(rows * length)
+
+    def _unwritable(self, error: OSError) -> WbczooError:
+        return WbczooError(
+            f"The pixel cache at {self.folder} cannot be written: {error.strerror or error}. Free "
+            "some space there, or set WBCZOO_CACHE to another folder."
+        )
 
 
 def _try(lock: FileLock) -> bool:
@@ -215,6 +229,15 @@ def _try(lock: FileLock) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _line(digest: str, image: Pixels) -> bytes:
+    return f"{digest} {_sum(image):08x}\n".encode()
 
 
 def _sum(image: Pixels) -> int:

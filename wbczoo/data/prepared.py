@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A split data set whose pixels are cached for the roles that were asked for."""
+    """A split data set whose pixels are cached for the roles that were asked for.
+
+    The plan stays as it was drawn, so that the same data give it again elsewhere. What of it was
+    refused stands in `rows.refused`, and in no batch.
+    """
 
     rows: Rows
     plan: Plan
@@ -37,11 +41,19 @@ class Prepared:
         """Of the split: content, photographs, groups and roles."""
         return digest_of(self.rows, self.plan)
 
+    def used(self, role: Role) -> list[int]:
+        """The rows of one role whose images were not refused."""
+        return [
+            row
+            for row in self.plan.rows(role)
+            if self.rows.samples[row].path not in self.rows.refused
+        ]
+
     def batches(self, role: Role, tasks: Sequence[Task], device: torch.device) -> Batches:
         """The pixels and targets of one role, for PyTorch."""
         from wbczoo.data.batches import Batches
 
-        chosen = list(self.plan.rows(role))
+        chosen = self.used(role)
         targets = {name: values[chosen] for name, values in self.rows.targets(tasks).items()}
         places = self.cache.rows([self.rows.hashes[row] for row in chosen])
         return Batches(self.cache.pixels(), places, targets, device)
@@ -55,7 +67,7 @@ class Prepared:
             "part": self.plan.part,
             "fold": self.plan.fold,
             "split_sha256": self.digest,
-            **{role: count(self.rows, self.plan.rows(role)) for role in roles},
+            **{role: count(self.rows, self.used(role)) for role in roles},
             "counts": self.plan.counts,
             "left_out": {
                 task.name: left for task in self.tasks if (left := self.rows.left_out(task))
@@ -96,7 +108,7 @@ def prepare(
 ) -> Prepared:
     """Read a data set, split it by the config's protocol, and cache the roles' pixels.
 
-    Images that are refused are told, taken out of their role and kept in `rows.refused`.
+    Images that are refused are told, kept in `rows.refused`, and used by no role.
 
     Raises:
         UsageError, WbczooError: as `read_rows`, `plan_split` and `PixelCache.fill` do.
@@ -106,18 +118,11 @@ def prepare(
     cache = PixelCache(preprocessing)
     chosen = [row for role in roles for row in plan.rows(role)]
     refused = fill(cache, rows, chosen, tell)
-    if refused:
-        rows = replace(rows, refused={**rows.refused, **refused})
-        good = {row for row in range(len(rows)) if rows.samples[row].path not in refused}
-        plan = replace(
-            plan,
-            train=tuple(row for row in plan.train if row in good),
-            validation=tuple(row for row in plan.validation if row in good),
-            test=tuple(row for row in plan.test if row in good),
-        )
-        if "train" in roles and not plan.train:
-            raise WbczooError(f"{root}: every image to train on was refused.")
-    return Prepared(rows, plan, cache, tuple(tasks))
+    rows = replace(rows, refused={**rows.refused, **refused})
+    prepared = Prepared(rows, plan, cache, tuple(tasks))
+    if "train" in roles and not prepared.used("train"):
+        raise WbczooError(f"{root}: every image to train on was refused.")
+    return prepared
 
 
 def fill(cache: PixelCache, rows: Rows, chosen: Sequence[int], tell: Tell) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Protocols decide here which rows train, validate and test: by group, stratified, seeded.
 
 Every draw orders groups by a hash of seed and name. So a split depends on neither the order of
-files nor the version of a random generator, and adding a photograph moves few others.
+files nor the version of a random generator.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -73,6 +74,8 @@ def plan_split(rows: Rows, tasks: Sequence[Task], config: TrainConfig) -> Plan:
         names = ", ".join(task.name for task in tasks)
         raise WbczooError(
             f"{rows.source.root}: no image has a class of {names}; its labels are {found}."
+            if len(rows)
+            else f"{rows.source.root}: every image was refused, so nothing is left to split."
         )
     draw = _Draw(rows, config)
     plan = {
@@ -100,8 +103,9 @@ class _Draw:
         """All files of the main part at random, 80/10/10, photographs notwithstanding: LEAKY."""
         pool = self._of_part(usable, self._part(self.main))
         pool = [row for row in pool if self.rows.samples[row].split != "validation"]
-        keys = {row: self._key("file", self._file_key(row)) for row in pool}
-        pool.sort(key=keys.__getitem__)
+        # By content, not by name: the same files give the same split in a zip and in a folder.
+        keys = {row: self._key("file", self.rows.hashes[row]) for row in pool}
+        pool.sort(key=lambda row: (keys[row], self.rows.samples[row].path))
         share = math.ceil(REPORT_SHARE * len(pool))
         test, validation, train = pool[:share], pool[share : 2 * share], pool[2 * share :]
         return self._plan(self._limited(train), validation, test)
@@ -121,23 +125,18 @@ class _Draw:
         # A photograph that shows a test photograph's field gives its answer away.
         tested = self._groups(row for row in usable if split[row] == "test")
         clean = [row for row in train if self.rows.groups[row] not in tested]
-        published = [
-            row
-            for row in self._of_part(usable, self.main)
-            if split[row] == "validation" and self.rows.groups[row] not in tested
-        ]
-        if published:
-            held = self._groups(published)
-            kept = [row for row in clean if self.rows.groups[row] not in held]
-            plan = self._plan(self._limited(kept), published, test)
+        published = [row for row in self._of_part(usable, self.main) if split[row] == "validation"]
+        held = [row for row in published if self.rows.groups[row] not in tested]
+        if held:
+            held_groups = self._groups(held)
+            kept = [row for row in clean if self.rows.groups[row] not in held_groups]
+            plan = self._plan(self._limited(kept), held, test)
+            self._count(plan, "training", "validation", set(clean) - set(kept))
         else:
-            kept = clean
             plan = self._held_out(clean, test)
-        gone = set(train) - set(kept)
-        plan.counts["training_files_in_test_groups"] = len(gone)
-        plan.counts["training_photographs_in_test_groups"] = len(
-            {self.rows.samples[row].photograph or self.rows.groups[row] for row in gone}
-        )
+        if published:
+            self._count(plan, "validation", "test", set(published) - set(held))
+        self._count(plan, "training", "test", set(train) - set(clean))
         return plan
 
     def grouped(self, usable: list[int]) -> Plan:
@@ -158,24 +157,16 @@ class _Draw:
         if train_part not in self.parts:
             raise UsageError(self._no_part(train_part))
         scored = self._of_part(usable, part)
-        fold_of = {
-            group: place % self.config.folds
-            for place, group in enumerate(self._interleaved(scored, "fold"))
-        }
-        if len(fold_of) < self.config.folds:
-            raise UsageError(
-                f"{self.rows.source.root} has {len(fold_of)} groups, too few for "
-                f"{self.config.folds} folds."
-            )
+        fold_of = self._folds(scored)
         test = [row for row in scored if fold_of[self.rows.groups[row]] == self.config.fold]
         rest = [row for row in scored if fold_of[self.rows.groups[row]] != self.config.fold]
         plan = self._held_out(rest, test)
         if train_part == part:
             return plan
         # Only the views of the training folds' photographs; validation stays on the tested part.
-        seen = {self.rows.samples[row].photograph for row in plan.train}
+        seen = {self._photograph(row) for row in plan.train}
         views = self._of_part(usable, train_part)
-        views = [row for row in views if self.rows.samples[row].photograph in seen]
+        views = [row for row in views if self._photograph(row) in seen]
         return self._plan(views, plan.validation, test)
 
     def external(self, usable: list[int]) -> Plan:
@@ -204,23 +195,41 @@ class _Draw:
             leaked=sum(self.rows.groups[row] in seen for row in test),
         )
 
+    def _folds(self, pool: list[int]) -> dict[str, int]:
+        """Group -> fold, so that each fold has its share of each label's photographs.
+
+        Groups of several photographs come first, each to the fold that has fewest of its labels;
+        those of one, which are most, then even out what is left.
+        """
+        contents: dict[str, Counter[str]] = defaultdict(Counter)
+        for row in pool:
+            contents[self.rows.groups[row]][self.rows.samples[row].label] += 1
+        if len(contents) < self.config.folds:
+            raise UsageError(
+                f"{self.rows.source.root} has {len(contents)} groups, too few for "
+                f"{self.config.folds} folds."
+            )
+        folds = [Counter[str]() for _ in range(self.config.folds)]
+        fold_of: dict[str, int] = {}
+        drawn = sorted(contents, key=lambda name: self._key("fold", name))
+        for name in sorted(drawn, key=lambda name: -contents[name].total()):
+            labels = contents[name]
+            fold_of[name] = place = min(
+                range(len(folds)),
+                key=lambda fold: (sum(folds[fold][label] for label in labels), folds[fold].total()),
+            )
+            folds[place] += labels
+        return fold_of
+
     def _limited(self, train: list[int]) -> list[int]:
         """At most `limit_photographs` of the training photographs, labels in turn."""
         limit = self.config.limit_photographs
         if limit is None:
             return train
-        kept = set(self._interleaved(train, "limit", by_photograph=True)[:limit])
+        queues = list(self._by_label(train, "limit", by_photograph=True).values())
+        turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
+        kept = set(itertools.islice((name for name in turns if name is not None), limit))
         return [row for row in train if self._photograph(row) in kept]
-
-    def _interleaved(
-        self, pool: Iterable[int], purpose: str, by_photograph: bool = False
-    ) -> list[str]:
-        """Groups (or photographs) in drawn order, one of each label in turn."""
-        queues = list(self._by_label(pool, purpose, by_photograph).values())
-        if purpose == "fold":
-            return [group for queue in queues for group in queue]
-        longest = max(map(len, queues), default=0)
-        return [queue[place] for place in range(longest) for queue in queues if place < len(queue)]
 
     def _by_label(
         self, pool: Iterable[int], purpose: str, by_photograph: bool = False
@@ -241,11 +250,13 @@ class _Draw:
     def _photograph(self, row: int) -> str:
         return self.rows.samples[row].photograph or self.rows.groups[row]
 
-    def _file_key(self, row: int) -> str:
-        return f"{self.rows.hashes[row]}/{self.rows.samples[row].path}"
-
     def _key(self, purpose: str, name: str) -> bytes:
         return hashlib.sha256(f"{self.config.seed}/{purpose}/{name}".encode()).digest()
+
+    def _count(self, plan: Plan, taken: str, met: str, gone: set[int]) -> None:
+        """Write down what was taken out of one role because it shows what another one does."""
+        plan.counts[f"{taken}_files_in_{met}_groups"] = len(gone)
+        plan.counts[f"{taken}_photographs_in_{met}_groups"] = len(set(map(self._photograph, gone)))
 
     def _groups(self, pool: Iterable[int]) -> set[str]:
         return {self.rows.groups[row] for row in pool}

@@ -22,6 +22,10 @@ Targets = dict[str, NDArray[np.int64]]
 
 LEFT_OUT = -1
 
+# What makes two files stay together, and its name.
+Tie = tuple[int, str]
+_GROUP, _PHOTOGRAPH, _BYTES = range(3)
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -31,7 +35,8 @@ class Rows:
         samples: what the plugin declared.
         hashes: SHA-256 of each file's bytes; empty for a file that could not be read.
         groups: what must stay together: the sample's group or photograph, else its content.
-            Files with equal bytes always share one, whatever they are called.
+            Files of one photograph or with equal bytes always share one, whatever they are
+            called.
         refused: path -> reason, for files that were taken out.
     """
 
@@ -102,10 +107,14 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
 
     def digest(sample: Sample) -> str:
         try:
-            return hashlib.sha256(source.read(sample.path)).hexdigest()
+            content = source.read(sample.path)
         except WbczooError as error:
             refused[sample.path] = str(error)
             return ""
+        if not content:  # as equal bytes, empty files would tie their photographs together
+            refused[sample.path] = "The file is empty."
+            return ""
+        return hashlib.sha256(content).hexdigest()
 
     with ThreadPoolExecutor() as pool:
         hashes = tuple(pool.map(digest, samples))
@@ -125,25 +134,33 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
 
 
 def _settle_groups(samples: Sequence[Sample], hashes: Sequence[str]) -> tuple[str, ...]:
-    """Declared groups, joined where two of them hold the same bytes (union-find)."""
-    parent: dict[str, str] = {}
+    """Files of one declared group, one photograph or equal bytes stay together (union-find)."""
+    parent: dict[Tie, Tie] = {}
 
-    def root_of(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
+    def root_of(tie: Tie) -> Tie:
+        while parent.setdefault(tie, tie) != tie:
+            parent[tie] = parent[parent[tie]]
+            tie = parent[tie]
+        return tie
 
-    first_with: dict[str, str] = {}
-    declared = []
-    for sample, digest in zip(samples, hashes, strict=True):
-        group = sample.group or sample.photograph or digest
-        declared.append(group)
-        other = root_of(first_with.setdefault(digest, group)) if digest else root_of(group)
-        mine = root_of(group)
-        if other != mine:
-            parent[max(other, mine)] = min(other, mine)
-    return tuple(root_of(group) for group in declared)
+    ties = [_ties(sample, digest) for sample, digest in zip(samples, hashes, strict=True)]
+    for first, *others in ties:
+        for other in others:
+            mine, theirs = root_of(first), root_of(other)
+            parent[max(mine, theirs)] = min(mine, theirs)
+    return tuple(_name(root_of(first), parent) for first, *_ in ties)
+
+
+def _ties(sample: Sample, digest: str) -> list[Tie]:
+    """What binds a file to others, the strongest first: it names the group."""
+    ties = [(_GROUP, sample.group), (_PHOTOGRAPH, sample.photograph), (_BYTES, digest)]
+    return [(kind, name) for kind, name in ties if name] or [(_BYTES, sample.path)]
+
+
+def _name(tie: Tie, known: Mapping[Tie, Tie]) -> str:
+    kind, name = tie
+    # A photograph without a group may be called as a group of others is.
+    return f"photograph {name}" if kind == _PHOTOGRAPH and (_GROUP, name) in known else name
 
 
 def _index(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PureWindowsPath
 
 from wbczoo.errors import UsageError, WbczooError
 
@@ -30,11 +30,12 @@ class Source:
             raise UsageError(f"{root} is neither a folder nor a readable zip file.")
         try:
             self._zip = zipfile.ZipFile(root)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
             raise WbczooError(f"{root} cannot be opened as a zip file: {error}.") from None
         for name in self._zip.namelist():
-            path = PurePosixPath(name.replace("\\", "/"))
-            if path.is_absolute() or ".." in path.parts or path.drive:
+            # A Windows path knows both slashes and drives, so it tells on every system alike.
+            path = PureWindowsPath(name)
+            if path.root or path.drive or ".." in path.parts:
                 raise WbczooError(
                     f"{root} holds the name {name!r}, which leads out of the archive. Nothing "
                     "of it was read; pack the images again without such names."
@@ -48,6 +49,8 @@ class Source:
             if self._zip.getinfo(path).file_size > _LARGEST_MEMBER:
                 raise WbczooError(f"{self.root}: {path} unpacks to more than 1 GiB.")
             return self._zip.read(path)
+        except WbczooError:
+            raise
         except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, EOFError) as error:
             raise WbczooError(f"{self.root}: {path} cannot be read: {error}.") from None
         except Exception as error:  # zlib.error and lzma.LZMAError share no base

@@ -1,0 +1,53 @@
+"""Logits and targets become one number to minimise here: the sum over tasks of cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from wbczoo.data.samples import LEFT_OUT
+
+
+def class_weights(targets: Tensor, classes: int, kind: Literal["none", "balanced"]) -> Tensor:
+    """Ones, or weights under which each class that occurs counts alike and whose mean is 1.
+
+    Args:
+        targets: class indices of all training images, (N,), -1 left out.
+    """
+    if kind == "none":
+        return torch.ones(classes)
+    counts = torch.bincount(targets[targets != LEFT_OUT], minlength=classes).float()
+    present = int((counts > 0).sum())
+    return torch.where(counts > 0, counts.sum() / (max(present, 1) * counts.clamp(min=1)), 0.0)
+
+
+def summed_cross_entropy(
+    logits: Mapping[str, Tensor],
+    targets: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    share: slice,
+) -> Tensor:
+    """The loss of one device's share of a batch, so that the shares add up to the batch's mean.
+
+    A batch that a task leaves out entirely adds nothing, where a plain mean would be NaN.
+
+    Args:
+        logits: task -> (n, classes), of the share.
+        targets: task -> (N,) on the CPU, of the whole batch.
+        weights: task -> (classes,).
+        share: which of the batch's images are this device's.
+    """
+    device = next(iter(logits.values())).device
+    loss = torch.zeros((), device=device)
+    for name, answered in logits.items():
+        known = targets[name][targets[name] != LEFT_OUT]
+        whole = float(weights[name][known].sum())
+        right = targets[name][share].to(device)
+        weight = weights[name].to(device)
+        summed = F.cross_entropy(answered, right, weight, ignore_index=LEFT_OUT, reduction="sum")
+        loss = loss + summed / max(whole, 1e-12)
+    return loss

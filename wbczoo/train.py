@@ -162,9 +162,8 @@ def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> 
     images = fit.training.images(positions[mine])
     if turns is not None:
         images = turn(images, turns[mine])
-    rate = config.lr * _schedule(fit)
     for group in fit.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = _rate(fit, fit.progress.step)
     fit.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
         logits = fit.wrapped(images)
@@ -353,7 +352,7 @@ def _training_row(fit: Fit, sums: Tensor) -> dict[str, float]:
     row: dict[str, float] = {
         "epoch": fit.progress.epoch + 1,
         "train_loss": float(sums[0] / sums[1].clamp(min=1)),
-        "lr": fit.optimizer.param_groups[0]["lr"],
+        "lr": _rate(fit, fit.steps - 1),
     }
     for place, task in enumerate(fit.model.config.tasks):
         right, known = sums[2 + 2 * place], sums[3 + 2 * place]
@@ -361,9 +360,10 @@ def _training_row(fit: Fit, sums: Tensor) -> dict[str, float]:
     return row
 
 
-def _schedule(fit: Fit) -> float:
-    """What the learning rate is multiplied by at this step: 1, or half a cosine to 0."""
-    if fit.config.schedule == "constant":
-        return 1.0
-    done = fit.progress.epoch * fit.steps + fit.progress.step
-    return 0.5 * (1 + math.cos(math.pi * done / (fit.config.epochs * fit.steps)))
+def _rate(fit: Fit, step: int) -> float:
+    """The learning rate of one of the epoch's steps: constant, or half a cosine to 0."""
+    config = fit.config
+    if config.schedule == "constant":
+        return config.lr
+    done = fit.progress.epoch * fit.steps + step
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done / (config.epochs * fit.steps)))

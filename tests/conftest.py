@@ -7,8 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from wbczoo.data.samples import Rows
 
 # Threads that wait must not spin: the tests' own subprocesses are waiting for the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -79,6 +83,15 @@ def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert SYNTHETIC.prepare is not None
     SYNTHETIC.prepare(root, photographs=24, views=3, seed=0)
     return root
+
+
+@pytest.fixture(scope="session")
+def bccd_rows(shared: Path) -> Rows:
+    """The rows of the real BCCD archive: 12 882 files, read and hashed once."""
+    from wbczoo import registry
+    from wbczoo.data.samples import read_rows
+
+    return read_rows(registry.datasets.spec("bccd"), shared / "data" / "blood-cells.zip")
 
 
 @pytest.fixture(scope="session")

@@ -176,7 +176,6 @@ def test_the_built_in_parts_are_listed_in_order_and_all_usable() -> None:
             kind = "family" if entry.name.endswith("/*") else "part"
             assert (entry.status, entry.reason, entry.kind) == ("ok", "", kind)
             assert (entry.distribution, bool(entry.version)) == ("wbczoo", True)
-            assert entry.spec is None or entry.spec.licence or entry.name in ("folder", "pbc")
 
 
 def test_a_member_of_a_family_is_a_part_of_its_own() -> None:
@@ -184,7 +183,7 @@ def test_a_member_of_a_family_is_a_part_of_its_own() -> None:
     assert (entry.name, entry.kind, entry.status) == ("timm/resnet50", "part", "ok")
     assert isinstance(entry.spec, BackboneSpec)
     assert entry.spec.name == "timm/resnet50"
-    assert registry.backbones.find("wbczoo:timm/resnet50") == entry
+    assert registry.backbones.find("wbczoo:timm/resnet50").row() == entry.row()
 
 
 @pytest.mark.parametrize(
@@ -344,13 +343,13 @@ def test_an_endless_import_is_cut_off_once(tmp_path: Path) -> None:
         tmp_path, "endless", "endless", f"{count}import time\nwhile True: time.sleep(1)"
     )
     script = (
-        "import json; from wbczoo import registry, strangers; strangers.TIME_LIMIT = 1.0\n"
+        "import json; from wbczoo import registry, strangers; strangers.TIME_LIMIT = 2.0\n"
         "rows = [entry.row() for entry in registry.backbones.entries()]\n"
         "print(json.dumps([row for row in rows if row['distribution'] == 'endless']))"
     )
     first = json.loads(run(tmp_path, "-c", script))
     assert first[0]["status"] == "broken"
-    assert "did not load within 1 seconds" in first[0]["reason"]
+    assert "did not load within 2 seconds" in first[0]["reason"]
     assert json.loads(run(tmp_path, "-c", script)) == first  # the verdict was kept
     assert (tmp_path / "loads").read_text() == "x"
     module.write_text(part("endless"))  # until its author has mended it

@@ -29,26 +29,29 @@ def read(path: Path, committed: int) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_bytes()[:committed].splitlines()]
 
 
-def draw_curves(path: Path, rows: Sequence[Row], tasks: Sequence[str]) -> None:
+def draw_curves(path: Path, rows: Sequence[Row], tasks: Sequence[str], title: str) -> None:
     """Loss and accuracy of training and validation by epoch (the report's Figures 6 to 13)."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     epochs = [row["epoch"] for row in rows]
-    figure = Figure(figsize=(4.5 * (1 + len(tasks)), 3.6), layout="constrained")
+    figure = Figure(figsize=(4.5 * (1 + len(tasks)), 3.8), layout="constrained")
+    figure.suptitle(title, fontsize="medium")
     panels = figure.subplots(1, 1 + len(tasks), squeeze=False)[0]
     pairs = [("loss", "train_loss", "validation_loss")]
     pairs += [
         (f"{task} accuracy", f"train_{task}_accuracy", f"validation_{task}_accuracy")
         for task in tasks
     ]
-    for panel, (title, train, validation) in zip(panels, pairs, strict=True):
+    for panel, (name, train, validation) in zip(panels, pairs, strict=True):
         for label, key in (("training files", train), ("validation files", validation)):
             if all(key in row for row in rows):
                 panel.plot(epochs, [row[key] for row in rows], marker="o", label=label)
-        panel.set_title(title)
+        panel.set_title(name)
         panel.set_xlabel("epoch")
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
-        if "accuracy" in title:
+        if "accuracy" in name:
             panel.set_ylim(0, 1.02)
     panels[0].legend()
     with files.written_aside(path) as aside:

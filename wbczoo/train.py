@@ -255,7 +255,10 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
             model.temperatures[place] = fit_temperature(logits[task.name], truth)
     checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
     rows = record.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
-    record.draw_curves(fit.out / checkpoint.CURVES, rows, [task.name for task in run.model.tasks])
+    tasks = [task.name for task in run.model.tasks]
+    record.draw_curves(
+        fit.out / checkpoint.CURVES, rows, tasks, f"{run.model.name}: {prepared.caption()}"
+    )
     summary = {
         "name": run.model.name,
         "protocol": prepared.plan.protocol,

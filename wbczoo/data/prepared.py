@@ -58,6 +58,16 @@ class Prepared:
         places = self.cache.rows([self.rows.hashes[row] for row in chosen])
         return Batches(self.cache.pixels(), places, targets, device)
 
+    def caption(self) -> str:
+        """The protocol and what it trains and validates on, in a line; LEAKY where it is."""
+        told = [f"{self.plan.protocol}{' LEAKY' if self.plan.leaky else ''}"]
+        roles: tuple[Role, ...] = ("train", "validation")
+        for role in roles:
+            counts = count(self.rows, self.plan.rows(role))
+            photographs = "unknown" if counts["photographs"] is None else counts["photographs"]
+            told.append(f"{role} {photographs} photographs ({counts['files']} files)")
+        return ", ".join(told)
+
     def describe(self) -> dict[str, Any]:
         """What the data are, by counts, for summaries and cards."""
         roles: tuple[Role, ...] = ("train", "validation", "test")

@@ -155,7 +155,7 @@ def run_epoch(fit: Fit) -> None:
 
 def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> None:
     """One optimiser step on the images at these positions (N), over all devices together."""
-    accelerator, config = fit.accelerator, fit.config
+    accelerator = fit.accelerator
     world, rank = accelerator.num_processes, accelerator.process_index
     targets = fit.training.targets_at(positions)
     mine = slice(rank, None, world)

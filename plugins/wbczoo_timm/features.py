@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import math
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import Size
+from wbczoo_timm.hub import cached_where_offline
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ def build_features(architecture: str, image_size: Size, pretrained: bool = False
             its feature map does not depend on.
     """
     _check_name(architecture)
-    model = _create(architecture, image_size, pretrained)
+    with cached_where_offline() if pretrained else contextlib.nullcontext():
+        model = _create(architecture, image_size, pretrained)
     if not hasattr(model, "forward_features"):
         raise _no_map(architecture, "no features apart from its answer")
     upstream = type(model)

@@ -88,7 +88,6 @@ def bench_train(
             seconds[name] += run(batches)
     images = _ROUNDS * steps * config.batch_size
     return {
-        "format": 1,
         "name": model.name,
         "epoch_images_per_second": images / seconds["epoch"],
         "resident_images_per_second": images / seconds["resident"],

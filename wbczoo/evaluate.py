@@ -62,7 +62,7 @@ def evaluate(
     if _is_run(folders[0]):
         name = f"evaluation-{document['protocol']}-{document['part']}-{document['dataset']}.json"
         files.write_json(model / name, document)
-    return {"format": 1, **document}
+    return document
 
 
 def _folders(model: Path) -> list[Path]:

@@ -347,7 +347,8 @@ def _take_up(fit: Fit, digest: str) -> None:
             f"({'; '.join(changed)}): it goes on, but equal bits are not promised."
         )
     fit.progress = progress
-    fit.sums.copy_(sums)
+    # The sums are the first device's; with the others at zero their ratios stay right.
+    fit.sums.copy_(sums if fit.accelerator.is_main_process else torch.zeros_like(sums))
     fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
 
 

@@ -77,7 +77,7 @@ def prepare(
     cache = PixelCache(Preprocessing(size=(image_size, image_size)))
     refused = {**rows.refused, **fill(cache, rows, range(len(rows)), tell)}
     cached = len(rows.samples) + len(rows.refused) - len(refused)
-    document = {"format": 1, "cached": cached, "refused": refused, "cache": str(cache.folder)}
+    document = {"cached": cached, "refused": refused, "cache": str(cache.folder)}
     if as_json:
         print_json(document)
     else:
@@ -138,7 +138,6 @@ def show(
         photographs.setdefault(key, set()).add(sample.photograph or rows.groups[row])
     known = rows.unit != "unknown"
     document: dict[str, Any] = {
-        "format": 1,
         "dataset": rows.dataset,
         "unit": rows.unit,
         "files": len(rows),

@@ -40,7 +40,6 @@ def command(ctx: click.Context, as_json: bool) -> None:
     }
     problems += [f"{name} is {reason}" for name, reason in parts.items()]
     document: dict[str, Any] = {
-        "format": 1,
         **environment.describe(),
         "onnxruntime": runtimes,
         "providers": devices.import_onnxruntime().get_available_providers(),

@@ -34,7 +34,7 @@ def command(
 
     card = export(run, out, images=images, opset=opset, overwrite=overwrite, tell=tell)
     if as_json:
-        print_json({"format": 1, **card})
+        print_json(card)
         return
     parity = card["parity"]
     print_table(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -156,9 +156,10 @@ def parse_fold(text: str | None) -> int | Literal["all"] | None:
     return int(text)
 
 
-def print_json(document: object) -> None:
-    """A JSON document on stdout; NaN would be no JSON and is refused."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+def print_json(document: Mapping[str, Any]) -> None:
+    """A JSON document of format 1 on stdout; NaN would be no JSON and is refused."""
+    whole = {"format": 1, **document}
+    click.echo(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:

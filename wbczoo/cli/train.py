@@ -124,7 +124,7 @@ def command(
     if not summaries:  # another device of the same training prints
         return
     if as_json:
-        print_json(summaries[0] if len(summaries) == 1 else {"format": 1, "folds": summaries})
+        print_json(summaries[0] if len(summaries) == 1 else {"folds": summaries})
     else:
         for summary in summaries:
             print_table(_rows(summary), ("what", "value"))

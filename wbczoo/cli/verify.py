@@ -38,7 +38,7 @@ def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> Non
         name: None if isinstance(value, float) and math.isnan(value) else value
         for name, value in asdict(found).items()
     }
-    document = {"format": 1, "ok": found.ok, **plain}
+    document = {"ok": found.ok, **plain}
     if as_json:
         print_json(document)
     else:
@@ -46,7 +46,6 @@ def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> Non
             [
                 (name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
                 for name, value in document.items()
-                if name != "format"
             ],
             ("what", "value"),
         )

@@ -1,0 +1,257 @@
+"""Samples become rows: what must stay together does, and what a task leaves out is counted."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import random
+import zipfile
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from wbczoo import registry
+from wbczoo.data.samples import Rows, read_rows
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import DatasetSpec, Option, Sample
+from wbczoo.tasks import CELL, CELL5, NUCLEUS, Task
+
+FOLDER = registry.datasets.spec("folder")
+
+
+def write(root: Path, contents: dict[str, bytes]) -> Path:
+    """Files of these names and bytes; rows need no pixels."""
+    for name, content in contents.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+    return root
+
+
+def declare(samples: Sequence[Sample]) -> DatasetSpec:
+    """A plugin's data set that says just this of its files."""
+    return DatasetSpec(name="theirs", samples=lambda root: samples, unit="photograph")
+
+
+def together(rows: Rows) -> set[frozenset[str]]:
+    """The groups as sets of paths, without their names."""
+    found = defaultdict(set)
+    for sample, group in zip(rows.samples, rows.groups, strict=True):
+        found[group].add(sample.path)
+    return {frozenset(paths) for paths in found.values()}
+
+
+def sets(*groups: str) -> set[frozenset[str]]:
+    return {frozenset(group.split()) for group in groups}
+
+
+# --- groups --------------------------------------------------------------------------------------
+
+
+def test_equal_bytes_share_a_group_whatever_they_are_called(tmp_path: Path) -> None:
+    contents = {"a/1.jpg": b"same", "a/2.jpg": b"one", "b/other.png": b"same", "b/3.jpg": b"two"}
+    rows = read_rows(FOLDER, write(tmp_path, contents))
+    assert together(rows) == sets("a/1.jpg b/other.png", "a/2.jpg", "b/3.jpg")
+    assert rows.hashes == tuple(hashlib.sha256(contents[s.path]).hexdigest() for s in rows.samples)
+
+
+def test_equal_bytes_join_whole_photographs(tmp_path: Path) -> None:
+    root = write(
+        tmp_path,
+        {
+            "a/p1_1.jpg": b"1",
+            "a/p1_2.jpg": b"shared",
+            "b/p2_1.jpg": b"shared",
+            "b/p2_2.jpg": b"2",
+            "b/p3_1.jpg": b"2",
+            "b/p4_1.jpg": b"3",
+        },
+    )
+    options: dict[str, Option] = {"photograph_from": r"/(p\d)_"}
+    rows = read_rows(FOLDER, root, options)
+    assert together(rows) == sets(
+        "a/p1_1.jpg a/p1_2.jpg b/p2_1.jpg b/p2_2.jpg b/p3_1.jpg", "b/p4_1.jpg"
+    )
+    assert rows.count_photographs(range(len(rows))) == 4
+    assert len(set(rows.groups)) == 2
+
+
+def test_a_table_of_groups_joins_photographs(tmp_path: Path) -> None:
+    names = ["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"]
+    root = write(tmp_path / "data", {name: name.encode() for name in names})
+    table = tmp_path / "table.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("file", "photograph", "group"))
+        writer.writerows(zip(names, ["p", "q", "r", "s"], ["field", "", "field", ""], strict=True))
+    rows = read_rows(FOLDER, root, {"photograph_from": str(table)})
+    assert together(rows) == sets("a/1.jpg b/3.jpg", "a/2.jpg", "b/4.jpg")
+    assert rows.groups[0] == "field"
+
+
+def test_a_photograph_stays_whole_where_only_some_of_its_files_have_a_group(
+    tmp_path: Path,
+) -> None:
+    samples = [
+        Sample("1.jpg", "x", photograph="p", group="g"),
+        Sample("2.jpg", "x", photograph="p"),
+        Sample("3.jpg", "x", photograph="q", group="g"),
+        Sample("4.jpg", "x", photograph="r"),
+    ]
+    root = write(tmp_path, {sample.path: sample.path.encode() for sample in samples})
+    rows = read_rows(declare(samples), root)
+    assert together(rows) == sets("1.jpg 2.jpg 3.jpg", "4.jpg")
+    assert rows.groups == ("g", "g", "g", "r")
+
+
+def test_a_photograph_called_as_anothers_group_is_not_in_it(tmp_path: Path) -> None:
+    samples = [
+        Sample("1.jpg", "x", photograph="7", group="1"),
+        Sample("2.jpg", "x", photograph="1"),
+        Sample("3.jpg", "x", photograph="8", group="1"),
+    ]
+    root = write(tmp_path, {sample.path: sample.path.encode() for sample in samples})
+    assert together(read_rows(declare(samples), root)) == sets("1.jpg 3.jpg", "2.jpg")
+
+
+def test_groups_do_not_depend_on_the_order_of_files(tmp_path: Path) -> None:
+    dice = random.Random(3)
+    samples = [
+        Sample(
+            f"{number}.jpg",
+            "x",
+            photograph=f"p{dice.randrange(40)}" if dice.random() < 0.8 else None,
+            group=f"g{dice.randrange(60)}" if dice.random() < 0.2 else None,
+        )
+        for number in range(120)
+    ]
+    root = write(tmp_path, {s.path: str(dice.randrange(100)).encode() for s in samples})
+    rows = read_rows(declare(samples), root)
+    for _ in range(3):
+        shuffled = read_rows(declare(dice.sample(samples, len(samples))), root)
+        groups = dict(zip([s.path for s in shuffled.samples], shuffled.groups, strict=True))
+        assert [groups[sample.path] for sample in samples] == list(rows.groups)
+    for field in ("photograph", "group"):
+        for value in {getattr(sample, field) for sample in samples} - {None}:
+            having = [row for row, s in enumerate(samples) if getattr(s, field) == value]
+            assert len({rows.groups[row] for row in having}) == 1
+    assert 5 < len(set(rows.groups)) < 60
+
+
+# --- the real archive ----------------------------------------------------------------------------
+
+
+def test_bccd_is_read_whole(bccd_rows: Rows) -> None:
+    assert len(bccd_rows) == 12_882
+    assert bccd_rows.refused == {}
+    assert (bccd_rows.dataset, bccd_rows.unit) == ("bccd", "photograph")
+    assert bccd_rows.count_photographs(range(len(bccd_rows))) == 367
+    # 22 groups hold 49 photographs, and each of the others is its own.
+    assert len(set(bccd_rows.groups)) == 367 - 49 + 22
+
+
+def test_bccd_hashes_are_of_its_bytes(bccd_rows: Rows) -> None:
+    with zipfile.ZipFile(bccd_rows.source.root) as archive:
+        for row in range(0, len(bccd_rows), 1500):
+            content = archive.read(bccd_rows.samples[row].path)
+            assert hashlib.sha256(content).hexdigest() == bccd_rows.hashes[row]
+    assert all(bccd_rows.hashes[row] == digest for digest, row in bccd_rows.index_of.items())
+    assert set(bccd_rows.index_of) == set(bccd_rows.hashes)
+
+
+def test_bccd_groups_never_part_a_photograph_or_equal_bytes(bccd_rows: Rows) -> None:
+    for ties in (bccd_rows.hashes, [sample.photograph for sample in bccd_rows.samples]):
+        pairs = set(zip(ties, bccd_rows.groups, strict=True))
+        assert len(pairs) == len(set(ties))
+    declared = [sample.group for sample in bccd_rows.samples]
+    assert list(bccd_rows.groups) == declared
+
+
+def test_bccd_leaves_19_photographs_out_of_cell_and_counts_them(bccd_rows: Rows) -> None:
+    left = bccd_rows.left_out(CELL)
+    assert sum(left.values()) == 19
+    assert left["BASOPHIL"] == 3
+    assert left[""] == 1
+    assert left["NEUTROPHIL, EOSINOPHIL"] + sum(n for k, n in left.items() if "," in k) > 2
+    assert bccd_rows.left_out(NUCLEUS) == left
+    del left["BASOPHIL"]
+    assert bccd_rows.left_out(CELL5) == left
+
+
+def test_bccd_targets_are_class_indices_and_minus_one(bccd_rows: Rows) -> None:
+    targets = bccd_rows.targets((CELL, NUCLEUS, CELL5))
+    for task in (CELL, NUCLEUS, CELL5):
+        assert targets[task.name].shape == (12_882,)
+        assert targets[task.name].dtype == np.int64
+        left = sum(bccd_rows.left_out(task).values())
+        assert int((targets[task.name] == -1).sum()) == left
+    whole = [row for row, s in enumerate(bccd_rows.samples) if s.part == "photographs"]
+    cells = Counter(targets["cell"][whole].tolist())
+    assert [cells[index] for index in range(4)] == [88, 33, 20, 207]
+    polynuclear = np.isin(targets["cell"], (0, 3))
+    known = targets["cell"] >= 0
+    assert np.array_equal(targets["nucleus"][known], polynuclear[known].astype(np.int64))
+
+
+# --- units, refusals and errors ------------------------------------------------------------------
+
+
+def test_a_unit_is_unknown_until_it_is_told(tmp_path: Path) -> None:
+    root = write(tmp_path, {f"{c}/{n}.jpg": f"{c}{n}".encode() for c in "ab" for n in range(3)})
+    rows = read_rows(FOLDER, root)
+    assert rows.unit == "unknown"
+    assert rows.count_photographs(range(6)) is None
+    told = read_rows(FOLDER, root, {"photograph_from": r"(\d)\.jpg"})
+    assert (told.unit, told.count_photographs(range(6))) == ("photograph", 3)
+    assert len(set(told.groups)) == 3
+    stated = read_rows(FOLDER, root, {"each_file_a_photograph": True})
+    assert (stated.unit, stated.count_photographs(range(6))) == ("photograph", 6)
+
+
+def test_a_users_task_counts_what_the_data_sets_table_says_beyond_it(tmp_path: Path) -> None:
+    root = write(tmp_path, {"MONO/1.jpg": b"1", "neut/2.jpg": b"2", "Other/3.jpg": b"3"})
+    rows = read_rows(FOLDER, root)
+    mine = Task("cell", ("other", "monocyte"))
+    labels = [sample.label for sample in rows.samples]
+    assert dict(zip(labels, rows.targets((mine,))["cell"].tolist(), strict=True)) == {
+        "MONO": 1,
+        "neut": -1,
+        "Other": 0,
+    }
+    assert rows.left_out(mine) == {"neut": 1}
+
+
+def test_what_cannot_be_read_is_refused_and_ties_nothing_together(tmp_path: Path) -> None:
+    contents = {"a/1.jpg": b"1", "a/empty.jpg": b"", "b/empty.jpg": b"", "b/2.jpg": b"2"}
+    root = write(tmp_path, contents)
+    (root / "b" / "link.jpg").symlink_to(tmp_path / "gone")
+    rows = read_rows(FOLDER, root, {"photograph_from": r"(\w)/"})
+    assert [sample.path for sample in rows.samples] == ["a/1.jpg", "b/2.jpg"]
+    assert rows.groups == ("a", "b")
+    assert rows.refused["a/empty.jpg"] == rows.refused["b/empty.jpg"] == "The file is empty."
+    assert "b/link.jpg cannot be read" in rows.refused["b/link.jpg"]
+
+
+def test_rows_that_are_kept_stay_aligned(bccd_rows: Rows) -> None:
+    kept = bccd_rows.keep(lambda row: row % 1000 == 7, {"x.jpg": "broken"})
+    assert len(kept) == len(kept.hashes) == len(kept.groups) == 13
+    for row, sample in enumerate(kept.samples):
+        assert sample == bccd_rows.samples[1000 * row + 7]
+        assert kept.hashes[row] == bccd_rows.hashes[1000 * row + 7]
+        assert kept.groups[row] == bccd_rows.groups[1000 * row + 7]
+    assert kept.refused == {"x.jpg": "broken"}
+    assert bccd_rows.refused == {}
+
+
+def test_a_data_set_of_no_image_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WbczooError, match="holds no image of the data set 'theirs'"):
+        read_rows(declare([]), tmp_path)
+
+
+def test_what_is_no_data_set_is_told_by_the_plugin(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="wbczoo data prepare"):
+        read_rows(registry.datasets.spec("synthetic"), tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="one class only"):
+        read_rows(FOLDER, write(tmp_path, {"a/1.jpg": b"1"}))

@@ -1,0 +1,55 @@
+"""The built wheel holds the whole zoo, and works away from the checkout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    (built,) = out.glob("*.whl")
+    return built
+
+
+def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        names = set(opened.namelist())
+    for name in (
+        "wbczoo/py.typed",
+        "wbczoo_timm/__init__.py",
+        "wbczoo_torchvision/__init__.py",
+        "wbczoo_recurrent/__init__.py",
+        "wbczoo_datasets/bccd_photographs.csv",
+        "wbczoo_datasets/bccd_augmented.csv",
+    ):
+        assert name in names
+    assert not [name for name in names if name.startswith(("tests/", "plugins/", "docs/"))]
+    assert not [name for name in names if name.endswith((".jpeg", ".jpg", ".onnx"))]
+
+
+def test_installed_wheel_lists_and_builds_elsewhere(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index",
+               "--target", str(target), str(wheel)]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    # -P and the path below: what is imported is the wheel, not the editable checkout.
+    script = (
+        f"import sys; sys.path.insert(0, {str(target)!r}); import wbczoo;"
+        f"assert wbczoo.__file__.startswith({str(target)!r}), wbczoo.__file__;"
+        "from wbczoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-P", "-c", script, "build", "--backbone", "squeezenet1_1",
+               "--seq", "gru", "--json"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["name"] == "squeezenet1_1+gru"

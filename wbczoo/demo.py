@@ -15,9 +15,9 @@ from wbczoo.registry import datasets
 from wbczoo.runtime import Session, find_images, predict_paths, verify
 from wbczoo.study.folds import train_folds
 
-PHOTOGRAPHS = 80
-VIEWS = 5
-EPOCHS = 4
+PHOTOGRAPHS = 120
+VIEWS = 4
+EPOCHS = 8
 _ASKED = 4
 
 

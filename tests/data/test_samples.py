@@ -174,7 +174,7 @@ def test_bccd_leaves_19_photographs_out_of_cell_and_counts_them(bccd_rows: Rows)
     assert sum(left.values()) == 19
     assert left["BASOPHIL"] == 3
     assert left[""] == 1
-    assert left["NEUTROPHIL, EOSINOPHIL"] + sum(n for k, n in left.items() if "," in k) > 2
+    assert sum(count for label, count in left.items() if "," in label) == 15
     assert bccd_rows.left_out(NUCLEUS) == left
     del left["BASOPHIL"]
     assert bccd_rows.left_out(CELL5) == left

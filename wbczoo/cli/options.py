@@ -11,6 +11,8 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_WIDEST = 100  # characters of a table's last column, before it is wrapped
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
@@ -166,4 +168,9 @@ def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> Non
     """A table on stdout."""
     from tabulate import tabulate
 
-    click.echo(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
+    widths = [None] * (len(headers) - 1) + [_WIDEST]
+    click.echo(
+        tabulate(
+            rows, headers=headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths
+        )
+    )

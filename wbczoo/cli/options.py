@@ -94,6 +94,14 @@ device_option = click.option(
     help="Where to compute.",
 )
 
+runtime_device_option = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto says what it got.",
+)
+
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
 )

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.options import runtime_device_option
+
 
 @click.command("predict")
 @click.argument("images", nargs=-1, required=True)
@@ -28,13 +30,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode images.")
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute.",
-)
+@runtime_device_option
 @click.pass_context
 def command(
     ctx: click.Context,

@@ -9,18 +9,17 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.cli.options import (
+    json_option,
+    print_json,
+    print_table,
+    runtime_device_option,
+)
 
 
 @click.command("verify")
 @click.argument("export", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute.",
-)
+@runtime_device_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> None:

@@ -98,6 +98,7 @@ def test_external_is_scored_over_the_shared_classes_too(
                "--protocol", "external", "--resamples", "200", "--json")  # fmt: skip
     document = json.loads(wbczoo(*command).stdout)
     assert document["dataset"] == "pbc"
+    assert document["checked_against_training"] is False  # a lone export cannot know
     assert document["tasks"]["cell"]["files"] == 1999
     assert document["tasks"]["cell"]["shared_classes"]["classes"] == [
         "eosinophil", "lymphocyte", "monocyte", "neutrophil"

@@ -10,11 +10,11 @@ from wbczoo.config import Part, RunConfig, TrainConfig
 from wbczoo.data.prepared import read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
+from wbczoo.guard import Seen
 from wbczoo.progress import Tell
 from wbczoo.scoring import (
     Predict,
     Scored,
-    Seen,
     asked_of,
     predict_with_session,
     predict_with_torch,
@@ -58,6 +58,11 @@ def evaluate(
             score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell)
         )
     assert run is not None
+    if not all(one.checked for one in scored):
+        tell(
+            "an export keeps no list of its photographs: nobody checked that it has not seen these "
+            "(evaluating the run does)"
+        )
     document = report(run.model.name, run.model.tasks, scored, resamples=resamples)
     if _is_run(folders[0]):
         name = f"evaluation-{document['protocol']}-{document['part']}-{document['dataset']}.json"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from wbczoo.data.prepared import count, fill
 from wbczoo.data.protocols import Plan, digest_of, plan_split
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.guard import Seen, draw_again, refuse_seen
 from wbczoo.metrics import measure, measure_contradictions, restrict
 from wbczoo.progress import Tell, bar
 from wbczoo.tasks import NUCLEUS_OF, Task, class_of
@@ -33,44 +32,18 @@ BY_FILE = "by file; no bound on generalisation"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a model has seen: the training and validation rows of its split."""
-
-    hashes: frozenset[str]
-    groups: frozenset[str]
-
-    @classmethod
-    def read(cls, path: Path) -> Seen:
-        """From a run's `split.csv`."""
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["role"] != "test"]
-        return cls(
-            frozenset(row["sha256"] for row in rows), frozenset(row["group"] for row in rows)
-        )
-
-    @classmethod
-    def planned(cls, rows: Rows, plan: Plan) -> Seen:
-        """From a split that was drawn again."""
-        chosen = (*plan.train, *plan.validation)
-        return cls(
-            frozenset(rows.hashes[row] for row in chosen),
-            frozenset(rows.groups[row] for row in chosen),
-        )
-
-    @classmethod
-    def nothing(cls) -> Seen:
-        """Of a model that was never trained."""
-        return cls(frozenset(), frozenset())
-
-
-@dataclass(frozen=True)
 class Scored:
-    """The test rows that were answered, and the answers."""
+    """The test rows that were answered, and the answers.
+
+    `checked` says whether the rows could be held against what the model has seen: a lone export
+    that is asked about other data than its own does not know.
+    """
 
     rows: Rows
     plan: Plan
     chosen: tuple[int, ...]
     probabilities: Probabilities
+    checked: bool = True
 
 
 def asked_of(
@@ -107,8 +80,9 @@ def score(
         UsageError: if the data or the protocol do not fit the model.
     """
     if asked.protocol == "external":
-        plan = _external_plan(rows, model.tasks, trained)
-        seen = seen or Seen.nothing()
+        plan = _external_plan(rows, model.tasks)
+        if seen is None:
+            seen = draw_again(rows, model, trained, split_sha256)
     else:
         if trained is not None and asked.dataset.name != trained.dataset.name:
             raise UsageError(
@@ -116,14 +90,21 @@ def score(
                 f"{asked.dataset.name!r}, say --protocol external."
             )
         plan = plan_split(rows, model.tasks, asked)
-        if seen is None:
-            seen = _drawn_again(rows, model, trained, split_sha256)
         if digest_of(rows, plan) == split_sha256:
             # The run's own split: disjoint by construction, or LEAKY by its name.
             seen = Seen.nothing()
+        elif seen is None:
+            seen = draw_again(rows, model, trained, split_sha256)
+            if seen is None:
+                raise WbczooError(
+                    f"{rows.source.root} is not the data that the model was trained on, so nobody "
+                    "can tell which photographs it has seen. Evaluate the run itself, or say "
+                    "--protocol external."
+                )
     if not plan.test:
         raise WbczooError(f"{rows.source.root}: the protocol {asked.protocol!r} tests nothing.")
-    _refuse_seen(rows, plan, seen)
+    if seen is not None:
+        refuse_seen(rows, plan, seen)
     cache = PixelCache(model.preprocessing)
     refused = fill(cache, rows, plan.test, tell)
     rows = rows.keep(lambda row: True, refused)
@@ -131,7 +112,7 @@ def score(
     if not chosen:
         raise WbczooError(f"{rows.source.root}: every image to test on was refused.")
     places = cache.rows([rows.hashes[row] for row in chosen])
-    return Scored(rows, plan, chosen, predict(cache, places))
+    return Scored(rows, plan, chosen, predict(cache, places), seen is not None)
 
 
 def report(
@@ -173,6 +154,7 @@ def report(
         "files": counts["files"],
         "groups": counts["groups"],
         "leaky": any(fold.plan.leaky for fold in folds),
+        "checked_against_training": all(fold.checked for fold in folds),
         "leaked_files": sum(fold.plan.leaked for fold in folds),
         "interval": f"{BY_FILE}; {METHOD}" if unknown else METHOD,
         "refused": dict(rows.refused),
@@ -237,7 +219,7 @@ def _over_shared(
     )
 
 
-def _external_plan(rows: Rows, tasks: Sequence[Task], trained: TrainConfig | None) -> Plan:
+def _external_plan(rows: Rows, tasks: Sequence[Task]) -> Plan:
     shared = {task.name: shared_classes(task, rows) for task in tasks}
     if all(len(names) < 2 for names in shared.values()):
         told = "; ".join(f"{task}: {', '.join(names) or 'none'}" for task, names in shared.items())
@@ -255,43 +237,6 @@ def _external_plan(rows: Rows, tasks: Sequence[Task], trained: TrainConfig | Non
         if rows.samples[row].part == part and any(t[row] >= 0 for t in targets.values())
     )
     return Plan("external", part, None, (), (), test)
-
-
-def _drawn_again(
-    rows: Rows, model: ModelConfig, trained: TrainConfig | None, split_sha256: str
-) -> Seen:
-    """The split of a lone export, drawn again and known again by its hash."""
-    if trained is None:
-        return Seen.nothing()
-    plan = plan_split(rows, model.tasks, trained)
-    if digest_of(rows, plan) != split_sha256:
-        raise WbczooError(
-            f"{rows.source.root} is not the data that the model was trained on, so nobody can tell "
-            "which photographs it has seen. Evaluate the run itself, or say --protocol external."
-        )
-    return Seen.planned(rows, plan)
-
-
-def _refuse_seen(rows: Rows, plan: Plan, seen: Seen) -> None:
-    """Fail where a test row was trained or validated on."""
-    by_content = {row for row in plan.test if rows.hashes[row] in seen.hashes}
-    # Group names mean the same thing only within one data set: where some bytes are the same.
-    same_data = plan.protocol != "external" or any(h in seen.hashes for h in rows.hashes)
-    by_group = {row for row in plan.test if same_data and rows.groups[row] in seen.groups}
-    met = by_content | by_group
-    if not met:
-        return
-    photographs = rows.count_photographs(met)
-    what = (
-        f"{len(met)} files"
-        if photographs is None
-        else f"{len(met)} files of {photographs} photographs"
-    )
-    raise WbczooError(
-        f"The model was trained or chosen on {what} of the {len(plan.test)} files that the "
-        f"protocol {plan.protocol!r} tests on, so their score would say nothing. Evaluate it by "
-        "the protocol that it was trained under, or train it under this one."
-    )
 
 
 def predict_with_torch(model: Any, device: str) -> Predict:

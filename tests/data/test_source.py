@@ -61,6 +61,7 @@ def test_many_threads_may_read_at_once(packed: Path) -> None:
         "..\\up.jpg",
         "a\\..\\..\\up.jpg",
         "\\up.jpg",
+        "C:up.jpg",
         "C:/up.jpg",
         "C:\\up.jpg",
         "\\\\server\\share\\up.jpg",

@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from commands import ROOT, SMALL_TRAINING, Completed, call
 
 if TYPE_CHECKING:
     from wbczoo.data.samples import Rows
 
 # Threads that wait must not spin: the tests' own subprocesses are waiting for the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-ROOT = Path(__file__).resolve().parents[1]
-
-# A composition that imports little and trains in a second: what is tested is the road.
-SMALL = ("--seq", "gru", "--hidden", "8", "--image-size", "64", "--weights", "none")
-SMALL_TRAINING = (*SMALL, "--epochs", "2", "--batch-size", "8", "--lr", "1e-2", "--device", "cpu")
-
-Completed = subprocess.CompletedProcess[str]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -65,13 +58,6 @@ def wbczoo() -> Callable[..., Completed]:
         return done
 
     return run
-
-
-def call(arguments: Sequence[object]) -> int:
-    """Run the command in this process: its exit code."""
-    from wbczoo.cli import main
-
-    return main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from commands import ROOT
 
 FRAMEWORKS = {"torch", "torchvision", "timm", "onnx", "accelerate", "safetensors"}
 PLUGIN_MAY_IMPORT = {"wbczoo.specs", "wbczoo.tasks", "wbczoo.errors"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Completed
+from commands import Completed
 
 Run = Callable[..., Completed]
 pytestmark = pytest.mark.archive

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, Completed
+from commands import SMALL, Completed
 
 
 def test_bench_train_prints_both_speeds_and_their_ratio(

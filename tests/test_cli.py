@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, SMALL_TRAINING, Completed
+from commands import SMALL, SMALL_TRAINING, Completed
 from PIL import Image
 
 from wbczoo.cli import VERBS

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL, SMALL_TRAINING, Completed
+from commands import SMALL, SMALL_TRAINING, Completed
 
 Run = Callable[..., Completed]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL_TRAINING, Completed
+from commands import SMALL_TRAINING, Completed
 from safetensors.torch import load_file
 
 KILLER = Path(__file__).with_name("killed_training.py")

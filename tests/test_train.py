@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_TRAINING, Completed
+from commands import SMALL_TRAINING, Completed
 from PIL import Image
 from safetensors import safe_open
 from torch.nn import functional as F

@@ -7,6 +7,7 @@ it says is so, and a resume goes on from it whatever else lies in the folder.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,6 +55,24 @@ class Progress:
     metrics_bytes: int = 0
     run_digest: str = ""
     environment: dict[str, str] | None = None
+
+
+def claim(out: Path, resume: bool) -> None:
+    """Make a run's folder, or see that it may be used.
+
+    Raises:
+        UsageError: if it holds anything, unless a run in it is to be resumed.
+    """
+    if not out.exists():
+        out.mkdir(parents=True)
+        return
+    if not out.is_dir():
+        raise UsageError(f"{out} is a file; --out wants a folder for the run.")
+    if resume or not any(out.iterdir()) or int(os.environ.get("RANK", "0")) > 0:
+        return
+    if (out / CONFIG).is_file():
+        raise UsageError(f"{out} already holds a run. Go on with it by --resume, or name another.")
+    raise UsageError(f"{out} is not empty. Name a new folder for the run.")
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:

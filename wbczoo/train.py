@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,9 +14,8 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from wbczoo import checkpoint, environment, files, record
+from wbczoo import checkpoint, environment, figures, files, record
 from wbczoo.builder import build
 from wbczoo.checkpoint import Progress
 from wbczoo.config import RunConfig, TrainConfig
@@ -31,6 +29,9 @@ from wbczoo.metrics import fit_temperature
 from wbczoo.model import FusedClassifier
 from wbczoo.progress import Tell, bar
 from wbczoo.stopping import stop_on_signal
+
+# Steps between two looks at the loss where looking costs time.
+_LOOK_EVERY = 20
 
 
 @dataclass
@@ -94,13 +95,15 @@ def train(
     """
     config = run.train
     assert config is not None
-    _claim(out, resume)
+    checkpoint.claim(out, resume)
     where = choose_device(device)
     accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
     model = build(run.model, weights=weights, seed=config.seed)
     run = run.model_copy(update={"model": model.config, "split_sha256": prepared.digest})
     fit = prepare_fit(model, config, prepared, out, accelerator)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
+    if tensorboard and accelerator.is_main_process:
+        fit.tensorboard = record.open_tensorboard(out)
     digest = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
     if resume and (out / checkpoint.LAST).is_file():
         _take_up(fit, digest)
@@ -112,8 +115,6 @@ def train(
         files.write_json(out / checkpoint.ENVIRONMENT, environment.describe())
     fit.progress.run_digest = digest
     fit.progress.environment = environment.bits_depend_on(accelerator.device.type, fit.bf16)
-    if tensorboard and accelerator.is_main_process:
-        fit.tensorboard = record.open_tensorboard(out)
     with stop_on_signal(tell) as fit.stop_asked:
         for _ in range(fit.progress.epoch, config.epochs):
             run_epoch(fit)
@@ -132,6 +133,7 @@ def run_epoch(fit: Fit) -> None:
     saved = time.monotonic()
     started = time.monotonic()
     first = progress.step
+    on_cpu = fit.accelerator.device.type == "cpu"
     with bar(fit.steps, f"epoch {progress.epoch + 1}/{config.epochs}", first) as advance:
         while progress.step < fit.steps:
             start = progress.step * config.batch_size
@@ -140,14 +142,19 @@ def run_epoch(fit: Fit) -> None:
             progress.step += 1
             advance(1)
             due = time.monotonic() - saved > fit.checkpoint_seconds
+            # To look at a number on a GPU is to wait for it, so not at every step.
+            if on_cpu or due or fit.stop_asked() or progress.step % _LOOK_EVERY == 0:
+                refuse_nan(fit)
             if fit.stop_asked() or due:
                 commit(fit)
                 saved = time.monotonic()
             if fit.stop_asked():
                 raise KeyboardInterrupt
+    refuse_nan(fit)
     seconds = time.monotonic() - started
-    sums = fit.accelerator.reduce(fit.sums.to(fit.accelerator.device), "sum").cpu()
-    row = _training_row(fit, sums)
+    sums = fit.accelerator.reduce(fit.sums.clone(), "sum").cpu()
+    row = {"epoch": progress.epoch + 1, "lr": _rate(fit, fit.steps - 1)}
+    row.update(figures.of_training(sums, list(fit.class_weights)))
     row["images_per_second"] = (fit.steps - first) * config.batch_size / max(seconds, 1e-9)
     row.update(validate(fit))
     keep(fit, row)
@@ -168,48 +175,34 @@ def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> 
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
         logits = fit.wrapped(images)
     loss = summed_cross_entropy(logits, targets, fit.class_weights, mine)
-    with torch.no_grad():
-        for place, (name, answered) in enumerate(logits.items()):
-            right = targets[name][mine].to(answered.device)
-            fit.sums[2 + 2 * place] += float((answered.argmax(1) == right).sum())
-            fit.sums[3 + 2 * place] += float((right >= 0).sum())
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise WbczooError(
-            f"The loss became {value} in epoch {fit.progress.epoch + 1}, step "
-            f"{fit.progress.step + 1}. The run in {fit.out} keeps its last good state; try a "
-            "smaller --lr, or --precision fp32."
-        )
     # DDP averages gradients over devices; the loss above is a share of a sum.
     accelerator.backward(loss * world)
     fit.optimizer.step()
-    fit.sums[0] += value
-    fit.sums[1] += 1.0 / world
+    fit.sums += figures.step_sums(logits, targets, mine, loss.detach(), 1 / world).to(
+        fit.sums.dtype
+    )
+
+
+def refuse_nan(fit: Fit) -> None:
+    """End a training whose loss was no number at any step of the epoch, before it is saved.
+
+    Raises:
+        WbczooError: with the step by which it had happened.
+    """
+    if not math.isfinite(float(fit.sums[0])):
+        raise WbczooError(
+            f"The loss became {float(fit.sums[0])} in epoch {fit.progress.epoch + 1}, by step "
+            f"{fit.progress.step}. The run in {fit.out} keeps its last good state; try a smaller "
+            "--lr, or --precision fp32."
+        )
 
 
 def validate(fit: Fit) -> dict[str, float]:
-    """Loss, accuracy and balanced accuracy of each task on the validation photographs."""
+    """The figures of the validation photographs; empty where there are none."""
     if len(fit.validation) == 0:
         return {}
     logits = predict_logits(fit.model, fit.validation, bf16=fit.bf16)
-    row: dict[str, float] = {}
-    losses, scores = [], []
-    for task in fit.model.config.tasks:
-        truth = fit.validation.targets[task.name]
-        known = truth >= 0
-        if not bool(known.any()):
-            continue
-        answered, right = torch.from_numpy(logits[task.name])[known], truth[known]
-        hits = answered.argmax(1) == right
-        recalls = [float(hits[right == c].double().mean()) for c in sorted(set(right.tolist()))]
-        losses.append(float(F.cross_entropy(answered, right)))
-        scores.append(sum(recalls) / len(recalls))
-        row[f"validation_{task.name}_loss"] = losses[-1]
-        row[f"validation_{task.name}_accuracy"] = float(hits.double().mean())
-        row[f"validation_{task.name}_balanced_accuracy"] = scores[-1]
-    row["validation_loss"] = sum(losses)
-    row["validation_score"] = sum(scores) / max(len(scores), 1)
-    return row
+    return figures.of_validation(logits, fit.validation.targets)
 
 
 def keep(fit: Fit, row: dict[str, float]) -> None:
@@ -277,19 +270,6 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
     return summary
 
 
-def _claim(out: Path, resume: bool) -> None:
-    if not out.exists():
-        out.mkdir(parents=True)
-        return
-    if not out.is_dir():
-        raise UsageError(f"{out} is a file; --out wants a folder for the run.")
-    if resume or not any(out.iterdir()) or int(os.environ.get("RANK", "0")) > 0:
-        return
-    if (out / checkpoint.CONFIG).is_file():
-        raise UsageError(f"{out} already holds a run. Go on with it by --resume, or name another.")
-    raise UsageError(f"{out} is not empty. Name a new folder for the run.")
-
-
 def prepare_fit(
     model: FusedClassifier,
     config: TrainConfig,
@@ -325,7 +305,11 @@ def prepare_fit(
         },
         bf16=use_bf16(config.precision, device),
         out=out,
-        sums=torch.zeros(2 + 2 * len(tasks), dtype=torch.float64),
+        sums=torch.zeros(
+            2 + 2 * len(tasks),
+            dtype=torch.float32 if device.type == "mps" else torch.float64,
+            device=device,
+        ),
     )
 
 
@@ -348,20 +332,9 @@ def _take_up(fit: Fit, digest: str) -> None:
         )
     fit.progress = progress
     # The sums are the first device's; with the others at zero their ratios stay right.
-    fit.sums.copy_(sums if fit.accelerator.is_main_process else torch.zeros_like(sums))
+    if fit.accelerator.is_main_process:
+        fit.sums.copy_(sums)
     fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
-
-
-def _training_row(fit: Fit, sums: Tensor) -> dict[str, float]:
-    row: dict[str, float] = {
-        "epoch": fit.progress.epoch + 1,
-        "train_loss": float(sums[0] / sums[1].clamp(min=1)),
-        "lr": _rate(fit, fit.steps - 1),
-    }
-    for place, task in enumerate(fit.model.config.tasks):
-        right, known = sums[2 + 2 * place], sums[3 + 2 * place]
-        row[f"train_{task.name}_accuracy"] = float(right / known.clamp(min=1))
-    return row
 
 
 def _rate(fit: Fit, step: int) -> float:

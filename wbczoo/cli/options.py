@@ -174,10 +174,15 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:
     """A table on stdout."""
-    import textwrap
-
     from tabulate import tabulate
 
     # By hand: tabulate's own wrapping takes 8,646 for a number and fails on it.
-    wrapped = [(*row[:-1], textwrap.fill(str(row[-1]), _WIDEST)) for row in rows]
+    wrapped = [(*row[:-1], _wrapped(str(row[-1]))) for row in rows]
     click.echo(tabulate(wrapped, headers=headers, tablefmt="simple", disable_numparse=True))
+
+
+def _wrapped(text: str) -> str:
+    import textwrap
+
+    # A path stays in one piece, so that it can be copied.
+    return textwrap.fill(text, _WIDEST, break_long_words=False, break_on_hyphens=False)

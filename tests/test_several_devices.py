@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL_TRAINING, call
+from commands import SMALL_TRAINING, call
 from safetensors.torch import load_file
 
 

@@ -38,7 +38,7 @@ class _Verbs(click.Group):
     """A group that knows its commands by name and imports each on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return [*VERBS]  # `list` is a verb here once it was imported, and no type
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
@@ -50,7 +50,7 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl([*VERBS.items()])
 
 
 def _debug_option() -> click.Option:
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         code: Any = cli.main(
-            None if arguments is None else list(arguments),
+            None if arguments is None else [*arguments],
             prog_name="wbczoo",
             standalone_mode=False,
         )

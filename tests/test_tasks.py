@@ -91,3 +91,14 @@ def test_a_class_that_a_users_task_lacks_is_left_out() -> None:
     assert class_of(mine, "MONO", table) == "monocyte"
     assert class_of(mine, "NEUT", table) is None
     assert class_of(mine, "Other", table) == "other"
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("path", ("a", "b")), ("error", ("a", "b")), ("mine", ("a", "probability"))],
+)
+def test_names_that_predict_s_table_has_already_are_refused(
+    name: str, classes: tuple[str, ...]
+) -> None:
+    with pytest.raises(UsageError, match="table"):
+        Task(name, classes)

@@ -50,10 +50,11 @@ def bench_train(
         UsageError: if the training images fill fewer than four batches.
     """
     prepared = prepare(config, data, model.tasks, model.preprocessing, tell=tell)
-    steps = min(steps, len(prepared.plan.train) // config.batch_size)
+    images = len(prepared.used("train"))
+    steps = min(steps, images // config.batch_size)
     if steps < 4:
         raise UsageError(
-            f"{len(prepared.plan.train)} training images are too few for four batches of "
+            f"{images} training images are too few for four batches of "
             f"{config.batch_size}; give more images or a smaller --batch-size."
         )
     accelerator = Accelerator(cpu=choose_device(device).type == "cpu", mixed_precision="no")
@@ -86,11 +87,11 @@ def bench_train(
         pair: list[tuple[str, Batches]] = [("epoch", real), ("resident", resident)]
         for name, batches in pair if number % 2 else reversed(pair):
             seconds[name] += run(batches)
-    images = _ROUNDS * steps * config.batch_size
+    shown = _ROUNDS * steps * config.batch_size
     return {
         "name": model.name,
-        "epoch_images_per_second": images / seconds["epoch"],
-        "resident_images_per_second": images / seconds["resident"],
+        "epoch_images_per_second": shown / seconds["epoch"],
+        "resident_images_per_second": shown / seconds["resident"],
         "ratio": seconds["resident"] / seconds["epoch"],
         "rounds": _ROUNDS,
         "steps": steps,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wbczoo.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_COLUMNS = ("path", "error")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,12 @@ class Task:
                     f"The task {self.name!r} has the name {word!r}; names are lower-case letters, "
                     "digits and underscores, and start with a letter."
                 )
+        # `predict --format csv` has these columns already.
+        if self.name in _COLUMNS or "probability" in self.classes:
+            raise UsageError(
+                f"The task {self.name!r} cannot be told apart in a table: no task may be called "
+                f"{' or '.join(_COLUMNS)}, and no class probability."
+            )
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise UsageError(
                 f"The task {self.name!r} needs at least two different classes, "

@@ -100,6 +100,9 @@ def test_external_is_scored_over_the_shared_classes_too(
     assert document["dataset"] == "pbc"
     assert document["checked_against_training"] is False  # a lone export cannot know
     assert document["tasks"]["cell"]["files"] == 1999
+    assert document["left_out"]["cell"] == {
+        "basophil": 500, "erythroblast": 500, "ig": 500, "platelet": 500
+    }  # fmt: skip
     assert document["tasks"]["cell"]["shared_classes"]["classes"] == [
         "eosinophil", "lymphocyte", "monocyte", "neutrophil"
     ]  # fmt: skip

@@ -88,6 +88,24 @@ def test_debug_shows_the_traceback_that_others_never_see(tmp_path: Path) -> None
     assert "Traceback" in done.stderr
 
 
+def test_nothing_is_read_or_made_for_what_can_be_refused_at_once(
+    wbczoo: Run, small_run: Path, smears: Path, tmp_path: Path
+) -> None:
+    command = ("train", smears, "--dataset", "synthetic", *SMALL_TRAINING)
+    taken = wbczoo(*command, "--out", small_run, expect=2)
+    assert "reading" not in taken.stderr
+    wbczoo(*command, "--fold", "1", "--out", tmp_path / "run", expect=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_data_show_tells_the_split_and_its_fold(wbczoo: Run, smears: Path) -> None:
+    command = ("data", "show", smears, "--dataset", "synthetic", "--protocol", "grouped", "--debug")
+    assert "protocol grouped, fold 0" in wbczoo(*command).stdout
+    document = json.loads(wbczoo(*command, "--fold", "2", "--json").stdout)
+    assert document["split"]["fold"] == 2
+    assert document["photographs"] == 24
+
+
 def test_predict_answers_the_good_and_names_the_bad(
     wbczoo: Run, small_export: Path, smears: Path, tmp_path: Path
 ) -> None:

@@ -90,6 +90,10 @@ def test_all_folds_score_each_photograph_once(wbczoo: Run, smears: Path, tmp_pat
     assert document["photographs"] == 24
     assert document["files"] == 72
     assert document["leaky"] is False
+    one = json.loads(wbczoo(*command, "--fold", "1").stdout)
+    assert one["fold"] == 1
+    assert 0 < one["photographs"] < 24
+    assert "no fold 7" in wbczoo(*command, "--fold", "7", expect=2).stderr
 
 
 def test_report_is_leaky_everywhere(wbczoo: Run, smears: Path, tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ def test_resume_refuses_other_options_and_other_data(
 ) -> None:
     command = _train(smears, undisturbed, "--resume")[1:]
     assert "other options" in wbczoo(*command, "--lr", "0.5", expect=2).stderr
+    assert "other options" in wbczoo(*command, "--seq", "bilstm", expect=2).stderr
     fewer = wbczoo(*command, "--limit-photographs", "4", expect=2)
     assert "other options or other data" in fewer.stderr
     kept = load_file(undisturbed / "model.safetensors")

@@ -95,7 +95,7 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
         torch.default_generator.manual_seed(seed)
         backbone = _build_backbone(config, pretrained=found.from_hub)
         if backbone is not None:
-            spec = registry.backbones.spec(_selector(config.backbone))
+            spec = registry.backbones.spec(config.backbone.selector)
             initial.load(backbone, found, spec)
             config = config.model_copy(
                 update={
@@ -121,7 +121,7 @@ def rebuild(config: ModelConfig) -> FusedClassifier:
 def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
     from wbczoo.model import FusedClassifier
 
-    spec = registry.sequences.spec(_selector(config.sequence))
+    spec = registry.sequences.spec(config.sequence.selector)
     reads_map = spec.reads == "features"
     with _plugin_named(config.sequence.name):
         sequence = spec.build(
@@ -136,7 +136,7 @@ def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
 def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:
     from wbczoo import weights as initial
 
-    spec = registry.backbones.spec(_selector(config.backbone))
+    spec = registry.backbones.spec(config.backbone.selector)
     settings = {"image_size": config.preprocessing.size, **config.backbone.options}
     if not pretrained:
         with _plugin_named(spec.name):
@@ -153,11 +153,6 @@ def _part(entry: Entry[Any], options: tuple[str, ...]) -> Part:
         version=entry.version,
         options=parse_options(options, dict(entry.spec.options)),
     )
-
-
-def _selector(part: Part) -> str:
-    """The name that finds a part again, even where two distributions share it."""
-    return f"{part.distribution}:{part.name}" if part.distribution else part.name
 
 
 @contextlib.contextmanager

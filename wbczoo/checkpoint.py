@@ -57,14 +57,13 @@ class Progress:
     environment: dict[str, str] | None = None
 
 
-def claim(out: Path, resume: bool) -> None:
-    """Make a run's folder, or see that it may be used.
+def refuse_taken(out: Path, resume: bool) -> None:
+    """See that a run may be written to a folder, which need not be there.
 
     Raises:
         UsageError: if it holds anything, unless a run in it is to be resumed.
     """
     if not out.exists():
-        out.mkdir(parents=True)
         return
     if not out.is_dir():
         raise UsageError(f"{out} is a file; --out wants a folder for the run.")
@@ -155,14 +154,20 @@ def save_last(
 
 
 def load_last(
-    folder: Path, model: FusedClassifier, optimizer: torch.optim.Optimizer
+    folder: Path, model: FusedClassifier, optimizer: torch.optim.Optimizer, run_digest: str
 ) -> tuple[Progress, Tensor]:
     """Take a training's state up again, in place; returns its progress and running sums.
 
     Raises:
+        UsageError: if it is the state of a run of other settings or data than `run_digest` says.
         WbczooError: if the file is damaged or does not fit the model.
     """
     tensors, document = load_tensors(folder / LAST)
+    if document.get("run_digest") != run_digest:
+        raise UsageError(
+            f"{folder} was trained with other options or other data than these, so it cannot be "
+            "resumed with them. Give the same ones, or name a new folder."
+        )
     try:
         model.load_state_dict(_below(tensors, "model."))
         for name, parameter in model.named_trainable():

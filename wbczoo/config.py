@@ -38,6 +38,11 @@ class Part(_Strict):
     version: str = ""
     options: dict[str, Option] = Field(default_factory=dict)
 
+    @property
+    def selector(self) -> str:
+        """The name that finds the part again, even where two distributions share it."""
+        return f"{self.distribution}:{self.name}" if self.distribution else self.name
+
 
 class WeightsOrigin(_Strict):
     """Where a backbone's initial weights came from.

@@ -46,6 +46,10 @@ def evaluate(
     """
     given = {"protocol": protocol, "part": part, "fold": fold}
     folders = _folders(model)
+    if len(folders) > 1 and fold is not None:
+        folders = [folder for folder in folders if folder.name == f"fold-{fold}"]
+        if not folders:
+            raise UsageError(f"{model} has no fold {fold}.")
     rows: Rows | None = None
     scored: list[Scored] = []
     run: RunConfig | None = None

@@ -81,7 +81,7 @@ class Registry(Generic[S]):
         statuses = ("ok", "duplicate") if colon else ("ok",)
         usable = [entry for entry in found if entry.status in statuses]
         if not found:
-            raise UsageError(self._unknown(name, wanted))
+            raise UsageError(self._unknown(name, wanted, distribution))
         if not usable:
             raise UsageError(f"The {self.kind} {name!r} cannot be used: {found[0].reason}")
         entry = usable[0]
@@ -112,10 +112,12 @@ class Registry(Generic[S]):
             raise UsageError(f"The {self.kind} {found.name!r} cannot be used: {found.reason}")
         return found
 
-    def _unknown(self, name: str, wanted: str) -> str:
+    def _unknown(self, name: str, wanted: str, distribution: str) -> str:
         names = dict.fromkeys(entry.name for entry in self._entries)
         near = difflib.get_close_matches(wanted, list(names), n=3)
         hint = f"Nearest: {', '.join(near)}. " if near else ""
+        if distribution and all(e.distribution != distribution for e in self._entries):
+            hint = f"The distribution {distribution} is not installed: pip install {distribution}. "
         return (
             f"There is no {self.kind} {name!r}. {hint}"
             f"`wbczoo list` shows all; installed plugins appear there by themselves."

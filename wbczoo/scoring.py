@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -159,9 +160,7 @@ def report(
         "interval": f"{BY_FILE}; {METHOD}" if unknown else METHOD,
         "refused": dict(rows.refused),
         "left_out": {
-            task.name: int((targets[task.name] < 0).sum())
-            for task in tasks
-            if (targets[task.name] < 0).any()
+            task.name: left for task in tasks if (left := _left_out(rows, first.plan, task))
         },
         "tasks": {},
     }
@@ -192,6 +191,20 @@ def report(
             **settings,
         )
     return document
+
+
+def _left_out(rows: Rows, plan: Plan, task: Task) -> dict[str, int]:
+    """How many files of each raw label a task leaves out of what the protocol could test."""
+    published = plan.protocol == "official"
+    return dict(
+        Counter(
+            sample.label
+            for sample in rows.samples
+            if sample.part == plan.part
+            and (sample.split == "test" or not published)
+            and class_of(task, sample.label, rows.labels) is None
+        )
+    )
 
 
 def shared_classes(task: Task, rows: Rows) -> tuple[str, ...]:

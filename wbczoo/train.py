@@ -22,7 +22,7 @@ from wbczoo.config import RunConfig, TrainConfig
 from wbczoo.data.batches import Batches, draw_order, draw_turns, turn
 from wbczoo.data.prepared import Prepared
 from wbczoo.data.protocols import write_split
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import WbczooError
 from wbczoo.inference import choose_device, predict_logits, use_bf16
 from wbczoo.loss import class_weights, summed_cross_entropy
 from wbczoo.metrics import fit_temperature
@@ -95,11 +95,12 @@ def train(
     """
     config = run.train
     assert config is not None
-    checkpoint.claim(out, resume)
+    checkpoint.refuse_taken(out, resume)
     where = choose_device(device)
     accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
     model = build(run.model, weights=weights, seed=config.seed)
     run = run.model_copy(update={"model": model.config, "split_sha256": prepared.digest})
+    out.mkdir(parents=True, exist_ok=True)
     fit = prepare_fit(model, config, prepared, out, accelerator)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
     if tensorboard and accelerator.is_main_process:
@@ -142,13 +143,14 @@ def run_epoch(fit: Fit) -> None:
             progress.step += 1
             advance(1)
             due = time.monotonic() - saved > fit.checkpoint_seconds
+            stop = stop_together(fit)
             # To look at a number on a GPU is to wait for it, so not at every step.
-            if on_cpu or due or fit.stop_asked() or progress.step % _LOOK_EVERY == 0:
+            if on_cpu or due or stop or progress.step % _LOOK_EVERY == 0:
                 refuse_nan(fit)
-            if fit.stop_asked() or due:
+            if stop or due:
                 commit(fit)
                 saved = time.monotonic()
-            if fit.stop_asked():
+            if stop:
                 raise KeyboardInterrupt
     refuse_nan(fit)
     seconds = time.monotonic() - started
@@ -181,6 +183,16 @@ def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> 
     fit.sums += figures.step_sums(logits, targets, mine, loss.detach(), 1 / world).to(
         fit.sums.dtype
     )
+
+
+def stop_together(fit: Fit) -> bool:
+    """Whether to stop after this step; several devices agree on a step, or they would wait."""
+    if fit.accelerator.num_processes == 1:
+        return fit.stop_asked()
+    if fit.progress.step % _LOOK_EVERY and fit.progress.step < fit.steps:
+        return False
+    asked = torch.tensor(float(fit.stop_asked()), device=fit.accelerator.device)
+    return bool(fit.accelerator.reduce(asked, "sum") > 0)
 
 
 def refuse_nan(fit: Fit) -> None:
@@ -314,12 +326,7 @@ def prepare_fit(
 
 
 def _take_up(fit: Fit, digest: str) -> None:
-    progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer)
-    if progress.run_digest != digest:
-        raise UsageError(
-            f"{fit.out} was trained with other options or other data than these, so it cannot be "
-            "resumed with them. Give the same ones, or name a new folder."
-        )
+    progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer, digest)
     now = environment.bits_depend_on(fit.accelerator.device.type, fit.bf16)
     then = progress.environment or {}
     changed = [

@@ -44,8 +44,10 @@ class _Verbs(click.Group):
         if name not in VERBS:
             return None
         command: click.Command = import_module(f"wbczoo.cli.{name}").command
-        if not any(parameter.name == "debug" for parameter in command.params):
-            command.params.append(_debug_option())
+        nested = command.commands.values() if isinstance(command, click.Group) else ()
+        for each in (command, *nested):
+            if not any(parameter.name == "debug" for parameter in each.params):
+                each.params.append(_debug_option())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -92,7 +92,7 @@ def prepare(
 @command.command("show")
 @data_argument
 @dataset_options
-@protocol_options(default=None)
+@protocol_options(default=None, shown="none: no split is shown")
 @click.option("--task", "tasks", multiple=True, help="A task; repeat it.")
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @json_option
@@ -160,6 +160,7 @@ def show(
         plan = plan_split(rows, chosen_tasks, config)
         document["split"] = {
             "protocol": protocol,
+            "fold": plan.fold,
             "leaky": plan.leaky,
             "leaked_files": plan.leaked,
             "train": count(rows, plan.train),
@@ -203,7 +204,8 @@ def _print(document: dict[str, Any]) -> None:
     if split is None:
         return
     word = " LEAKY" if split["leaky"] else ""
-    click.echo(f"\nprotocol {split['protocol']}{word}")
+    fold = "" if split["fold"] is None else f", fold {split['fold']}"
+    click.echo(f"\nprotocol {split['protocol']}{word}{fold}")
     print_table(
         [
             (role, *("unknown" if n is None else n for n in split[role].values()))

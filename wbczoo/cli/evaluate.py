@@ -23,7 +23,7 @@ from wbczoo.cli.options import (
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
 @data_argument
 @dataset_options
-@protocol_options(default=None)
+@protocol_options(default=None, shown="the run's own")
 @click.option("--resamples", default=2000, show_default=True, help="Of the bootstrap.")
 @device_option
 @json_option

@@ -71,9 +71,8 @@ dataset_options = _all(
 )
 
 
-def protocol_options(default: str | None) -> Callable[[F], F]:
-    """Which photographs train, validate and test."""
-    shown = "official" if default else "the run's own"
+def protocol_options(default: str | None, shown: str) -> Callable[[F], F]:
+    """Which photographs train, validate and test; `shown` is what is said of the default."""
     return _all(
         click.option(
             "--protocol",

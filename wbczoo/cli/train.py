@@ -26,7 +26,7 @@ from wbczoo.cli.options import (
 @click.command("train")
 @data_argument
 @dataset_options
-@protocol_options(default="official")
+@protocol_options(default="official", shown="official")
 @click.option("--folds", default=5, show_default=True, help="Of grouped: how many folds.")
 @click.option("--train-part", help="Of grouped: the part to train on (bccd: augmented).")
 @click.option("--limit-photographs", type=click.IntRange(min=1), help="Train on so many at most.")
@@ -136,9 +136,10 @@ def command(
 def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     data = summary["data"]
     word = " LEAKY" if summary["leaky"] else ""
+    fold = "" if data["fold"] is None else f", fold {data['fold']}"
     rows = [
         ("model", summary["name"]),
-        ("protocol", f"{summary['protocol']}{word}, part {data['part']}, fold {data['fold']}"),
+        ("protocol", f"{summary['protocol']}{word}, part {data['part']}{fold}"),
     ]
     for role in ("train", "validation", "test"):
         counts = data[role]

@@ -99,8 +99,7 @@ def read_dataset(config: TrainConfig, root: Path, tell: Tell) -> Rows:
     """The rows of the config's data set below `root`, each refusal told."""
     tell(f"reading {root}")
     part = config.dataset
-    selector = f"{part.distribution}:{part.name}" if part.distribution else part.name
-    rows = read_rows(datasets.spec(selector), root, part.options)
+    rows = read_rows(datasets.spec(part.selector), root, part.options)
     for path, reason in rows.refused.items():
         tell(f"refused {path}: {reason}")
     return rows

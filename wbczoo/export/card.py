@@ -115,7 +115,7 @@ def _licences(run: RunConfig) -> dict[str, str]:
         ("sequence branch", sequences, run.model.sequence),
     ):
         if part.name != "none":
-            licences[f"{kind} {part.name}"] = registry.spec(part.name).licence or "not stated"
+            licences[f"{kind} {part.name}"] = registry.spec(part.selector).licence or "not stated"
     if run.model.weights.source != "none":
         licences["initial weights"] = (
             f"{run.model.weights.description or run.model.weights.source}; see their origin"

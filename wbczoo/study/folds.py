@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wbczoo.checkpoint import refuse_taken
 from wbczoo.config import RunConfig
 from wbczoo.data.prepared import Prepared, prepare, read_dataset
 from wbczoo.errors import UsageError
+from wbczoo.inference import choose_device
 from wbczoo.progress import Tell
 from wbczoo.train import train
 
@@ -43,11 +45,15 @@ def train_folds(
         numbers: Sequence[int | None] = [None]
     else:
         numbers = range(config.folds) if fold in (None, "all") else [int(fold or 0)]
+    folders = {n: out if len(numbers) == 1 else out / f"fold-{n}" for n in numbers}
+    # What can be refused at once is refused before the data are read.
+    choose_device(settings.get("device", "auto"))
+    for folder in folders.values():
+        refuse_taken(folder, resume)
     rows = read_dataset(config, data, tell)
     summaries = []
-    for number in numbers:
+    for number, folder in folders.items():
         one = config.model_copy(update={"fold": number})
-        folder = out if len(numbers) == 1 else out / f"fold-{number}"
         prepared = prepare(
             one, data, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell
         )
@@ -63,12 +69,6 @@ def train_folds(
         if summary:
             summaries.append(summary)
     return summaries
-
-
-def fold_folders(run_folder: Path) -> list[Path]:
-    """The runs in a folder: itself, or its folds in order."""
-    folds = sorted(run_folder.glob("fold-*"), key=lambda path: int(path.name.split("-")[1]))
-    return folds or [run_folder]
 
 
 def _tell_leak(prepared: Prepared, tell: Tell) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +69,11 @@ def bench_train(
     real, resident = fit.training, _Resident(fit.training, order[: config.batch_size])
 
     def run(batches: Batches) -> float:
-        fit.training = batches
         _synchronise(accelerator.device)
         started = time.perf_counter()
-        for step in range(steps):
-            chosen = order[step * config.batch_size : (step + 1) * config.batch_size]
-            train_step(fit, chosen, turns[chosen] if config.augment else None)
+        chosen = np.split(order[: steps * config.batch_size], steps)
+        for positions, pixels in zip(chosen, batches.ahead(chosen), strict=True):
+            train_step(fit, positions, pixels, turns[positions] if config.augment else None)
         _synchronise(accelerator.device)
         return time.perf_counter() - started
 
@@ -112,8 +111,8 @@ class _Resident(Batches):
         self.targets = whole.targets
         self._batch = whole.images(positions).clone(memory_format=torch.channels_last)
 
-    def images(self, positions: np.ndarray[Any, Any]) -> torch.Tensor:
-        return self._batch
+    def ahead(self, chosen: Sequence[np.ndarray[Any, Any]]) -> Iterator[torch.Tensor]:
+        return (self._batch for _ in chosen)
 
 
 def _synchronise(device: torch.device) -> None:

@@ -136,10 +136,11 @@ def run_epoch(fit: Fit) -> None:
     first = progress.step
     on_cpu = fit.accelerator.device.type == "cpu"
     with bar(fit.steps, f"epoch {progress.epoch + 1}/{config.epochs}", first) as advance:
-        while progress.step < fit.steps:
-            start = progress.step * config.batch_size
-            positions = order[start : start + config.batch_size]
-            train_step(fit, positions, turns[positions] if config.augment else None)
+        starts = range(first * config.batch_size, fit.steps * config.batch_size, config.batch_size)
+        batches = [order[start : start + config.batch_size] for start in starts]
+        shares = [positions[share_of(fit.accelerator)] for positions in batches]
+        for positions, images in zip(batches, fit.training.ahead(shares), strict=True):
+            train_step(fit, positions, images, turns[positions] if config.augment else None)
             progress.step += 1
             advance(1)
             due = time.monotonic() - saved > fit.checkpoint_seconds
@@ -162,13 +163,24 @@ def run_epoch(fit: Fit) -> None:
     keep(fit, row)
 
 
-def train_step(fit: Fit, positions: np.ndarray[Any, Any], turns: Any = None) -> None:
-    """One optimiser step on the images at these positions (N), over all devices together."""
+def share_of(accelerator: Accelerator) -> slice:
+    """Which images of a batch are this device's."""
+    return slice(accelerator.process_index, None, accelerator.num_processes)
+
+
+def train_step(
+    fit: Fit, positions: np.ndarray[Any, Any], images: Tensor, turns: Any = None
+) -> None:
+    """One optimiser step, over all devices together.
+
+    Args:
+        positions: of the whole batch's images, (N,).
+        images: this device's share of them, uint8 (n, 3, H, W).
+        turns: of the whole batch, (N,), or None to show them as they are.
+    """
     accelerator = fit.accelerator
-    world, rank = accelerator.num_processes, accelerator.process_index
+    mine, world = share_of(accelerator), accelerator.num_processes
     targets = fit.training.targets_at(positions)
-    mine = slice(rank, None, world)
-    images = fit.training.images(positions[mine])
     if turns is not None:
         images = turn(images, turns[mine])
     for group in fit.optimizer.param_groups:

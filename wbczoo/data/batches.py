@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -56,6 +57,20 @@ class Batches:
             else:
                 chosen = chosen.to(self.device)
         return chosen.permute(0, 3, 1, 2)  # (N, H, W, 3) in memory: channels last
+
+    def ahead(self, chosen: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
+        """`images` of each of the chosen positions; the next is read while one is in use.
+
+        Pixels that the system has dropped from memory come back from the disk meanwhile.
+        """
+        with ThreadPoolExecutor(1) as pool:
+            waiting = [pool.submit(self.images, positions) for positions in chosen[:1]]
+            for positions in chosen[1:]:
+                images = waiting.pop().result()
+                waiting.append(pool.submit(self.images, positions))
+                yield images
+            for last in waiting:
+                yield last.result()
 
     def targets_at(self, positions: NDArray[np.int64]) -> Mapping[str, Tensor]:
         """task -> class indices (N,) int64, on the CPU."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 
@@ -49,5 +50,8 @@ class OverFeatures(nn.Module):
     def forward(self, feature_map: Tensor) -> Tensor:
         """Feature map (N, C, h, w) -> (N, 2 hidden): both directions' last states."""
         sequence = feature_map.flatten(2).transpose(1, 2)  # (N, h w, C)
-        _, (last, _) = self.positions(sequence)  # (2, N, hidden)
-        return cast(Tensor, last.transpose(0, 1).flatten(1))
+        states, _ = self.positions(sequence)  # (N, h w, 2 hidden)
+        # The final states, read from the sequence of states: torch 2.11 exports the tensor of
+        # final states itself with a batch of one.
+        hidden = self.positions.hidden_size
+        return torch.cat([states[:, -1, :hidden], states[:, 0, hidden:]], 1)

@@ -190,6 +190,41 @@ def test_an_export_is_never_overwritten_unasked(
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 
+def test_an_overwrite_takes_an_export_s_place_and_nothing_else(
+    wbczoo: Run, small_run: Path, small_export: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    shutil.copytree(small_export, mine)
+    (mine / "model.onnx").write_bytes(b"old")
+    wbczoo("export", small_run, "--out", ".", "--overwrite", cwd=mine)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine"]
+    assert (mine / "model.onnx").stat().st_size > 1000
+    (mine / "notes.txt").write_text("mine")
+    told = wbczoo("export", small_run, "--out", mine, "--overwrite", expect=2).stderr
+    assert "notes.txt" in told
+    assert (mine / "notes.txt").read_text() == "mine"
+    assert (mine / "model.onnx").is_file()
+
+
+def test_a_pipe_in_a_data_set_is_refused_and_does_not_hang(
+    wbczoo: Run, smears: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(smears, root)
+    (folder,) = [f for f in (root / "train").iterdir() if f.name.lower() == "monocyte"]
+    os.mkfifo(folder / "endless.jpg")
+    done = wbczoo("data", "show", root, expect=3)
+    assert "no ordinary file" in done.stderr
+    assert "no" in wbczoo("data", "show", "/dev/zero", expect=2).stderr
+
+
+def test_closed_streams_are_no_fault(small_export: Path, smears: Path) -> None:
+    for command in (["list"], ["predict", str(smears), "--model", str(small_export)]):
+        closed = ["bash", "-c", 'exec "$@" >&-', "-", sys.executable, "-m", "wbczoo", *command]
+        done = subprocess.run(closed, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
 def test_bad_data_folders_get_sentences(wbczoo: Run, smears: Path, tmp_path: Path) -> None:
     picture = next((smears / "test").rglob("*.jpg"))
 

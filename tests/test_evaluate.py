@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +70,20 @@ def test_a_protocol_that_tests_what_was_trained_on_fails_with_a_count(
     assert failed.stdout == ""
 
 
+def test_without_its_split_a_run_is_not_measured(
+    wbczoo: Run, small_run: Path, smears: Path, tmp_path: Path
+) -> None:
+    for number, damage in enumerate((None, b"", b"sha256,photograph\n")):
+        copy = tmp_path / str(number)
+        shutil.copytree(small_run, copy)
+        if damage is None:
+            (copy / "split.csv").unlink()
+        else:
+            (copy / "split.csv").write_bytes(damage)
+        told = wbczoo("evaluate", copy, smears, "--dataset", "synthetic", expect=1).stderr
+        assert "split.csv" in told
+
+
 def test_external_needs_another_data_set(wbczoo: Run, small_run: Path, smears: Path) -> None:
     command = ("evaluate", small_run, smears, "--dataset", "synthetic", "--protocol", "external")
     assert "was trained or chosen on" in wbczoo(*command, expect=1).stderr
@@ -94,6 +109,9 @@ def test_all_folds_score_each_photograph_once(wbczoo: Run, smears: Path, tmp_pat
     assert one["fold"] == 1
     assert 0 < one["photographs"] < 24
     assert "no fold 7" in wbczoo(*command, "--fold", "7", expect=2).stderr
+    shutil.copytree(out / "fold-0", out / "fold-0-backup")
+    again = json.loads(wbczoo(*command).stdout)
+    assert again["files"] == document["files"]  # a copy is no fold
 
 
 def test_report_is_leaky_everywhere(wbczoo: Run, smears: Path, tmp_path: Path) -> None:

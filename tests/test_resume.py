@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from commands import SMALL_TRAINING, Completed
+from filelock import FileLock
 from safetensors.torch import load_file
 
 KILLER = Path(__file__).with_name("killed_training.py")
@@ -135,6 +137,25 @@ def test_resume_refuses_other_options_and_other_data(
         torch.equal(tensor, load_file(undisturbed / "model.safetensors")[name])
         for name, tensor in kept.items()
     )
+
+
+def test_only_a_training_is_resumed_and_only_by_one(
+    wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_text('{"mine": true}')
+    told = wbczoo(*_train(smears, other, "--resume")[1:], expect=2).stderr
+    assert "no training that could be resumed" in told
+    assert (other / "config.json").read_text() == '{"mine": true}'
+    finished = tmp_path / "finished"
+    shutil.copytree(undisturbed, finished)
+    with FileLock(finished / ".lock"):
+        busy = wbczoo(*_train(smears, finished, "--resume")[1:], expect=2).stderr
+    assert "another process" in busy
+    (finished / "metrics.jsonl").unlink()
+    lost = wbczoo(*_train(smears, finished, "--resume")[1:], expect=1).stderr
+    assert "metrics.jsonl" in lost
 
 
 def test_a_taken_folder_is_refused_and_kept(

@@ -164,5 +164,6 @@ def _plugin_named(name: str) -> Any:
         raise
     except Exception as error:
         raise WbczooError(
-            f"The part {name!r} could not be built: {type(error).__name__}: {error}"
+            f"The part {name!r} could not be built: {type(error).__name__}: "
+            f"{(str(error).splitlines() or ['no reason given'])[0]}"
         ) from error

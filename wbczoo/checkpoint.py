@@ -6,14 +6,16 @@ it says is so, and a resume goes on from it whatever else lies in the folder.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -32,6 +34,9 @@ METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 CURVES = "curves.png"
 ENVIRONMENT = "environment.json"
+LOCK = ".lock"
+
+_BEGUN = (CONFIG, SPLIT, ENVIRONMENT, METRICS, MODEL, "tensorboard")
 
 
 @dataclass
@@ -67,11 +72,55 @@ def refuse_taken(out: Path, resume: bool) -> None:
         return
     if not out.is_dir():
         raise UsageError(f"{out} is a file; --out wants a folder for the run.")
-    if resume or not any(out.iterdir()) or int(os.environ.get("RANK", "0")) > 0:
+    found = {path.name for path in out.iterdir() if path.name != LOCK}
+    if not found or int(os.environ.get("RANK", "0")) > 0:
         return
+    if resume:
+        # A training that died before its first commit leaves no more than these.
+        seen = {name for name in found if not name.startswith(".")}
+        begun = seen <= {*_BEGUN} and (not seen or _is_config(out / CONFIG))
+        if (out / LAST).is_file() or begun:
+            return
+        raise UsageError(
+            f"{out} holds no training that could be resumed: it has no {LAST}. Name a new folder."
+        )
     if (out / CONFIG).is_file():
         raise UsageError(f"{out} already holds a run. Go on with it by --resume, or name another.")
     raise UsageError(f"{out} is not empty. Name a new folder for the run.")
+
+
+@contextlib.contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """Hold a run's folder for one training; the devices of one training hold it together.
+
+    Raises:
+        UsageError: if another process is training there.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        yield
+        return
+    made = not out.exists()
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(f"{out} is being trained by another process. Name another.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        (out / LOCK).unlink(missing_ok=True)
+        if made and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _is_config(path: Path) -> bool:
+    try:
+        RunConfig.read(path)
+    except WbczooError:
+        return False
+    return True
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], document: Mapping[str, Any]) -> None:
@@ -106,7 +155,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WbczooError(f"{path} cannot be read: {error}.") from None
     if metadata.get("format") != "1" or "wbczoo" not in metadata:
         raise WbczooError(f"{path} was not written by this version of wbczoo.")
-    return tensors, json.loads(metadata["wbczoo"])
+    try:
+        document = json.loads(metadata["wbczoo"])
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise WbczooError(f"{path} is damaged: what it says of itself cannot be read.")
+    return tensors, document
 
 
 def save_model(folder: Path, model: FusedClassifier, epoch: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,6 +58,8 @@ def evaluate(
         run, seen, predict = _load(folder, device)
         bare = TrainConfig(dataset=dataset)
         asked = asked_of(run.train, bare, given)
+        if fold is not None and asked.protocol != "grouped":
+            raise UsageError(f"--fold belongs to --protocol grouped, not to {asked.protocol}.")
         rows = rows or read_dataset(asked, data, tell)
         scored.append(
             score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell)
@@ -75,13 +78,17 @@ def evaluate(
 
 
 def _folders(model: Path) -> list[Path]:
-    folds = [path for path in model.glob("fold-*") if _is_run(path)] if model.is_dir() else []
+    folds = [
+        path
+        for path in (model.glob("fold-*") if model.is_dir() else ())
+        if re.fullmatch(r"fold-\d+", path.name) and _is_run(path)
+    ]
     if folds:
         return sorted(folds, key=lambda path: int(path.name.split("-")[1]))
     if _is_run(model) or model.suffix == ".onnx" or (model / "model.onnx").is_file():
         return [model]
     raise UsageError(
-        f"{model} is neither a run nor an export: it has no config.json or model.onnx."
+        f"{model} is neither a run (config.json with model.safetensors) nor an export (model.onnx)."
     )
 
 
@@ -100,5 +107,5 @@ def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict]:
     from wbczoo.checkpoint import SPLIT, load_model
 
     run, model = load_model(folder)
-    seen = Seen.read(folder / SPLIT) if (folder / SPLIT).is_file() else Seen.nothing()
+    seen = Seen.nothing() if run.train is None else Seen.read(folder / SPLIT, run.split_sha256)
     return run, seen, predict_with_torch(model, device)

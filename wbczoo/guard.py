@@ -6,6 +6,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbczoo import files
 from wbczoo.config import ModelConfig, TrainConfig
 from wbczoo.data.protocols import Plan, digest_of, plan_split
 from wbczoo.data.samples import Rows
@@ -20,8 +21,17 @@ class Seen:
     groups: frozenset[str]
 
     @classmethod
-    def read(cls, path: Path) -> Seen:
-        """From a run's `split.csv`."""
+    def read(cls, path: Path, split_sha256: str) -> Seen:
+        """From a run's `split.csv`.
+
+        Raises:
+            WbczooError: if it is not there or is not the one that the run's config knows.
+        """
+        if not path.is_file() or files.sha256_of(path) != split_sha256:
+            raise WbczooError(
+                f"{path} is missing or damaged: its hash is not the one in config.json. So nobody "
+                "knows which photographs the run has seen, and it cannot be measured."
+            )
         with path.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.DictReader(stream) if row["role"] != "test"]
         return cls(

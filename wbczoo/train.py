@@ -110,7 +110,9 @@ def train(
         _take_up(fit, digest)
     else:
         torch.manual_seed(config.seed)
-    if fit.progress.best_epoch < 0 and accelerator.is_main_process:
+    described = (checkpoint.CONFIG, checkpoint.SPLIT, checkpoint.ENVIRONMENT)
+    whole = all((out / name).is_file() for name in described)
+    if accelerator.is_main_process and not (whole and fit.progress.best_epoch >= 0):
         run.write(out / checkpoint.CONFIG)
         write_split(out / checkpoint.SPLIT, prepared.rows, prepared.plan)
         files.write_json(out / checkpoint.ENVIRONMENT, environment.describe())
@@ -232,6 +234,11 @@ def validate(fit: Fit) -> dict[str, float]:
 def keep(fit: Fit, row: dict[str, float]) -> None:
     """Write an epoch down: its row, the model if it is the best so far, then the commit."""
     progress = fit.progress
+    if strange := [name for name, value in row.items() if not math.isfinite(value)]:
+        raise WbczooError(
+            f"In epoch {progress.epoch + 1} {strange[0]} became no number. The run in {fit.out} "
+            "keeps its last good state; try a smaller --lr, or --precision fp32."
+        )
     # Balanced accuracy, for a rare class counts as much; equal scores go by the loss. Without
     # validation photographs the last epoch is kept.
     score, loss = row.get("validation_score", 1.0), row.get("validation_loss", 0.0)
@@ -339,6 +346,7 @@ def prepare_fit(
 
 def _take_up(fit: Fit, digest: str) -> None:
     progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer, digest)
+    _refuse_lost(fit.out, progress)
     now = environment.bits_depend_on(fit.accelerator.device.type, fit.bf16)
     then = progress.environment or {}
     changed = [
@@ -354,6 +362,21 @@ def _take_up(fit: Fit, digest: str) -> None:
     if fit.accelerator.is_main_process:
         fit.sums.copy_(sums)
     fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
+
+
+def _refuse_lost(out: Path, progress: Progress) -> None:
+    """Fail at once where a resume could not end, because a file that it needs is gone."""
+    metrics = out / checkpoint.METRICS
+    lost = progress.best_epoch >= 0 and (
+        not (out / checkpoint.MODEL).is_file()
+        or not metrics.is_file()
+        or metrics.stat().st_size < progress.metrics_bytes
+    )
+    if lost:
+        raise WbczooError(
+            f"{out} has lost its {checkpoint.MODEL} or {checkpoint.METRICS}, so it cannot be "
+            "resumed. Train it again into a new folder."
+        )
 
 
 def _rate(fit: Fit, step: int) -> float:

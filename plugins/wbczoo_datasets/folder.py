@@ -131,6 +131,8 @@ def _compile(expression: str) -> OriginOf:
 
 
 def _read_table(path: Path, top: str) -> OriginOf:
+    if path.exists() and not path.is_file():
+        raise UsageError(f"The table of photographs {path} is no ordinary file.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             reader = csv.DictReader(stream, restval="")

@@ -101,6 +101,11 @@ def _members(root: Path) -> Iterator[str]:
                 f"{root} holds the member {member.filename!r}, which points outside the archive; "
                 "no honest data set does. Fetch it again from its source."
             )
+        if "\\" in member.orig_filename:
+            raise WbczooError(
+                f"{root} has backslashes in its names ({member.orig_filename!r}), which are no "
+                "folders here. Unpack it and pack it again, or give the folder."
+            )
         if not member.is_dir():
             yield member.filename
 

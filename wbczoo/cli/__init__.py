@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -89,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done; 1 failed; 2 wrong usage; 3 finished, but images were refused or a gate did not hold;
     130 stopped by Ctrl-C.
     """
+    _prepare_streams_and_signals()
     try:
         code: Any = cli.main(
             None if arguments is None else [*arguments],
@@ -113,6 +117,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
 
 
+def _prepare_streams_and_signals() -> None:
+    """Let closed streams lose what is written, and let SIGTERM clean up as Ctrl-C does."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def _explain(error: Exception) -> int:
     if os.environ.get("WBCZOO_DEBUG"):
         traceback.print_exception(error)
@@ -121,6 +134,8 @@ def _explain(error: Exception) -> int:
     elif isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         where = f" at {error.filename}" if error.filename else ""
         sentence, code = f"The disk is full{where}. Nothing half-written was left; free space.", 1
+    elif isinstance(error, OSError) and error.filename and error.strerror:
+        sentence, code = f"{error.filename}: {error.strerror}. Name another place.", 1
     elif isinstance(error, MemoryError):
         sentence, code = "The memory does not suffice; try a smaller --batch-size.", 1
     elif isinstance(error, ModuleNotFoundError):

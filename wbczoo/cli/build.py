@@ -13,6 +13,7 @@ from wbczoo.cli.options import (
     json_option,
     print_json,
     print_table,
+    seed_option,
 )
 
 
@@ -25,7 +26,7 @@ from wbczoo.cli.options import (
     show_default=True,
     help="What of the backbone would train.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the random initial weights.")
+@seed_option("the random initial weights")
 @click.option("--out", type=click.Path(path_type=Path), help="Save an untrained run here.")
 @json_option
 def command(

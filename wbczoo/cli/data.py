@@ -119,10 +119,13 @@ def show(
     from wbczoo.config import train_config
     from wbczoo.data.prepared import count, read_dataset
     from wbczoo.data.protocols import plan_split
+    from wbczoo.errors import UsageError
     from wbczoo.progress import tell
 
     chosen_tasks = task_module.parse(tasks)
     number = parse_fold(fold)
+    if number is not None and protocol != "grouped":
+        raise UsageError(f"--fold belongs to --protocol grouped, not to {protocol or 'none'}.")
     config = train_config(
         dataset=dataset_from(options),
         protocol=protocol or "official",
@@ -173,7 +176,7 @@ def show(
     else:
         _print(document)
     if rows.refused:
-        ctx.exit(3)
+        ctx.exit(3 if len(rows) else 1)
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wbczoo.cli.options import print_table
+from wbczoo.cli.options import print_table, seed_option
 
 
 @click.command("demo")
@@ -17,7 +17,7 @@ from wbczoo.cli.options import print_table
     show_default=True,
     help="A new folder for all that it writes.",
 )
-@click.option("--seed", default=0, show_default=True)
+@seed_option("the drawn images, the weights and the split")
 def command(out: Path, seed: int) -> None:
     """Draw smears, train mobilenetv2 + bilstm a little, measure, export, verify and predict.
 

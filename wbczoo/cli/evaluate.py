@@ -24,7 +24,13 @@ from wbczoo.cli.options import (
 @data_argument
 @dataset_options
 @protocol_options(default=None, shown="the run's own")
-@click.option("--resamples", default=2000, show_default=True, help="Of the bootstrap.")
+@click.option(
+    "--resamples",
+    type=click.IntRange(1, 1_000_000),
+    default=2000,
+    show_default=True,
+    help="Of the bootstrap.",
+)
 @device_option
 @json_option
 @click.pass_context

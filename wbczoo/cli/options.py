@@ -38,10 +38,16 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
             multiple=True,
             help="A task, or NAME=CLASS,CLASS; repeat it.  [default: cell and nucleus]",
         ),
-        click.option("--hidden", default=64, show_default=True, help="Units of the branch."),
+        click.option(
+            "--hidden",
+            type=click.IntRange(1, 65_536),
+            default=64,
+            show_default=True,
+            help="Units of the branch.",
+        ),
         click.option(
             "--image-size",
-            type=click.IntRange(min=32),
+            type=click.IntRange(32, 4096),
             help="Height and width in pixels.  [default: the backbone's own]",
         ),
         click.option("--backbone-option", multiple=True, metavar="NAME=VALUE"),
@@ -100,6 +106,18 @@ runtime_device_option = click.option(
     show_default=True,
     help="Where to compute; auto says what it got.",
 )
+
+
+def seed_option(what: str) -> Callable[[F], F]:
+    """`--seed`, of what it says."""
+    return click.option(
+        "--seed",
+        type=click.IntRange(0, 2**63 - 1),
+        default=0,
+        show_default=True,
+        help=f"Of {what}.",
+    )
+
 
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."

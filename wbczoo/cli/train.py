@@ -20,6 +20,7 @@ from wbczoo.cli.options import (
     print_json,
     print_table,
     protocol_options,
+    seed_option,
 )
 
 
@@ -68,12 +69,13 @@ from wbczoo.cli.options import (
     show_default=True,
     help="auto is bf16 where the hardware has it.",
 )
-@click.option("--seed", default=0, show_default=True)
+@seed_option("weights, split, order and augmentation")
 @out_option
 @device_option
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option(
     "--checkpoint-seconds",
+    type=click.FloatRange(min=0),
     default=300.0,
     show_default=True,
     help="How much work a kill may cost at most.",

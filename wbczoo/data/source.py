@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import zipfile
 from pathlib import Path, PureWindowsPath
 
@@ -26,7 +27,7 @@ class Source:
             return
         if not root.exists():
             raise UsageError(f"{root} is not there. Give a folder or a zip file of images.")
-        if not zipfile.is_zipfile(root):
+        if not root.is_file() or not zipfile.is_zipfile(root):
             raise UsageError(f"{root} is neither a folder nor a readable zip file.")
         try:
             self._zip = zipfile.ZipFile(root)
@@ -45,7 +46,7 @@ class Source:
         """The bytes of one file; raises WbczooError with its path where they cannot be read."""
         try:
             if self._zip is None:
-                return (self.root / path).read_bytes()
+                return _read_ordinary(self.root / path)
             if self._zip.getinfo(path).file_size > _LARGEST_MEMBER:
                 raise WbczooError(f"{self.root}: {path} unpacks to more than 1 GiB.")
             return self._zip.read(path)
@@ -55,3 +56,13 @@ class Source:
             raise WbczooError(f"{self.root}: {path} cannot be read: {error}.") from None
         except Exception as error:  # zlib.error and lzma.LZMAError share no base
             raise WbczooError(f"{self.root}: {path} cannot be unpacked: {error}.") from None
+
+
+def _read_ordinary(path: Path) -> bytes:
+    """A file's bytes; a pipe or a device, which may never end, is an error."""
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError("it is no ordinary file")
+    if found.st_size > _LARGEST_MEMBER:
+        raise OSError("it is larger than 1 GiB")
+    return path.read_bytes()

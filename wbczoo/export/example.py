@@ -13,7 +13,7 @@ from wbczoo import images
 from wbczoo.checkpoint import SPLIT
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.source import Source
-from wbczoo.errors import ImageRefused, UsageError
+from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.registry import datasets
 from wbczoo.runtime.predict import find_images
 from wbczoo.specs import Preprocessing
@@ -26,16 +26,18 @@ def cached_images(run: Path, preprocessing: Preprocessing, wanted: int) -> Pixel
 
     Empty where the run was never trained or its cache is gone.
     """
-    hashes: list[str] = []
-    if (run / SPLIT).is_file():
+    none = np.zeros((0, 3, *preprocessing.size), np.uint8)
+    try:
         with (run / SPLIT).open(newline="", encoding="utf-8") as stream:
             hashes = [row["sha256"] for row in csv.DictReader(stream) if row["role"] == "train"]
-    cache = PixelCache(preprocessing)
-    held = cache.held(hashes)
-    if not held:
-        return np.zeros((0, 3, *preprocessing.size), np.uint8)
-    chosen = [held[at] for at in np.linspace(0, len(held) - 1, min(wanted, len(held))).astype(int)]
-    return _channels_first(cache.pixels()[cache.rows(chosen)])
+        cache = PixelCache(preprocessing)
+        held = cache.held(hashes)
+        if not held:
+            return none
+        places = np.linspace(0, len(held) - 1, min(wanted, len(held))).astype(int)
+        return _channels_first(cache.pixels()[cache.rows([held[at] for at in places])])
+    except (OSError, ValueError, KeyError, WbczooError):
+        return none  # damaged or gone; the gate then says that its images are drawn
 
 
 def given_images(path: Path, preprocessing: Preprocessing, wanted: int) -> Pixels:

@@ -80,6 +80,8 @@ def write_graph(
                 verbose=False,
             )
     except Exception as error:
+        if stopped(error):  # the exporter takes Ctrl-C for one of its own failures
+            raise KeyboardInterrupt from None
         reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise WbczooError(
             f"{run.model.name} cannot be exported to ONNX: {type(error).__name__}: {reason}"
@@ -100,6 +102,17 @@ def metadata(run: RunConfig, weights_sha256: str) -> dict[str, str]:
         "wbczoo.config": run.model_dump_json(),
         "wbczoo.weights_sha256": weights_sha256,
     }
+
+
+def stopped(error: BaseException | None) -> bool:
+    """Whether a Ctrl-C is what led to an error."""
+    met: set[int] = set()
+    while error is not None and id(error) not in met:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        met.add(id(error))
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @contextlib.contextmanager

@@ -51,6 +51,8 @@ def predict_paths(
 
 
 def _expand(path: str) -> Iterable[str]:
+    if not path:
+        raise UsageError("An image's name is empty. Name a file, a folder or a pattern.")
     if Path(path).is_dir():
         found = _walk(path)
         if not found:

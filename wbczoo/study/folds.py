@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from wbczoo.checkpoint import refuse_taken
+from wbczoo.checkpoint import alone_in, refuse_taken
 from wbczoo.config import RunConfig
 from wbczoo.data.prepared import Prepared, prepare, read_dataset
 from wbczoo.errors import UsageError
@@ -58,14 +58,15 @@ def train_folds(
             one, data, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell
         )
         _tell_leak(prepared, tell)
-        summary = train(
-            run.model_copy(update={"train": one}),
-            prepared,
-            folder,
-            resume=resume,
-            tell=tell,
-            **settings,
-        )
+        with alone_in(folder):
+            summary = train(
+                run.model_copy(update={"train": one}),
+                prepared,
+                folder,
+                resume=resume,
+                tell=tell,
+                **settings,
+            )
         if summary:
             summaries.append(summary)
     return summaries

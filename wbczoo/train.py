@@ -346,7 +346,7 @@ def prepare_fit(
 
 def _take_up(fit: Fit, digest: str) -> None:
     progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer, digest)
-    _refuse_lost(fit.out, progress)
+    checkpoint.refuse_lost(fit.out, progress)
     now = environment.bits_depend_on(fit.accelerator.device.type, fit.bf16)
     then = progress.environment or {}
     changed = [
@@ -362,21 +362,6 @@ def _take_up(fit: Fit, digest: str) -> None:
     if fit.accelerator.is_main_process:
         fit.sums.copy_(sums)
     fit.tell(f"resuming at epoch {progress.epoch + 1}, step {progress.step + 1}")
-
-
-def _refuse_lost(out: Path, progress: Progress) -> None:
-    """Fail at once where a resume could not end, because a file that it needs is gone."""
-    metrics = out / checkpoint.METRICS
-    lost = progress.best_epoch >= 0 and (
-        not (out / checkpoint.MODEL).is_file()
-        or not metrics.is_file()
-        or metrics.stat().st_size < progress.metrics_bytes
-    )
-    if lost:
-        raise WbczooError(
-            f"{out} has lost its {checkpoint.MODEL} or {checkpoint.METRICS}, so it cannot be "
-            "resumed. Train it again into a new folder."
-        )
 
 
 def _rate(fit: Fit, step: int) -> float:

@@ -17,6 +17,7 @@ from wbczoo.cli.options import (
     json_option,
     print_json,
     print_table,
+    trainable_option,
 )
 
 
@@ -32,12 +33,7 @@ def command() -> None:
 @data_argument
 @dataset_options
 @composition_options(default_weights="none")
-@click.option(
-    "--trainable",
-    type=click.Choice(["head", "last-block", "all"]),
-    default="all",
-    show_default=True,
-)
+@trainable_option(default="all")
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--augment/--no-augment", default=False, show_default=True)
 @click.option("--steps", type=click.IntRange(min=4), default=24, show_default=True, help="At most.")

@@ -14,18 +14,13 @@ from wbczoo.cli.options import (
     print_json,
     print_table,
     seed_option,
+    trainable_option,
 )
 
 
 @click.command("build")
 @composition_options(default_weights="none")
-@click.option(
-    "--trainable",
-    type=click.Choice(["head", "last-block", "all"]),
-    default="head",
-    show_default=True,
-    help="What of the backbone would train.",
-)
+@trainable_option(default="head")
 @seed_option("the random initial weights")
 @click.option("--out", type=click.Path(path_type=Path), help="Save an untrained run here.")
 @json_option

@@ -119,6 +119,17 @@ def seed_option(what: str) -> Callable[[F], F]:
     )
 
 
+def trainable_option(default: str) -> Callable[[F], F]:
+    """`--trainable`: what of the backbone trains."""
+    return click.option(
+        "--trainable",
+        type=click.Choice(["head", "last-block", "all"]),
+        default=default,
+        show_default=True,
+        help="What of the backbone trains; a frozen part keeps its batch-norm statistics too.",
+    )
+
+
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
 )

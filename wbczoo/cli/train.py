@@ -21,6 +21,7 @@ from wbczoo.cli.options import (
     print_table,
     protocol_options,
     seed_option,
+    trainable_option,
 )
 
 
@@ -32,13 +33,7 @@ from wbczoo.cli.options import (
 @click.option("--train-part", help="Of grouped: the part to train on (bccd: augmented).")
 @click.option("--limit-photographs", type=click.IntRange(min=1), help="Train on so many at most.")
 @composition_options(default_weights="imagenet")
-@click.option(
-    "--trainable",
-    type=click.Choice(["head", "last-block", "all"]),
-    default="head",
-    show_default=True,
-    help="What of the backbone trains; a frozen part keeps its batch-norm statistics too.",
-)
+@trainable_option(default="head")
 @click.option("--epochs", default=10, show_default=True)
 @click.option("--batch-size", default=32, show_default=True, help="Over all devices together.")
 @click.option("--lr", default=1e-4, show_default=True, help="Learning rate.")

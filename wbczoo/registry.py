@@ -117,7 +117,7 @@ class Registry(Generic[S]):
         near = difflib.get_close_matches(wanted, list(names), n=3)
         hint = f"Nearest: {', '.join(near)}. " if near else ""
         if distribution and all(e.distribution != distribution for e in self._entries):
-            hint = f"The distribution {distribution} is not installed: pip install {distribution}. "
+            hint += f"Nothing here comes from {distribution}: pip install {distribution}. "
         return (
             f"There is no {self.kind} {name!r}. {hint}"
             f"`wbczoo list` shows all; installed plugins appear there by themselves."

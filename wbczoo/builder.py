@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from wbczoo import registry
 from wbczoo.config import ModelConfig, Part, parse_options, told
+from wbczoo.entries import Entry
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.registry import Entry
 from wbczoo.specs import Size
 from wbczoo.tasks import DEFAULT, Task
 

@@ -4,40 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, Literal, TypeVar, cast
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions
+from importlib.metadata import distribution as installed
+from typing import Any, Generic, cast
 
+from wbczoo.entries import HOME, SPEC_TYPES, Entry, S, available, blank, check, judge
 from wbczoo.errors import UsageError
-from wbczoo.specs import CONTRACT, BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
-from wbczoo.strangers import locate, refuse_apart, told, without_stdout
+from wbczoo.specs import BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
+from wbczoo.strangers import printable, recall, told, try_apart, without_stdout
 
-S = TypeVar("S", bound=Spec)
-Status = Literal["ok", "missing", "duplicate", "broken"]
+ALLOWED = "WBCZOO_PLUGINS"
 
-HOME = "wbczoo"
-
-
-@dataclass(frozen=True)
-class Entry(Generic[S]):
-    """One row of the zoo: a part or a family of parts, and whether it can be used."""
-
-    name: str
-    kind: Literal["part", "family"]
-    distribution: str
-    version: str
-    status: Status
-    reason: str = ""
-    spec: S | None = None
-    family: Mapping[str, S] | None = None
-
-    def row(self) -> dict[str, str]:
-        """What `wbczoo list --json` says of this entry."""
-        fields = ("name", "kind", "distribution", "version", "status", "reason")
-        return {field: getattr(self, field) for field in fields}
+_AT_ONCE = 8  # strangers that are tried; most of the time is a process's start
 
 
 class Registry(Generic[S]):
@@ -69,35 +53,47 @@ class Registry(Generic[S]):
             UsageError: if there is none of that name, or it cannot be used; the sentence says
                 why, and what to do or what is nearest.
         """
-        distribution, colon, bare = name.rpartition(":")
-        family, slash, member = bare.partition("/")
-        wanted = f"{family}/*" if slash else bare
+        family, slash, member = name.partition("/")
+        if not slash:
+            return self._usable(name, name)
+        return self._member(self._usable(f"{family}/*", name), member)
+
+    def find_family(self, name: str) -> Entry[S]:
+        """The entry of a family that can be used, `timm` or `timm/*`; raises as `find` does."""
+        return self._usable(f"{name.removesuffix('/*')}/*", name)
+
+    def spec(self, name: str) -> S:
+        """The spec of a part that can be used; raises UsageError as `find` does."""
+        return cast(S, self.find(name).spec)
+
+    def _usable(self, wanted: str, asked: str) -> Entry[S]:
+        """The one entry of a name, perhaps after a distribution, loaded; errors say `asked`."""
+        distribution, colon, bare = wanted.rpartition(":")
         found = [
             entry
             for entry in self._entries
-            if entry.name == wanted
+            if entry.name == bare
             and (not colon or _canonical(entry.distribution) == _canonical(distribution))
         ]
         statuses = ("ok", "duplicate") if colon else ("ok",)
         usable = [entry for entry in found if entry.status in statuses]
         if not found:
-            raise UsageError(self._unknown(name, wanted, distribution))
-        if not usable:
-            raise UsageError(f"The {self.kind} {name!r} cannot be used: {found[0].reason}")
-        entry = usable[0]
-        return self._member(entry, member) if slash else entry
-
-    def spec(self, name: str) -> S:
-        """The spec of a part that can be used; raises UsageError as `find` does."""
-        return cast(S, self.find(name).spec)
+            raise UsageError(self._unknown(asked, bare, distribution))
+        entry = usable[0] if usable else found[0]
+        if usable and entry.spec is None and entry.family is None:
+            entry = _load_here(entry, self._spec_type)
+        if not usable or entry.status != "ok":
+            raise UsageError(f"The {self.kind} {asked!r} cannot be used: {entry.reason}")
+        return entry
 
     def _member(self, entry: Entry[S], member: str) -> Entry[S]:
         family = cast(Mapping[str, S], entry.family)
         prefix = entry.name.removesuffix("*")
         try:
             spec = family[member]
-            blank = replace(entry, name=prefix + member, kind="part", family=None)
-            found = _check(blank, spec, self._spec_type, f"{entry.name}[{member!r}]")
+            row = replace(entry, name=prefix + member, kind="part", family=None)
+            where = f"{entry.name}[{member!r}]"
+            found = available(check(row, spec, self._spec_type, where))
         except KeyError:
             near: list[str] = []
             with contextlib.suppress(Exception):  # a family that cannot list itself
@@ -125,93 +121,135 @@ class Registry(Generic[S]):
 
     @property
     def _entries(self) -> tuple[Entry[S], ...]:
-        return cast(tuple[Entry[S], ...], _load_group(self.group, self._spec_type))  # type: ignore[arg-type]
+        return cast(tuple[Entry[S], ...], _load_group(self.group, os.environ.get(ALLOWED)))
 
 
 @cache
-def _load_group(group: str, spec_type: type[Spec]) -> tuple[Entry[Any], ...]:
-    points = entry_points(group=group)
-    home = [_load(point, spec_type) for point in points if _is_home(point)]
+def _load_group(group: str, allowed: str | None) -> tuple[Entry[Any], ...]:
+    home: list[Entry[Any]] = []
+    with contextlib.suppress(PackageNotFoundError):  # a checkout that was never installed
+        home = [_load_home(point) for point in installed(HOME).entry_points.select(group=group)]
     home.sort(key=lambda entry: (entry.kind == "family", entry.name == "none", entry.name))
-    strangers = [_load(point, spec_type) for point in points if not _is_home(point)]
+    strangers = _load_strangers([*_find_strangers(group)], allowed)
     strangers.sort(key=lambda entry: (entry.name, entry.distribution))
     return (*home, *_without_usurpers(strangers, {entry.name for entry in home}))
 
 
-def _without_usurpers(strangers: list[Entry[Any]], taken: set[str]) -> Iterator[Entry[Any]]:
-    names = [entry.name for entry in strangers]
-    for entry in strangers:
-        others = [e.distribution for e in strangers if e.name == entry.name and e is not entry]
-        if entry.name in taken:
-            holder = HOME
-        elif names.count(entry.name) > 1:
-            holder = ", ".join(others)
-        else:
-            yield entry
+def _load_home(point: EntryPoint) -> Entry[Any]:
+    entry = blank(point, HOME, installed(HOME).version)
+    try:
+        return available(judge(entry, point.load(), SPEC_TYPES[point.group]))
+    except Exception as error:
+        return replace(entry, reason=f"{point.value} did not load: {told(error)}")
+
+
+def _find_strangers(group: str) -> Iterator[Entry[Any]]:
+    """A row for each entry point of the group that is not wbczoo's own, of which nothing is known.
+
+    Distribution by distribution, so that one whose metadata are damaged hides no other.
+    """
+    met = {HOME}
+    own = installed(HOME).read_text("entry_points.txt") if _is_installed() else None
+    for found in distributions():
+        try:
+            points = list(found.entry_points.select(group=group))
+        except Exception as error:
+            if group in _damaged(found, error):
+                yield _damage(found, group, error)
             continue
+        if not points:
+            continue
+        name, version = _about(found)
+        key = _canonical(name)
+        if key in met:
+            # The first on the path hides later ones, and nobody else may call himself wbczoo.
+            if key == HOME and found.read_text("entry_points.txt") != own:
+                for point in points:
+                    reason = "Its distribution calls itself wbczoo, and is another. Uninstall it."
+                    yield replace(blank(point, f"{HOME} (not this one)", version), reason=reason)
+            continue
+        met.add(key)
+        yield from (blank(point, name, version) for point in points)
+
+
+def _about(found: Distribution) -> tuple[str, str]:
+    """Name and version, of which a damaged installation may have neither."""
+    with contextlib.suppress(Exception):
+        return printable(found.metadata["Name"] or "?"), printable(found.metadata["Version"] or "")
+    return "?", ""
+
+
+def _damaged(found: Distribution, error: Exception) -> str:
+    """The text of entry points that cannot be read, as far as it can be."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode(errors="replace")
+    with contextlib.suppress(Exception):
+        return found.read_text("entry_points.txt") or ""
+    return ""
+
+
+def _damage(found: Distribution, group: str, error: Exception) -> Entry[Any]:
+    name, version = _about(found)
+    reason = f"Its entry_points.txt cannot be read: {told(error)}. Install it again."
+    return replace(blank(EntryPoint("?", "?", group), name, version), reason=reason)
+
+
+def _load_strangers(found: list[Entry[Any]], allowed: str | None) -> list[Entry[Any]]:
+    """What strangers are, as processes of their own told; this one loads none of them."""
+    names = None if allowed is None else {_canonical(name.strip()) for name in allowed.split(",")}
+
+    def load(entry: Entry[Any]) -> Entry[Any]:
+        point = cast(EntryPoint, entry.point)
+        if entry.reason:
+            return entry
+        if names is not None and _canonical(entry.distribution) not in names:
+            reason = (
+                f"{ALLOWED} does not name {entry.distribution}, so it is not loaded; add it there "
+                "to use it."
+            )
+            return replace(entry, status="blocked", reason=reason)
+        about = (point, entry.distribution, entry.version)
+        fields = recall(*about) or try_apart(*about)
+        fields["requires"] = tuple(fields.get("requires", ()))
+        return available(replace(entry, **fields))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return [*pool.map(load, found)]
+
+
+def _without_usurpers(strangers: list[Entry[Any]], taken: set[str]) -> Iterator[Entry[Any]]:
+    for entry in strangers:
+        others = [
+            other.distribution
+            for other in strangers
+            if other.name == entry.name and other is not entry and _competes(other)
+        ]
+        if not _competes(entry) or (entry.name not in taken and not others):
+            yield entry  # what cannot be used at all says so first
+            continue
+        holder = HOME if entry.name in taken else ", ".join(others)
         reason = (
             f"{holder} has this name too; select this one as {entry.distribution}:{entry.name}."
         )
-        # What cannot be used at all says so first.
-        yield replace(entry, status="duplicate", reason=reason) if entry.status == "ok" else entry
+        yield replace(entry, status="duplicate", reason=reason)
 
 
-def _load(point: EntryPoint, spec_type: type[Spec]) -> Entry[Any]:
-    # A damaged installation may have neither.
-    distribution = (point.dist and point.dist.name) or ""
-    version = (point.dist and point.dist.version) or ""
-    blank: Entry[Any] = Entry(point.name, "part", distribution, version, "broken")
+def _competes(entry: Entry[Any]) -> bool:
+    return entry.status == "ok"
+
+
+def _load_here(entry: Entry[S], spec_type: type[Spec]) -> Entry[S]:
+    """A stranger's entry with its spec or family, loaded in this process because it is wanted."""
+    assert entry.point is not None
     try:
-        if _is_home(point):
-            return _judge(blank, point.load(), spec_type, point.value)
-        if reason := refuse_apart(point):
-            return replace(blank, reason=reason)
         with without_stdout():
-            return _judge(blank, point.load(), spec_type, point.value)
+            found = available(judge(entry, entry.point.load(), spec_type))
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        return replace(blank, reason=f"{point.value} did not load: {told(error)}")
-
-
-def _judge(blank: Entry[Any], loaded: Any, spec_type: type[Spec], where: str) -> Entry[Any]:
-    """The entry of whatever an entry point resolved to."""
-    if isinstance(loaded, Mapping):
-        row = replace(blank, name=f"{blank.name}/*", kind="family", family=loaded)
-        return _available(row, getattr(loaded, "requires", ()))
-    entry = _check(blank, loaded, spec_type, where)
-    if entry.spec is not None and entry.spec.name != blank.name:
-        reason = f"Its entry point says {blank.name!r}, its spec {entry.spec.name!r}."
-        return replace(blank, reason=reason)
-    return entry
-
-
-def _check(blank: Entry[Any], spec: Any, spec_type: type[Spec], where: str) -> Entry[Any]:
-    """The entry of a loaded spec; `broken` if it is none, or of another contract."""
-    if not isinstance(spec, spec_type):
-        reason = f"{where} is a {type(spec).__name__}, not a {spec_type.__name__}."
-        return replace(blank, status="broken", reason=reason)
-    if spec.contract != CONTRACT:
-        reason = (
-            f"It was made for contract {spec.contract}, and this wbczoo has {CONTRACT}: "
-            f"install a version of {blank.distribution} or of wbczoo that fits."
-        )
-        return replace(blank, status="broken", reason=reason)
-    return _available(replace(blank, spec=spec), spec.requires)
-
-
-def _available(entry: Entry[Any], requires: Iterable[str]) -> Entry[Any]:
-    """The entry with its status: whether what it requires is installed."""
-    names = (requires,) if isinstance(requires, str) else tuple(requires)
-    missing = [name for name in names if locate(name) is None]
-    if not missing:
-        return replace(entry, status="ok", reason="")
-    cure = (
-        "pip install 'wbczoo[train]'"
-        if entry.distribution == HOME
-        else f"pip install {' '.join(missing)}"
-    )
-    return replace(entry, status="missing", reason=f"It needs {', '.join(missing)}: {cure}.")
+        reason = f"{printable(entry.point.value)} did not load: {told(error)}"
+        return replace(entry, status="broken", reason=reason)
+    return replace(found, name=entry.name)
 
 
 def _canonical(distribution: str) -> str:
@@ -219,8 +257,12 @@ def _canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _is_home(point: EntryPoint) -> bool:
-    return point.dist is not None and point.dist.name == HOME
+def _is_installed() -> bool:
+    try:
+        installed(HOME)
+    except PackageNotFoundError:
+        return False
+    return True
 
 
 backbones = Registry("wbczoo.backbones", "backbone", BackboneSpec)

@@ -7,61 +7,68 @@ import importlib.util
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
+from wbczoo import __version__
 from wbczoo.errors import WbczooError
 
 TIME_LIMIT = 10.0  # seconds
 
-_LOADED = 77
-_LOAD = f"""
-import json, os, sys
-sys.path[:] = json.loads(sys.argv[1])
-from importlib.metadata import EntryPoint
-try:
-    EntryPoint(*sys.argv[2:]).load()
-except (Exception, SystemExit):
-    pass  # a failure that ends is told by the loading that follows
-os._exit({_LOADED})
-"""
 
-
-def refuse_apart(point: EntryPoint) -> str:
-    """Why an entry point must not be loaded in this process, or "" if it may.
-
-    It is loaded first in another one, which is killed after `TIME_LIMIT`. The verdict is kept by
-    distribution, version and the module's file time, so that it costs its time once.
-    """
-    import hashlib
-
+def recall(point: EntryPoint, distribution: str, version: str) -> dict[str, Any] | None:
+    """What `try_apart` found when it tried the same distribution, version and files before."""
     from wbczoo import files
 
-    module = locate(point.module)
-    if module is None or not sys.executable:
-        return ""
-    file = Path(module.origin or "")
-    about = (
-        *((point.dist.name, point.dist.version) if point.dist else ()),
-        *(point.group, point.value, str(file)),
-        file.stat().st_mtime_ns if file.is_file() else 0,
-    )
-    name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-    verdict = files.cache_folder() / "plugins" / f"{name}.json"
     with contextlib.suppress(WbczooError, KeyError):
-        return str(files.read_json(verdict)["reason"])
-    reason = _load_apart(point)
-    with contextlib.suppress(OSError):  # without a cache it is only slower
-        files.write_json(verdict, {"plugin": point.value, "reason": reason})
-    return reason
+        found = files.read_json(_verdict(point, distribution, version))["entry"]
+        return found if isinstance(found, dict) else None
+    return None
+
+
+def try_apart(point: EntryPoint, distribution: str, version: str) -> dict[str, Any]:
+    """What an entry point is, told by another process that loads it and is killed if it hangs.
+
+    The verdict is kept by distribution, version and the module's files, so that it costs its time
+    once. A failure that some other installation may mend is not kept.
+
+    Returns:
+        fields of the stranger's `Entry`.
+    """
+    from wbczoo import files
+    from wbczoo.apart import Apart, EndedApart
+
+    job = {
+        "name": point.name,
+        "value": point.value,
+        "group": point.group,
+        "distribution": distribution,
+        "version": version,
+    }
+    with Apart("wbczoo.entries:judge_apart", TIME_LIMIT, quiet=True) as apart:
+        try:
+            found = dict(apart.ask(job))
+        except EndedApart as end:
+            found = {"lasting": True, "reason": _ended(printable(point.value), str(end))}
+        except OSError as error:  # no process can be started: nothing is known of the stranger
+            found = {"lasting": False, "reason": f"It could not be tried: {told(error)}"}
+    if found.pop("lasting", False):
+        with contextlib.suppress(OSError):  # without a cache it is only slower
+            verdict = _verdict(point, distribution, version)
+            files.write_json(verdict, {"plugin": point.value, "entry": found})
+    return found
 
 
 def locate(module: str) -> ModuleSpec | None:
     """Where a module is installed, or None; imports nothing, not even a dotted name's parents."""
     top, *below = module.split(".")
-    found = importlib.util.find_spec(top)
+    try:
+        found = importlib.util.find_spec(top)
+    except ValueError:  # an empty name, or a module without a spec
+        return None
     for name in below:
         if found is None or found.submodule_search_locations is None:
             return None
@@ -95,31 +102,54 @@ def told(error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:  # its own words fail it
         text = "no reason given"
-    return f"{type(error).__name__}: {text}".encode(errors="replace").decode()
+    return printable(f"{type(error).__name__}: {text}")
+
+
+def printable(text: str) -> str:
+    """A stranger's text without what a terminal obeys or an encoding refuses."""
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
+
+
+def _ended(what: str, how: str) -> str:
+    if "seconds" not in how:
+        return f"{what} ended the process that loaded it."
+    return (
+        f"{what} did not load within {TIME_LIMIT:g} seconds. It should import frameworks inside "
+        "`build` alone; it is tried again when its files change."
+    )
+
+
+def _verdict(point: EntryPoint, distribution: str, version: str) -> Path:
+    import hashlib
+
+    from wbczoo import files
+
+    about: Mapping[str, object] = {
+        "wbczoo": __version__,
+        "python": [sys.version, sys.prefix],
+        "distribution": [distribution, version],
+        "point": [point.group, point.name, point.value],
+        "files": _times(point.value.partition(":")[0]),
+    }
+    name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
+    return files.cache_folder() / "plugins" / f"{name}.json"
+
+
+def _times(module: str) -> list[tuple[str, int]]:
+    """Paths and times of a module's file and, in a package, of those beside and above it."""
+    with contextlib.suppress(OSError, ImportError):
+        top = locate(module.partition(".")[0].strip())
+        found = locate(module.strip())
+        places = {Path(each.origin) for each in (top, found) if each and each.origin}
+        for each in (top, found):
+            if each and each.submodule_search_locations:
+                for folder in each.submodule_search_locations:
+                    places |= set(Path(folder).glob("*.py"))
+        return sorted((str(place), place.stat().st_mtime_ns) for place in places if place.is_file())
+    return []
 
 
 def _flush() -> None:
     with contextlib.suppress(OSError, ValueError):
         if sys.__stdout__ is not None:
             sys.__stdout__.flush()
-
-
-def _load_apart(point: EntryPoint) -> str:
-    import subprocess
-
-    path = json.dumps([str(place) for place in sys.path])
-    try:
-        code = subprocess.run(
-            [sys.executable, "-c", _LOAD, path, point.name, point.value, point.group],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=TIME_LIMIT,
-            check=False,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return (
-            f"{point.value} did not load within {TIME_LIMIT:g} seconds. It should import "
-            "frameworks inside `build` alone; it is tried again when its file changes."
-        )
-    return "" if code == _LOADED else f"{point.value} ended the process that loaded it."

@@ -121,5 +121,11 @@ class TimmFamily(Mapping[str, BackboneSpec]):
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
+    def smallest_of_each(self, size: Size) -> Iterator[tuple[str, str | None, str]]:
+        """Each of timm's modules of models, its member with the fewest parameters, or why none."""
+        from wbczoo_timm.architectures import smallest_of_each
+
+        return smallest_of_each(size)
+
 
 TIMM = TimmFamily()

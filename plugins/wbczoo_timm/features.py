@@ -75,7 +75,7 @@ def build_features(architecture: str, image_size: Size, pretrained: bool = False
     """
     _check_name(architecture)
     with cached_where_offline() if pretrained else contextlib.nullcontext():
-        model = _create(architecture, image_size, pretrained)
+        model = create(architecture, image_size, pretrained)
     if not hasattr(model, "forward_features"):
         raise _no_map(architecture, "no features apart from its answer")
     upstream = type(model)
@@ -134,7 +134,8 @@ def _check_name(architecture: str) -> None:
         )
 
 
-def _create(architecture: str, image_size: Size, pretrained: bool) -> Any:
+def create(architecture: str, image_size: Size, pretrained: bool) -> Any:
+    """timm's model, classifier and all, for images of a size where its architecture asks one."""
     settings: dict[str, Any] = {}
     if architecture.startswith("vgg") and not pretrained:
         # Else 119 M parameters behind the feature map would be drawn and thrown away.

@@ -14,6 +14,7 @@ from pathlib import Path
 import onnx
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from wbczoo import __version__
 from wbczoo.config import RunConfig
@@ -67,7 +68,8 @@ def write_graph(
     # With an example of one image the exporter bakes the batch into reshapes.
     example = torch.zeros((2, 3, height, width), dtype=torch.uint8)
     try:
-        with _quiet():
+        # The fused kernels of attention lay their answers out as their decompositions do not.
+        with _quiet(), sdpa_kernel(SDPBackend.MATH):
             program = torch.onnx.export(
                 Answers(model).eval(),
                 (example,),
@@ -82,9 +84,12 @@ def write_graph(
     except Exception as error:
         if stopped(error):  # the exporter takes Ctrl-C for one of its own failures
             raise KeyboardInterrupt from None
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        cause: BaseException = error
+        while cause.__cause__ is not None:  # the exporter's own words only say how to report it
+            cause = cause.__cause__
+        reason = (str(cause).strip().splitlines() or ["no reason given"])[0]
         raise WbczooError(
-            f"{run.model.name} cannot be exported to ONNX: {type(error).__name__}: {reason}"
+            f"{run.model.name} cannot be exported to ONNX: {type(cause).__name__}: {reason}"
         ) from error
     assert program is not None
     proto = program.model_proto

@@ -31,6 +31,7 @@ VERBS = {
     "verify": "Replay an export's frozen example, without torch.",
     "predict": "Answer images with an export, without torch.",
     "data": "Prepare and show data sets.",
+    "plugin": "Write, check and list plugins.",
     "bench": "Measure speed as ratios.",
     "demo": "Do the whole job once, offline, on drawn images.",
     "doctor": "Say what this installation and machine can do.",

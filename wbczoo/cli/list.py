@@ -18,7 +18,8 @@ def command(ctx: click.Context, as_json: bool, strict: bool) -> None:
     Example: wbczoo list --json
     """
     rows = {
-        kind: [entry.row() for entry in parts.entries()] for kind, parts in registry.ALL.items()
+        kind: [entry.row() for entry in parts.entries() if entry.status != "blocked"]
+        for kind, parts in registry.ALL.items()
     }
     if as_json:
         print_json(rows)

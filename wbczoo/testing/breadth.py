@@ -126,6 +126,12 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
+def summarise(rows: Sequence[Row]) -> Row:
+    """How many compositions and architectures were tried, and how many of them passed."""
+    passed = [row for row in rows if row["status"] == "passed"]
+    return {"tried": len(rows), "passed": len(passed)}
+
+
 def try_composition(job: Mapping[str, str]) -> Row:
     """One composition: built, asked, trained a step, exported, and compared with PyTorch.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_plugins import SPEC, install, part, run
 
 from wbczoo import registry
 from wbczoo.errors import UsageError
@@ -24,13 +24,6 @@ BACKBONES = [
     "resnet18", "squeezenet1_1", "vgg16", "none", "timm/*", "torchvision/*",
 ]  # fmt: skip
 
-SPEC = """
-from wbczoo.specs import BackboneSpec, SequenceSpec
-
-def build(**settings):
-    raise AssertionError("nothing was asked to be built")
-
-"""
 NOISY = """
 import os, sys
 print("printed")
@@ -63,11 +56,6 @@ PART = Family()
 """
 
 
-def part(name: str, more: str = "", before: str = "") -> str:
-    """The code of a module with one backbone."""
-    return f"{before}{SPEC}PART = BackboneSpec(name={name!r}, build=build, {more})\n"
-
-
 # Distribution -> its entry point's name, and its module's code.
 STRANGERS: dict[str, tuple[str, str]] = {
     "good": ("net", part("net")),
@@ -92,31 +80,6 @@ STRANGERS: dict[str, tuple[str, str]] = {
     "twin-one": ("twin", part("twin")),
     "Twin.Two": ("twin", part("twin")),
 }
-
-
-def install(site: Path, distribution: str, name: str, code: str) -> Path:
-    """A distribution with one module and one backbone, as pip leaves it; returns the module."""
-    module = distribution.replace("-", "_").replace(".", "_").lower()
-    about = site / f"{module}-1.5.dist-info"
-    about.mkdir(parents=True)
-    (site / f"{module}.py").write_text(code)
-    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.5\n")
-    (about / "entry_points.txt").write_text(f"[wbczoo.backbones]\n{name} = {module}:PART\n")
-    (about / "RECORD").write_text(f"{module}.py,,\n")
-    return site / f"{module}.py"
-
-
-def run(site: Path, *arguments: str, expect: int = 0) -> str:
-    """What Python writes to stdout with the fake distributions installed."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(site)},
-    )
-    assert done.returncode == expect, done.stderr
-    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,9 @@ def run(
     Raises:
         UsageError: if there is no such part, or something that it needs is not installed.
     """
-    yield from _refused(kind, name)
+    if refused := _refused(kind, name):
+        yield refused
+        return
     about = {"kind": kind, "name": name, "data": str(data.resolve()) if data else None}
     with Apart("wbczoo.testing.conformance:answer", limit) as apart:
         try:
@@ -116,11 +118,11 @@ def run_check(spec: Any, name: str, check: Any) -> dict[str, Any]:
     return {**result, "seconds": round(time.perf_counter() - start, 2)}
 
 
-def _refused(kind: str, name: str) -> Iterator[Result]:
+def _refused(kind: str, name: str) -> Result | None:
     """The result of a part that the listing calls broken: nothing more can be asked of it."""
     bare = name.rpartition(":")[2]
     for entry in registry.ALL[kind].entries():
         if entry.name == bare and entry.status == "broken":
-            yield Result("check_loads_quietly", "failed", entry.reason)
-            return
+            return Result("check_loads_quietly", "failed", entry.reason)
     registry.ALL[kind].find(name)
+    return None

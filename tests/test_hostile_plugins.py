@@ -1,0 +1,317 @@
+"""What strangers may do to a listing: nothing. It answers, names the culprit, and exits 0."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_plugins import SPEC, install, part, run
+
+from wbczoo.specs import CONTRACT
+
+Row = dict[str, str]
+
+COUNT = "import pathlib; pathlib.Path(__file__).with_suffix('.loads').open('a').write('x')\n"
+NAMELESS = f"""{SPEC}
+class Odd(BackboneSpec):
+    def __getattribute__(self, name):
+        if name == "contract":
+            raise RuntimeError("ask nobody")
+        return super().__getattribute__(name)
+
+PART = Odd(name="odd", build=build)
+"""
+DEAF = f"""{SPEC}
+import time
+class Deaf(BackboneSpec):
+    @property
+    def __class__(self):
+        os.write(1, b"[]")
+        raise SystemExit(0)
+
+import os
+PART = Deaf(name="deaf", build=build)
+"""
+SULKING_FAMILY = f"""{SPEC}
+from collections.abc import Mapping
+class Family(Mapping):
+    def __getitem__(self, name): raise KeyError(name)
+    def __iter__(self): raise RuntimeError("the server is away")
+    def __len__(self): raise RuntimeError("the server is away")
+PART = Family()
+"""
+RAISING_FAMILY = SULKING_FAMILY.replace(
+    "def __len__", "requires = property(lambda self: 1 / 0)\n    def __len__"
+)
+AT_EXIT = "import atexit, sys; atexit.register(lambda: print('goodbye')); "
+THREAD = "import threading; threading.Thread(target=threading.Event().wait).start(); "
+VANDAL = """
+import builtins, json, sys, wbczoo.specs
+json.dumps = lambda *a, **k: "mine"
+sys.modules["wbczoo.registry"] = None
+wbczoo.specs.BackboneSpec.__init__ = None
+builtins.print = None
+sys.path.clear()
+"""
+SECOND_TIME = f"""
+import pathlib, time
+mark = pathlib.Path(__file__).with_suffix(".mark")
+if mark.exists():
+    while True: time.sleep(1)
+mark.touch()
+{part("second_time")}"""
+
+# Distribution -> entry point's name, code, and the status and words of its row.
+HOSTILE: dict[str, tuple[str, str, str, str]] = {
+    "spec-raises": ("odd", NAMELESS, "broken", "did not load: RuntimeError: ask nobody"),
+    "spec-leaves": ("deaf", DEAF, "broken", "SystemExit"),
+    "sulking-family": ("sulk", SULKING_FAMILY, "ok", ""),
+    "raising-family": ("rais", RAISING_FAMILY, "broken", "ZeroDivisionError"),
+    "speaks-at-exit": ("exits", AT_EXIT + part("exits"), "ok", ""),
+    "stays": ("stays", THREAD + part("stays"), "ok", ""),
+    "vandal": ("vandal", part("vandal") + VANDAL, "ok", ""),  # of its own process alone
+    "second-time": ("second_time", SECOND_TIME, "ok", ""),
+    "non-ascii": ("nеt", part("nеt"), "broken", "ASCII letters"),  # a Cyrillic letter
+    "cyrillic-usurper": ("resnеt18", part("resnеt18"), "broken", "ASCII letters"),
+    "over-long": ("n" * 300, part("n" * 300), "broken", "at most 64"),
+    "terminal": ("n\x1b[2Jt", part("n"), "broken", "ASCII letters"),
+    "screams": (
+        "screams",
+        "raise ValueError('\\x1b[31mred\\x07')",
+        "broken",
+        r"\u001b[31mred\u0007",
+    ),
+    "raises-unprintable": (
+        "mute",
+        "class E(Exception):\n    def __str__(self): raise E\nraise E",
+        "broken",
+        "no reason given",
+    ),
+    "recursive": ("deep", "def f(): f()\nf()", "broken", "RecursionError"),
+    "future": ("future", part("future", f"contract={CONTRACT + 1}"), "broken", "contract 2"),
+    "huge-licence": ("legal", part("legal", "licence='x' * 10**6"), "ok", ""),
+    "no-module": ("ghost", "", "broken", "ModuleNotFoundError"),
+}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where all of them are installed, with three whose metadata are damaged."""
+    folder = tmp_path_factory.mktemp("hostile")
+    for distribution, (name, code, _, _) in HOSTILE.items():
+        install(folder, distribution, name, code)
+    (folder / "no_module.py").unlink()
+    install(folder, "damaged-text", "damaged", part("damaged"))
+    damaged = folder / "damaged_text-1.5.dist-info" / "entry_points.txt"
+    damaged.write_bytes(b"[wbczoo.backbones]\n\xff\xfe = x:PART\n")
+    install(folder, "damaged-line", "damaged", part("damaged"))
+    damaged = folder / "damaged_line-1.5.dist-info" / "entry_points.txt"
+    damaged.write_text("[wbczoo.backbones]\nno equals sign\n")
+    install(folder, "nameless", "nameless", part("nameless"))
+    (folder / "nameless-1.5.dist-info" / "METADATA").unlink()
+    install(folder, "impostor", "mobilenetv2", part("mobilenetv2"))
+    about = folder / "impostor-1.5.dist-info" / "METADATA"
+    about.write_text("Metadata-Version: 2.1\nName: wbczoo\nVersion: 9\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listed(site: Path) -> dict[str, Row]:
+    """Distribution -> its row, of those that are not wbczoo's own."""
+    run(site, "-m", "wbczoo", "list")  # the table too, and the first of two times
+    rows = json.loads(run(site, "-m", "wbczoo", "list", "--json"))["backbones"]
+    home = [row for row in rows if row["distribution"] == "wbczoo"]
+    assert {row["status"] for row in home} == {"ok"}
+    assert [row["name"] for row in home].count("mobilenetv2") == 1
+    return {row["distribution"]: row for row in rows if row["distribution"] != "wbczoo"}
+
+
+@pytest.mark.parametrize("distribution", HOSTILE)
+def test_the_culprit_is_named(distribution: str, listed: dict[str, Row]) -> None:
+    name, _, status, words = HOSTILE[distribution]
+    row = listed[distribution]
+    assert row["status"] == status, row
+    assert words in row["reason"]
+    assert len(row["name"]) <= 64
+    assert row["name"].isprintable()
+    assert name == row["name"] or not name.isascii() or row["name"][:1] == name[:1]
+
+
+def test_damaged_metadata_hide_nobody(listed: dict[str, Row]) -> None:
+    for distribution in ("damaged-text", "damaged-line"):
+        row = listed[distribution]
+        assert row["status"] == "broken"
+        assert "entry_points.txt cannot be read" in row["reason"]
+    assert listed["?"]["status"] == "ok"  # the nameless
+    assert set(listed) == {
+        *HOSTILE, "damaged-text", "damaged-line", "?", "wbczoo (not this one)",
+    }  # fmt: skip
+
+
+def test_nobody_else_is_called_wbczoo(site: Path, listed: dict[str, Row]) -> None:
+    row = listed["wbczoo (not this one)"]
+    assert (row["name"], row["status"]) == ("mobilenetv2", "broken")
+    assert "calls itself wbczoo" in row["reason"]
+    script = (
+        "from wbczoo.registry import backbones;"
+        "print(backbones.find('wbczoo:mobilenetv2').spec.requires)"
+    )
+    assert "timm" in run(site, "-c", script)
+
+
+def test_strict_tells_of_them(site: Path, listed: dict[str, Row]) -> None:
+    run(site, "-m", "wbczoo", "list", "--strict", expect=3)
+
+
+def test_a_family_that_cannot_list_itself_still_says_what_it_lacks(site: Path) -> None:
+    script = (
+        "from wbczoo.errors import UsageError\n"
+        "from wbczoo.registry import backbones\n"
+        "try: backbones.find('sulk/anything')\n"
+        "except UsageError as error: print(error)"
+    )
+    assert "The family sulk/* has no member 'anything'." in run(site, "-c", script)
+
+
+def test_a_listing_loads_no_stranger_in_its_own_process(tmp_path: Path) -> None:
+    for number in range(12):
+        install(tmp_path, f"fake-{number}", f"fake{number}", COUNT + part(f"fake{number}"))
+    script = (
+        "import sys; from wbczoo.cli import main; main(['list']);"
+        "print([name for name in sys.modules if name.startswith('fake_')])"
+    )
+    for _ in range(2):
+        told = run(tmp_path, "-c", script)
+        assert told.splitlines()[-1] == "[]"
+        assert all(f"fake{number} " in told for number in range(12))
+    loads = [path.read_text() for path in tmp_path.glob("*.loads")]
+    assert loads == ["x"] * 12  # each was tried once, apart
+
+
+def test_a_mended_plugin_is_seen_at_once(tmp_path: Path) -> None:
+    """Also where what changed is not the module of the entry point, but one beside it."""
+    package = tmp_path / "mended"
+    package.mkdir()
+    install(tmp_path, "mended", "mended", "").unlink()
+    (package / "__init__.py").write_text("from mended.parts import PART")
+    (package / "parts.py").write_text("PART = 3")
+
+    def status() -> str:
+        rows = json.loads(run(tmp_path, "-m", "wbczoo", "list", "--json"))["backbones"]
+        return next(row["status"] for row in rows if row["distribution"] == "mended")
+
+    assert status() == "broken"
+    (package / "parts.py").write_text(part("mended") + "# and longer than before\n")
+    assert status() == "ok"
+
+
+def test_only_allowed_distributions_are_loaded(tmp_path: Path) -> None:
+    for distribution in ("first-zoo", "second-zoo"):
+        install(tmp_path, distribution, "net", COUNT + part("net"))
+
+    def ask(verb: str, allowed: str) -> dict[str, Row]:
+        told = run(tmp_path, "-m", "wbczoo", *verb.split(), "--json", WBCZOO_PLUGINS=allowed)
+        rows = [row for rows in json.loads(told).values() if rows != 1 for row in rows]
+        return {row["distribution"]: row for row in rows}
+
+    assert set(ask("list", "")) == {"wbczoo"}
+    assert not list(tmp_path.glob("*.loads"))
+    rows = ask("plugin list", "Second_Zoo, other")
+    assert rows["second-zoo"]["status"] == "ok"  # the other does not take its name
+    assert rows["first-zoo"]["status"] == "blocked"
+    assert "WBCZOO_PLUGINS does not name first-zoo" in rows["first-zoo"]["reason"]
+    assert [path.stem for path in tmp_path.glob("*.loads")] == ["second_zoo"]
+    assert set(ask("list", "second-zoo")) == {"wbczoo", "second-zoo"}
+    script = (
+        "from wbczoo.errors import UsageError\n"
+        "from wbczoo.registry import backbones\n"
+        "try: backbones.find('first-zoo:net')\n"
+        "except UsageError as error: print(error)"
+    )
+    assert "WBCZOO_PLUGINS does not name" in run(tmp_path, "-c", script, WBCZOO_PLUGINS="x")
+
+
+def test_plugin_list_shows_licences(tmp_path: Path) -> None:
+    install(tmp_path, "legal-zoo", "legal", part("legal", "licence='EUPL-1.2'"))
+    rows = json.loads(run(tmp_path, "-m", "wbczoo", "plugin", "list", "--json"))["plugins"]
+    found = {row["name"]: row for row in rows if row["kind"] == "backbone"}
+    assert found["legal"] == {
+        "name": "legal",
+        "kind": "backbone",
+        "family": False,
+        "distribution": "legal-zoo",
+        "version": "1.5",
+        "licence": "EUPL-1.2",
+        "status": "ok",
+        "reason": "",
+    }
+    assert found["mobilenetv2"]["licence"] == "Apache-2.0"
+    assert found["timm/*"]["family"]
+    assert "legal-zoo" in run(tmp_path, "-m", "wbczoo", "plugin", "list")
+
+
+@pytest.mark.parametrize(
+    ("code", "word"),
+    [
+        ("import time\nwhile True: time.sleep(1)", "did not load within"),
+        ("import os; os._exit(3)", "ended the process"),
+        ("PART = 3", "is a int"),
+    ],
+)
+def test_check_says_in_words_what_does_not_load(code: str, word: str, tmp_path: Path) -> None:
+    install(tmp_path, "endless", "endless", code)
+    script = (
+        "import sys; from wbczoo import strangers; strangers.TIME_LIMIT = 2.0\n"
+        "from wbczoo.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    told = run(tmp_path, "-c", script, "plugin", "check", "endless", "--json", expect=3)
+    document = json.loads(told)
+    assert not document["passed"]
+    (only,) = document["checks"]
+    assert (only["check"], only["result"]) == ("check_loads_quietly", "failed")
+    assert word in only["reason"]
+
+
+def test_check_goes_on_after_a_check_that_hangs_or_kills(tmp_path: Path) -> None:
+    behave = (
+        "from wbczoo.specs import BaselineSpec\n"
+        "import os, time\n"
+        "class Lazy:\n"
+        "    def fit(self, images, labels, groups):\n"
+        "        while True: time.sleep(1)\n"
+        "PART = BaselineSpec(name='lazy', licence='MIT', build=lambda *, seed: Lazy())\n"
+    )
+    install(tmp_path, "lazy", "lazy", behave, group="wbczoo.baselines")
+    command = ("-m", "wbczoo", "plugin", "check", "lazy", "--time-limit", "8", "--json")
+    document = json.loads(run(tmp_path, *command, expect=3))
+    found = {row["check"]: (row["result"], row["reason"]) for row in document["checks"]}
+    assert found["check_declaration"] == ("passed", "")
+    for check in ("check_probabilities", "check_baseline_seed", "check_baseline_rows_alone"):
+        assert found[check] == ("failed", "It did not end within 8 seconds.")
+    kills = behave.replace("while True: time.sleep(1)", "os.kill(os.getpid(), 9)")
+    install_again = tmp_path / "lazy.py"
+    install_again.write_text(kills)
+    document = json.loads(run(tmp_path, *command, expect=3))
+    found = {row["check"]: (row["result"], row["reason"]) for row in document["checks"]}
+    assert found["check_declaration"] == ("passed", "")
+    assert "SIGKILL" in found["check_probabilities"][1]
+    assert "SIGKILL" in found["check_baseline_rows_alone"][1]
+
+
+def test_check_wants_one_part(tmp_path: Path) -> None:
+    for arguments, word in (
+        ((), "Give a part's name"),
+        (("none",), "say --kind"),
+        (("no_such_part",), "No part is called"),
+        (("gru", "--family", "timm"), "Give a part's name"),
+        (("--family", "timm"), "--smallest-of-each"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "wbczoo", "plugin", "check", *arguments],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert word in done.stderr

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import click
@@ -94,6 +96,13 @@ def test_commands_and_options_exist(page: Path) -> None:
             parse(code, whole=False)
         elif code.startswith("--"):
             assert set(OPTION.findall(code)) <= known, f"`{code}` is an option of no command"
+
+
+@pytest.mark.parametrize("tool", ["make_reference", "make_compatibility"])
+def test_made_pages_are_what_the_code_and_the_rows_say(tool: str) -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    made = importlib.import_module(tool)
+    assert made.PAGE.read_text(encoding="utf-8") == made.make_page(), f"run tools/{tool}.py"
 
 
 @pages

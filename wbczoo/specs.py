@@ -30,7 +30,8 @@ class Preprocessing:
         size: (H, W) in pixels; the image is squashed to it, whatever its aspect.
         interpolation: `bilinear` or `bicubic`.
         antialias: whether shrinking filters first, as Pillow does.
-        mean, std: of each channel, on the scale where white is 1.
+        mean: of each channel, on the scale where white is 1.
+        std: likewise, above 0.
     """
 
     crop: str = "none"
@@ -46,9 +47,11 @@ class Spec:
     """What every part declares.
 
     Attributes:
-        name: how the part is selected; equal to the entry point's name.
+        name: how the part is selected; equal to the entry point's name. At most 64 ASCII letters,
+            digits, dots, hyphens and underscores.
         contract: the version of this contract that the plugin was written for.
-        requires: import names that must be installed before `build` can work.
+        requires: import names that must be installed before `build` can work; where one is not,
+            the listing says `missing` and how to install it.
         licence: of the code or data, an SPDX name where there is one.
         reference: the paper or page that the part follows.
         options: name -> default of what `build` (or `samples`) takes beyond the contract;
@@ -74,8 +77,14 @@ class BackboneSpec(Spec):
             names that `--trainable last-block` opens. Its state-dict keys are upstream's less
             `classifier_keys`; every parameter is used by its forward; only `pretrained=True`
             may open a socket.
-        preprocessing: what the usual weights expect.
+        preprocessing: what the usual weights expect. Where the module has `input_mean` and
+            `input_std`, they win, and what came with a file of weights wins over both.
         classifier_keys: prefixes of upstream keys that the module does without.
+
+    Raises:
+        UsageError: from `build`, for an image size or an option that cannot be; exit code 2.
+        WbczooError: from `build`, if weights cannot be had; exit code 1. Any other exception is
+            told with the part's name.
     """
 
     build: Callable[..., Any]
@@ -90,9 +99,12 @@ class SequenceSpec(Spec):
     Attributes:
         build: `build(*, image_size: (H, W), in_channels: int | None, hidden: int = 64,
             **options)` returns a torch module with `num_features: int` that gives
-            (N, num_features).
+            (N, num_features). `hidden` is the user's `--hidden`, in units of one direction.
         reads: `pixels`, grey images (N, H, W) in [0, 1], with `in_channels` None; or
             `features`, the feature map (N, C, h, w), with `in_channels` C.
+
+    Raises:
+        UsageError: from `build`, for a size, a number of channels or an option that cannot be.
     """
 
     build: Callable[..., Any]
@@ -110,7 +122,7 @@ class Sample:
         group: photographs that must stay together share one; None: the photograph is its own.
         split: as the data set was published, or None.
         part: which of a data set's halves the file belongs to.
-        box: the white cell as (left, top, right, bottom) pixels, or None.
+        box: the white cell as (left, top, right, bottom) pixels of the file, or None.
     """
 
     path: str
@@ -131,9 +143,14 @@ class DatasetSpec(Spec):
             or inside a zip file, in a stable order. It reads names and tables, no pixels.
         unit: what `Sample.photograph` counts; `unknown` where the files' origin is not known.
         labels: task name -> raw label -> class. A label that equals a class needs no row.
-        url, citation: where the data come from.
+        url: where the data come from.
+        citation: of the paper or page that published them.
         prepare: `prepare(root: Path, **options)` makes or fetches the data, where that can be
             done without a person.
+
+    Raises:
+        UsageError: from `samples`, if `root` is no such data set; exit code 2.
+        WbczooError: from `samples`, if it is damaged; from `prepare`, if it cannot be made.
     """
 
     samples: Callable[..., Iterable[Sample]]
@@ -150,8 +167,14 @@ class BaselineSpec(Spec):
 
     Attributes:
         build: `build(*, seed: int, **options)` returns an object with
-            `fit(images, labels, groups)` and `predict_proba(images)` for one task; images are
-            uint8 RGB arrays (H, W, 3) at their native size.
+            `fit(images, labels, groups)` and `predict_proba(images)` for one task. `images` are
+            a sequence of uint8 RGB arrays (H, W, 3) at their native size, left as they are;
+            `labels` are class indices (N,), each class at least once; `groups` name what must
+            stay together where `fit` splits once more. The probabilities are (N, classes), rows
+            that sum to 1, and a function of the images, the training images and the seed.
+
+    Raises:
+        UsageError: from `build`, for an option that cannot be.
     """
 
     build: Callable[..., Any]

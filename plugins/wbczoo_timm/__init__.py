@@ -35,6 +35,21 @@ HEADS = (
     "final_conv.",
     "aux_head.",
     "AuxLogits.",
+    # Class tokens and what only they pass, where the map does not depend on them.
+    "cls_token",
+    "blocks_token_only.",
+    "cls_attn_blocks.",
+    "post_network.",
+    # What several scales or states are weighed with for one answer.
+    "aggregate.",
+    "heads.",
+    "heads_dist.",
+    "weights",
+    "norm.",
+    "norm2.",
+    "norm3.",
+    "parallel_blocks.5.norm22.",
+    "parallel_blocks.5.norm23.",
 )
 
 _FAMILY_REFERENCE = "Wightman 2019, PyTorch Image Models; papers and weights' licences vary"
@@ -107,6 +122,7 @@ class TimmFamily(Mapping[str, BackboneSpec]):
     """
 
     requires = REQUIRES
+    licence = "Apache-2.0"
 
     def __getitem__(self, name: str) -> BackboneSpec:
         if not _NAME.fullmatch(name):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import difflib
-import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import timm
@@ -15,45 +13,10 @@ import torch
 from timm.models import get_arch_pretrained_cfgs, get_pretrained_cfg
 from torch import Tensor, nn
 
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import UsageError
 from wbczoo.specs import Size
 from wbczoo_timm.hub import cached_where_offline
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How an architecture lays out what its `forward_features` returns.
-
-    Attributes:
-        order: `channels_first` (N, C, h, w), `channels_last` (N, h, w, C), or
-            `tokens` (N, prefix + h * w, C).
-        prefix: tokens before the image's own, such as a class token.
-        grid: (h, w) of the image's tokens.
-    """
-
-    order: str = "channels_first"
-    prefix: int = 0
-    grid: Size = (0, 0)
-
-    def as_map(self, features: Tensor) -> Tensor:
-        """The same features as (N, C, h, w)."""
-        if self.order == "channels_last":
-            return features.permute(0, 3, 1, 2)
-        if self.order == "tokens":
-            tokens = features[:, self.prefix :].transpose(1, 2)  # (N, C, h * w)
-            return tokens.reshape(*tokens.shape[:2], *self.grid)
-        return features
-
-
-class Headless:
-    """Goes before a timm class, so that `forward` ends where `forward_features` does."""
-
-    layout: Layout
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Normalised images (N, 3, H, W) -> feature map (N, num_features, h, w)."""
-        features: Tensor = self.forward_features(images)  # type: ignore[attr-defined]
-        return self.layout.as_map(features)
+from wbczoo_timm.layout import feature_points, find_layout, form_of, no_map, roads_to_a_map
 
 
 def build_features(architecture: str, image_size: Size, pretrained: bool = False) -> nn.Module:
@@ -77,20 +40,29 @@ def build_features(architecture: str, image_size: Size, pretrained: bool = False
     with cached_where_offline() if pretrained else contextlib.nullcontext():
         model = create(architecture, image_size, pretrained)
     if not hasattr(model, "forward_features"):
-        raise _no_map(architecture, "no features apart from its answer")
+        raise no_map(architecture, "no features apart from its answer")
     upstream = type(model)
-    # A subclass for this one object: a wrapper would change the names of the parameters.
-    model.__class__ = type(f"Headless{upstream.__name__}", (Headless, upstream), {})
-    features, meta = _trace(model, image_size)
-    model.layout = _layout(model, architecture, features, image_size)
-    feature_map = model.layout.as_map(features)
+    for road in roads_to_a_map(model):
+        # A subclass for this one object: a wrapper would change the names of the parameters.
+        model.__class__ = type(f"Headless{upstream.__name__}", (road, upstream), {})
+        features, meta = _trace(model, image_size)
+        if isinstance(features, list) and getattr(model, "num_branches", 1) > 1:
+            # CrossViT's branches meet in class tokens alone, the last time behind any feature map.
+            raise no_map(architecture, "one for each of its branches")
+        layout = find_layout(model, features, image_size)
+        if layout is not None:
+            break
+    else:
+        raise no_map(architecture, f"features of the form {form_of(features)}")
+    model.layout = layout
+    feature_map = layout.as_map(features)
     model.num_features = int(feature_map.shape[1])
     if unused := _unused(feature_map, meta):
         _remove(model, unused)
         try:
             _trace(model, image_size)
         except Exception as error:
-            raise _no_map(architecture, "one that it cannot compute alone") from error
+            raise no_map(architecture, "one that it cannot compute alone") from error
     model.last_block = last_block(model)
     model.input_mean = tuple(model.pretrained_cfg["mean"])
     model.input_std = tuple(model.pretrained_cfg["std"])
@@ -109,8 +81,7 @@ def last_block(model: nn.Module) -> tuple[str, ...]:
         (places[name.rpartition(".")[0]], name, parameter.ndim)
         for name, parameter in model.named_parameters()
     ]
-    info: Any = getattr(model, "feature_info", None) or ()
-    points = [places.get(point["module"], -1) for point in getattr(info, "info", info)]
+    points = [places.get(point["module"], -1) for point in feature_points(model)]
     layers = sorted({place for place, _, _ in parameters})
     fallback = layers[2 * len(layers) // 3]
     for start in (*reversed(points), fallback):
@@ -152,7 +123,7 @@ def create(architecture: str, image_size: Size, pretrained: bool) -> Any:
     return timm.create_model(architecture, pretrained=pretrained, **settings)
 
 
-def _trace(model: Any, image_size: Size) -> tuple[object, dict[str, Tensor]]:
+def _trace(model: Any, image_size: Size) -> tuple[Any, dict[str, Tensor]]:
     """What `forward_features` returns for one image, and the parameters that it came from.
 
     Both belong to a twin on the meta device: shapes and a graph of gradients, no arithmetic.
@@ -171,29 +142,7 @@ def _trace(model: Any, image_size: Size) -> tuple[object, dict[str, Tensor]]:
         return twin.forward_features(image), parameters
 
 
-def _layout(model: Any, architecture: str, features: object, image_size: Size) -> Layout:
-    if not isinstance(features, Tensor) or features.ndim not in (3, 4):
-        found = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
-        raise _no_map(architecture, f"features of the form {found}")
-    width = model.num_features
-    if features.ndim == 4:
-        declared = getattr(model, "output_fmt", "NCHW") == "NHWC"
-        if declared or features.shape[3] == width != features.shape[1]:
-            return Layout("channels_last")
-        return Layout()
-    declared_prefix = getattr(model, "num_prefix_tokens", None)
-    height_to_width = image_size[0] / image_size[1]
-    for prefix in (0, 1) if declared_prefix is None else (declared_prefix,):
-        count = features.shape[1] - prefix
-        # Patches are square, so that the grid has the image's aspect.
-        rows = max(1, round(math.sqrt(max(0, count) * height_to_width)))
-        if count > 1 and count % rows == 0:
-            return Layout("tokens", prefix, (rows, count // rows))
-    raise _no_map(architecture, f"{features.shape[1]} tokens that are no grid over the image")
-
-
 def _unused(feature_map: Tensor, parameters: dict[str, Tensor]) -> set[str]:
-    # Class attention (CaiT, VOLO) escapes: joined to the patches and cut off again, it gets zeros.
     gradients = torch.autograd.grad(feature_map.sum(), list(parameters.values()), allow_unused=True)
     return {name for name, grad in zip(parameters, gradients, strict=True) if grad is None}
 
@@ -223,10 +172,3 @@ def _heads(name: str) -> list[str]:
     """`a.b.weight` -> `a.`, `a.b.`"""
     parts = name.split(".")
     return [".".join(parts[:count]) + "." for count in range(1, len(parts))]
-
-
-def _no_map(architecture: str, given: str) -> WbczooError:
-    return WbczooError(
-        f"A backbone must give a feature map, and timm/{architecture} gives {given}. "
-        "Choose another backbone: `wbczoo list` shows them."
-    )

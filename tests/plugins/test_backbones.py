@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from wbczoo import weights
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import UsageError
 from wbczoo.specs import BackboneSpec
 from wbczoo_timm import (
     CONVNEXT_ATTO,
@@ -331,13 +331,6 @@ def test_a_family_is_listed_by_timm() -> None:
 def test_an_unknown_model_is_told_what_is_nearest(name: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         TIMM[name].build(image_size=(224, 224))
-
-
-@pytest.mark.parametrize("name", ["pit_ti_224", "crossvit_9_240"])
-def test_a_model_without_a_feature_map_is_refused(name: str) -> None:
-    size = 240 if name.endswith("240") else 224
-    with pytest.raises(WbczooError, match=rf"must give a feature map, and timm/{name} gives"):
-        TIMM[name].build(image_size=(size, size))
 
 
 def test_a_last_block_has_more_than_a_norm() -> None:

@@ -159,8 +159,7 @@ def _check_families(
     members = [row for family in families for row in breadth.smallest_of_each(family)]
     if architectures:
         members = [row for row in members if row["architecture"] in architectures]
-    left_out = [row for row in members if row["member"] is None]
-    total = (len(members) - len(left_out)) * len(breadth.BRANCHES)
+    total = sum(len(breadth.BRANCHES) if row["member"] else 1 for row in members)
     rows = []
     with bar(total, "compositions", unit="composition") as advance:
         for row in breadth.run(members, out, limit=time_limit or breadth.TIME_LIMIT):
@@ -168,11 +167,17 @@ def _check_families(
             advance(1)
     document = breadth.summarise(rows)
     if as_json:
-        print_json({**document, "left_out": left_out, "rows": rows})
+        print_json({**document, "rows": rows})
     else:
         print_table(
             [
-                (row["backbone"], row["sequence"], row["status"], row["step"], row["reason"])
+                (
+                    row["backbone"] or f"{row['family']}/{row['architecture']}",
+                    row["sequence"],
+                    row["status"],
+                    row.get("step", ""),
+                    row["reason"],
+                )
                 for row in rows
             ],
             ("backbone", "sequence", "result", "step", "reason"),

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution, metadata
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -179,7 +179,7 @@ def _require_free(distribution: str, module: str) -> None:
         hidden = f"Python's own module {module!r}"
     elif module in _own_modules():
         hidden = f"wbczoo's own module {module!r}"
-    elif not _is_installed(distribution) and (found := locate(module)) and found.origin:
+    elif not _points_of(distribution) and (found := locate(module)) and found.origin:
         hidden = f"the module {module!r} that is installed here ({found.origin})"
     else:
         return
@@ -190,21 +190,20 @@ def _require_free(distribution: str, module: str) -> None:
 
 
 def _own_modules() -> set[str]:
-    points = distribution(_HOME).entry_points if _is_installed(_HOME) else ()
-    return {_HOME, *(point.module.partition(".")[0] for point in points)}
+    return {_HOME, *(point.module.partition(".")[0] for point in _points_of(_HOME))}
 
 
 def _own_parts(kind: Kind) -> set[str]:
-    points = distribution(_HOME).entry_points if _is_installed(_HOME) else ()
-    return {point.name for point in points if point.group == f"{_HOME}.{kind}s"}
+    return {point.name for point in _points_of(_HOME) if point.group == f"{_HOME}.{kind}s"}
 
 
-def _is_installed(name: str) -> bool:
+def _points_of(name: str) -> list[EntryPoint]:
+    """The parts that an installed distribution declares; none where it is not installed."""
     try:
-        metadata(name)
+        points = distribution(name).entry_points
     except PackageNotFoundError:
-        return False
-    return True
+        return []
+    return [point for point in points if point.group.startswith(f"{_HOME}.")]
 
 
 def _fill(names: Names, kind: Kind) -> Iterator[tuple[str, str]]:

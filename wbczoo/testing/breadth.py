@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
+from wbczoo import environment
 from wbczoo.apart import Apart, EndedApart
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.registry import backbones
@@ -18,6 +19,16 @@ from wbczoo.strangers import told
 BRANCHES = ("none", "gru", "bilstm", "bilstm_features")
 SIZE: Size = (224, 224)
 TIME_LIMIT = 900.0  # seconds for a composition; the largest take minutes on two cores
+
+_TAKE_PART = (
+    "torch",
+    "torchvision",
+    "timm",
+    "onnx",
+    "onnxscript",
+    "onnxruntime-gpu",
+    "onnxruntime",
+)
 
 Row = dict[str, Any]
 
@@ -73,30 +84,21 @@ def run(
         limit: seconds for one composition; past it, the row says so.
 
     Yields:
-        every row, those of an earlier run too, in the order of members and branches.
+        every row, those of an earlier run too, in the order of members and branches. The status
+        is `passed`, `failed`, or `left out` where no member of an architecture has the size.
 
     Raises:
         WbczooError: if `out` holds something else than rows.
     """
-    done = {(row["backbone"], row["sequence"]): row for row in read_rows(out)}
+    done = {_key(row): row for row in read_rows(out)}
     out.parent.mkdir(parents=True, exist_ok=True)
     with Apart("wbczoo.testing.breadth:try_composition", limit) as apart:
-        for member in members:
-            if member["member"] is None:
-                continue
-            for branch in branches:
-                name = f"{member['family']}/{member['member']}"
-                row = done.get((name, branch))
-                if row is None:
-                    row = {
-                        "backbone": name,
-                        "sequence": branch,
-                        "family": member["family"],
-                        "architecture": member["architecture"],
-                        **_ask(apart, name, branch),
-                    }
-                    _append(out, row)
-                yield row
+        for blank in _blank_rows(members, branches):
+            row = done.get(_key(blank))
+            if row is None:
+                row = blank if blank["status"] else blank | _ask(apart, blank)
+                _append(out, row)
+            yield row
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -115,7 +117,7 @@ def read_rows(path: Path) -> list[Row]:
     for number, line in enumerate(whole.splitlines(), 1):
         try:
             row = json.loads(line)
-            found = row["backbone"], row["sequence"], row["status"]
+            found = _key(row), row["status"]
         except (ValueError, TypeError, KeyError):
             found = None
         if found is None:
@@ -127,9 +129,9 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def summarise(rows: Sequence[Row]) -> Row:
-    """How many compositions and architectures were tried, and how many of them passed."""
-    passed = [row for row in rows if row["status"] == "passed"]
-    return {"tried": len(rows), "passed": len(passed)}
+    """How many compositions were tried, and how many of them passed."""
+    found = [row["status"] for row in rows if row["status"] != "left out"]
+    return {"tried": len(found), "passed": found.count("passed")}
 
 
 def try_composition(job: Mapping[str, str]) -> Row:
@@ -140,12 +142,13 @@ def try_composition(job: Mapping[str, str]) -> Row:
 
     Returns:
         `status` (passed, failed), the `step` that failed and its `reason`, `parameters`,
-        `difference` and `bound` of the logits, `seconds`.
+        `difference` and `bound` of the logits, `seconds`, and `versions` of what took part.
     """
     from wbczoo.testing import composition
 
     start = time.perf_counter()
-    row: Row = {"status": "failed", "step": "build", "reason": ""}
+    versions = {name: environment.installed(name) for name in _TAKE_PART}
+    row: Row = {"status": "failed", "step": "build", "reason": "", "versions": versions}
     try:
         for step, found in composition.steps(job["backbone"], job["sequence"], SIZE):
             row |= {"step": step, **found}
@@ -155,11 +158,27 @@ def try_composition(job: Mapping[str, str]) -> Row:
     return {**row, "seconds": round(time.perf_counter() - start, 1)}
 
 
-def _ask(apart: Apart, backbone: str, sequence: str) -> Row:
+def _blank_rows(members: Sequence[Row], branches: Sequence[str]) -> Iterator[Row]:
+    for member in members:
+        known = {"family": member["family"], "architecture": member["architecture"]}
+        if member["member"] is None:
+            reason = member["reason"]
+            yield {**known, "backbone": "", "sequence": "", "status": "left out", "reason": reason}
+            continue
+        backbone = f"{member['family']}/{member['member']}"
+        for branch in branches:
+            yield {**known, "backbone": backbone, "sequence": branch, "status": ""}
+
+
+def _key(row: Row) -> tuple[str, str, str, str]:
+    return row["family"], row["architecture"], row["backbone"], row["sequence"]
+
+
+def _ask(apart: Apart, row: Row) -> Row:
     try:
-        return dict(apart.ask({"backbone": backbone, "sequence": sequence}))
+        return dict(apart.ask({"backbone": row["backbone"], "sequence": row["sequence"]}))
     except EndedApart as end:
-        return {"status": "failed", "step": "", "reason": f"It {end}.", "seconds": None}
+        return {"status": "failed", "step": "", "reason": f"It {end}."}
 
 
 def _append(path: Path, row: Row) -> None:

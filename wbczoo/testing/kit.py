@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from wbczoo.specs import BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
 from wbczoo.testing.backbones import check_frozen, check_last_block, check_preprocessing
@@ -34,6 +34,9 @@ from wbczoo.testing.modules import (
     check_state_dict,
 )
 from wbczoo.testing.sequences import check_order
+
+if TYPE_CHECKING:
+    import pytest
 
 Check = Callable[..., None]
 
@@ -72,7 +75,9 @@ def checks_of(spec: Spec) -> tuple[Check, ...]:
     raise TypeError(f"{spec!r} is no spec of wbczoo.specs.")
 
 
-def parametrize_with_checks(specs: Sequence[Spec], *, data: Path | str | None = None) -> Any:
+def parametrize_with_checks(
+    specs: Sequence[Spec], *, data: Path | str | None = None
+) -> pytest.MarkDecorator:
     """A pytest decorator that gives a test every check of every spec, as `spec` and `check`.
 
     Args:

@@ -1,0 +1,159 @@
+"""Somebody else's wheel, beside wbczoo's and away from the checkout, goes the whole way."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import ROOT, Completed
+
+from wbczoo.skeleton import KINDS, Kind
+
+EXAMPLE = ROOT / "plugins" / "example"
+COMPOSITION = ("--backbone", "squeezenet1_1", "--seq", "renet", "--seq-option", "layers=2",
+               "--hidden", "8", "--image-size", "64", "--weights", "none")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """An environment with wbczoo's wheel, and a folder outside the checkout to stand in."""
+
+    environment: Path
+    folder: Path
+
+    def run(self, program: str, *arguments: object, expect: int = 0) -> Completed:
+        """Run a program of the environment, and expect its exit code."""
+        where = "Scripts" if os.name == "nt" else "bin"
+        command = [str(self.environment / where / program), *map(str, arguments)]
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, cwd=self.folder, env=kept
+        )
+        assert done.returncode == expect, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def pip(self, *arguments: object) -> None:
+        """pip, which asks no index."""
+        self.run("python", "-m", "pip", "--disable-pip-version-check", *arguments)
+
+    def rows(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Name -> row of `wbczoo list --json`, of one kind."""
+        document = json.loads(self.run("wbczoo", "list", "--json").stdout)
+        return {row["name"]: row for row in document[kind]}
+
+    @contextmanager
+    def installed(self, distribution: str, wheel: Path) -> Iterator[None]:
+        """A distribution that is there for as long as it is needed."""
+        self.pip("install", "--no-index", "--no-deps", wheel)
+        try:
+            yield
+        finally:
+            self.pip("uninstall", "--yes", distribution)
+
+
+def build_wheel(project: Path, out: Path) -> Path:
+    """The wheel of a folder with a pyproject.toml, in the new folder `out`."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, check=True, capture_output=True, cwd=project)
+    (wheel,) = out.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    """A new environment that borrows what the tests have installed, all but wbczoo."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    borrowed, environment = folder / "borrowed", folder / "environment"
+    borrowed.mkdir()
+    for site in {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}:
+        for each in site.iterdir():
+            if "wbczoo" not in each.name and each.suffix != ".pth":
+                (borrowed / each.name).symlink_to(each)
+    venv.create(environment, with_pip=False, symlinks=os.name != "nt")
+    (site,) = environment.rglob("site-packages")
+    # Named in a .pth file, it is searched after the environment's own packages.
+    (site / "borrowed.pth").write_text(f"{borrowed}\n")
+    found = Elsewhere(environment, folder)
+    found.pip("install", "--no-index", "--no-deps", build_wheel(ROOT, folder / "wheel"))
+    where = found.run("python", "-c", "import wbczoo, torch; print(wbczoo.__file__)").stdout
+    assert Path(where.strip()).is_relative_to(site), where
+    return found
+
+
+def test_a_strangers_branch_goes_the_whole_way_and_leaves(
+    elsewhere: Elsewhere, tmp_path: Path
+) -> None:
+    smears, run, exported = tmp_path / "smears", tmp_path / "run", tmp_path / "export"
+    elsewhere.run("wbczoo", "data", "prepare", smears, "--dataset", "synthetic", "--image-size",
+                  "64", "--photographs", "24", "--views", "2")  # fmt: skip
+    with elsewhere.installed("wbczoo-renet", build_wheel(EXAMPLE, tmp_path / "wheel")):
+        row = elsewhere.rows("sequences")["renet"]
+        assert (row["status"], row["distribution"], row["version"], row["reason"]) == (
+            "ok", "wbczoo-renet", "0.1.0", ""
+        )  # fmt: skip
+        where = elsewhere.run("python", "-c", "import wbczoo_renet; print(wbczoo_renet.__file__)")
+        assert Path(where.stdout.strip()).is_relative_to(elsewhere.environment)
+        built = json.loads(elsewhere.run("wbczoo", "build", *COMPOSITION, "--json").stdout)
+        assert built["name"] == "squeezenet1_1+renet"
+        assert built["features"] == {"backbone": 512, "sequence": 16, "fused": 528}
+        elsewhere.run("wbczoo", "train", smears, "--dataset", "synthetic", *COMPOSITION, "--epochs",
+                      "1", "--batch-size", "8", "--device", "cpu", "--out", run)  # fmt: skip
+        elsewhere.run("wbczoo", "export", run, "--out", exported)
+        elsewhere.run("wbczoo", "verify", exported)
+        answers = predict(elsewhere, smears, exported)
+        assert len(answers) == 16
+        part = json.loads((run / "config.json").read_text())["model"]["sequence"]
+        assert part == {
+            "name": "renet",
+            "distribution": "wbczoo-renet",
+            "version": "0.1.0",
+            "options": {"layers": 2},
+        }
+    assert "renet" not in elsewhere.run("wbczoo", "list", "--json").stdout
+    refused = elsewhere.run("wbczoo", "build", *COMPOSITION, expect=2)
+    assert "There is no sequence branch 'renet'" in refused.stderr
+    refused = elsewhere.run("wbczoo", "export", run, "--out", tmp_path / "again", expect=2)
+    assert "pip install wbczoo-renet" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "again").exists()
+    # The file is enough alone.
+    assert predict(elsewhere, smears, exported) == answers
+
+
+def predict(elsewhere: Elsewhere, smears: Path, exported: Path) -> list[Any]:
+    """What an export answers of the test images."""
+    done = elsewhere.run("wbczoo", "predict", smears / "test", "--model", exported, "--device",
+                         "cpu", "--format", "jsonl")  # fmt: skip
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(set(answer["tasks"]) == {"cell", "nucleus"} for answer in answers)
+    return answers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_installs_and_keeps_the_contract(
+    elsewhere: Elsewhere, kind: Kind, tmp_path: Path
+) -> None:
+    folder = tmp_path / "wbczoo-mine"
+    elsewhere.run("wbczoo", "plugin", "new", "wbczoo-mine", "--kind", kind, "--out", folder)
+    for rules in (["--isolated"], ["--config", str(ROOT / "pyproject.toml")]):
+        for task in (["check"], ["format", "--check"]):
+            command = [sys.executable, "-m", "ruff", *task, "--no-cache", *rules, "."]
+            done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+            assert done.returncode == 0, done.stdout
+    with elsewhere.installed("wbczoo-mine", build_wheel(folder, tmp_path / "wheel")):
+        row = elsewhere.rows(f"{kind}s")["mine"]
+        assert (row["status"], row["distribution"]) == ("ok", "wbczoo-mine")
+        # -P: what is tested is the wheel's module, and not the one beside the tests.
+        done = elsewhere.run("python", "-P", "-m", "pytest", "-p", "no:cacheprovider", folder)
+    assert "passed" in done.stdout
+    assert "skipped" not in done.stdout

@@ -75,6 +75,7 @@ class TorchvisionFamily(Mapping[str, BackboneSpec]):
     """
 
     requires = REQUIRES
+    licence = "BSD-3-Clause"
 
     def __getitem__(self, name: str) -> BackboneSpec:
         if not _NAME.fullmatch(name):

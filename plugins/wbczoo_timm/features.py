@@ -63,10 +63,6 @@ def build_features(architecture: str, image_size: Size, pretrained: bool = False
             _trace(model, image_size)
         except Exception as error:
             raise no_map(architecture, "one that it cannot compute alone") from error
-    for part in model.modules():
-        # Hiera's attention has queries of five dimensions, and ONNX's own takes four.
-        if type(part).__name__ == "MaskUnitAttention":
-            part.fused_attn = False
     model.last_block = last_block(model)
     model.input_mean = tuple(model.pretrained_cfg["mean"])
     model.input_std = tuple(model.pretrained_cfg["std"])

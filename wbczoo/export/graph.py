@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from wbczoo import __version__
 from wbczoo.config import RunConfig
@@ -43,6 +45,50 @@ class Answers(nn.Module):
         )
 
 
+class PlainAttention(TorchFunctionMode):
+    """Within it attention is products and a softmax (Vaswani et al. 2017, section 3.2.1).
+
+    The exporter takes torch's own attention for queries of four dimensions alone, and its fused
+    kernels lay answers out in memory as their decompositions do not.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Every call of torch passes here; attention does not go on."""
+        if function is F.scaled_dot_product_attention:
+            return _attend(*args, **(kwargs or {}))
+        return function(*args, **(kwargs or {}))
+
+
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Queries (..., L, E), keys (..., S, E) and values (..., S, V) -> (..., L, V).
+
+    Args:
+        dropout_p: without effect, for what is exported is in evaluation mode.
+    """
+    if enable_gqa:
+        key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
+        value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
+    scores = query @ key.transpose(-2, -1) * (query.size(-1) ** -0.5 if scale is None else scale)
+    if is_causal:
+        attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+    if attn_mask is not None and attn_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attn_mask, float("-inf"))
+    elif attn_mask is not None:
+        scores = scores + attn_mask
+    return scores.softmax(-1) @ value
+
+
 def output_names(model: FusedClassifier) -> list[str]:
     """Names of the graph's outputs, in order."""
     return [
@@ -68,8 +114,7 @@ def write_graph(
     # With an example of one image the exporter bakes the batch into reshapes.
     example = torch.zeros((2, 3, height, width), dtype=torch.uint8)
     try:
-        # The fused kernels of attention lay their answers out as their decompositions do not.
-        with _quiet(), sdpa_kernel(SDPBackend.MATH):
+        with _quiet(), PlainAttention():
             program = torch.onnx.export(
                 Answers(model).eval(),
                 (example,),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from commands import ROOT, SMALL_TRAINING, Completed, call
+from elsewhere import Elsewhere, make_environment
 
 if TYPE_CHECKING:
     from wbczoo.data.samples import Rows
@@ -94,3 +95,9 @@ def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     out = tmp_path_factory.mktemp("exports") / "small"
     assert call(["export", small_run, "--out", out]) == 0
     return out
+
+
+@pytest.fixture(scope="session")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    """A new environment that borrows what the tests have installed, all but wbczoo."""
+    return make_environment(tmp_path_factory.mktemp("elsewhere"))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT
-from test_strangers_wheel import Elsewhere, elsewhere  # noqa: F401 - a fixture
+from elsewhere import Elsewhere
 
 PAGE = ROOT / "docs" / "tutorial.md"
 
@@ -141,7 +141,7 @@ def squeezed(text: str) -> str:
 
 
 def test_every_block_of_the_tutorial_holds(
-    elsewhere: Elsewhere,  # noqa: F811
+    elsewhere: Elsewhere,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -168,7 +168,7 @@ def test_every_block_of_the_tutorial_holds(
 def test_a_block_that_does_not_hold_fails(
     page: str,
     told: str,
-    elsewhere: Elsewhere,  # noqa: F811
+    elsewhere: Elsewhere,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -10,15 +10,12 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT
+from elsewhere import build_wheel
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    (built,) = out.glob("*.whl")
-    return built
+    return build_wheel(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:

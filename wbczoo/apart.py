@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -113,6 +114,7 @@ class Apart:
 
 def serve(function: str) -> None:
     """Answer the jobs on stdin, a line of JSON each, until there are no more."""
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     jobs = _private(0, "r")
     answers = _private(1, "w")
     nothing = os.open(os.devnull, os.O_RDONLY)
@@ -122,11 +124,19 @@ def serve(function: str) -> None:
     __import__(module)
     answer = getattr(sys.modules[module], name)
     for job in jobs:
-        # In one piece: a process that dies between two writes has said nothing.
-        answers.write(json.dumps(answer(json.loads(job))) + "\n")
-        answers.flush()
+        with contextlib.suppress(OSError):  # nobody listens any more
+            # In one piece: a process that dies between two writes has said nothing.
+            answers.write(json.dumps(answer(json.loads(job))) + "\n")
+            answers.flush()
     # Neither the threads nor the exit handlers of what was loaded hold this process up.
     os._exit(0)
+
+
+def _leave_with(parent: int) -> None:
+    """End this process soon after its parent, which may have been killed in the middle of a job."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _private(descriptor: int, mode: str) -> IO[str]:

@@ -30,6 +30,7 @@ VERBS = {
     "export": "Write a run as one ONNX file with its card.",
     "verify": "Replay an export's frozen example, without torch.",
     "predict": "Answer images with an export, without torch.",
+    "differential": "Count the cells of each class, with intervals.",
     "data": "Prepare and show data sets.",
     "plugin": "Write, check and list plugins.",
     "bench": "Measure speed as ratios.",

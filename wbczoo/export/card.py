@@ -9,17 +9,8 @@ from typing import Any
 from wbczoo import __version__, checkpoint, environment, files
 from wbczoo.config import RunConfig
 from wbczoo.export.parity import Parity
+from wbczoo.intended_use import INTENDED, NOT_INTENDED
 from wbczoo.registry import backbones, sequences
-
-INTENDED = (
-    "Research on the classification of single white blood cells in images of stained blood smears "
-    "like those that it was trained on."
-)
-NOT_INTENDED = (
-    "Diagnosis, or any decision about a patient. It knows only the classes above and answers one "
-    "of them for every image, also for one without a white cell. Other stains, scanners and "
-    "laboratories must be measured before its answers mean anything there."
-)
 
 
 def describe(

@@ -1,0 +1,127 @@
+"""`wbczoo differential`: how many cells of each class, with intervals, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.options import json_option, print_json, print_table, runtime_device_option
+
+
+@click.command("differential")
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--model",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="An export's folder, or its model.onnx alone.",
+)
+@click.option("--task", "task_name", help="Whose classes are counted.  [default: the first]")
+@click.option(
+    "--by",
+    metavar="folder|CSV",
+    help="A differential for each folder, or for each group of a table with file and group.",
+)
+@click.option(
+    "--min-probability",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="Images whose class is less likely are put aside.",
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page for people too.")
+@runtime_device_option
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    images: tuple[str, ...],
+    model: Path,
+    task_name: str | None,
+    by: str | None,
+    min_probability: float,
+    html: Path | None,
+    device: Any,
+    as_json: bool,
+) -> None:
+    """Count the cells of each class, with intervals and what must be looked at.
+
+    Example: wbczoo differential smears/ --model exports/a --by folder
+    """
+    from wbczoo import files
+    from wbczoo.errors import UsageError
+    from wbczoo.progress import bar
+    from wbczoo.runtime import Session, find_images, predict_paths
+    from wbczoo.runtime.differential import count, describe, group_by
+    from wbczoo.runtime.differential_page import to_html
+
+    paths = find_images(images)
+    group_of = group_by(by, images)
+    for path in paths:  # a table that lacks one is told before anything is computed
+        group_of(path)
+    session = Session(model, device=device)
+    tasks = {task.name: task for task in session.tasks}
+    if task_name is not None and task_name not in tasks:
+        raise UsageError(f"The model has no task {task_name!r}; it has {', '.join(tasks)}.")
+    task = tasks[task_name] if task_name else session.tasks[0]
+
+    with bar(len(paths), "images", unit="image") as advance:
+
+        def answered() -> Iterator[dict[str, Any]]:
+            for row in predict_paths(session, paths):
+                yield row
+                advance(1)
+
+        tallies = count(answered(), task, session.tasks, group_of, min_probability)
+    document = describe(tallies, task, session, min_probability)
+    if html is not None:
+        files.write_text(html, to_html(document))
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+    refused = sum(group["refused"] for group in document["groups"])
+    if refused:
+        ctx.exit(1 if refused == len(paths) else 3)
+
+
+def _print(document: Mapping[str, Any]) -> None:
+    for group in document["groups"]:
+        click.echo(
+            f"{group['name']}: {group['counted']} of {group['images']} images counted; "
+            f"{group['refused']} refused, {group['unsure']} unsure, "
+            f"{group['contradicted']} contradicted"
+        )
+        rows = []
+        for name, found in group["classes"].items():
+            percent = "-" if found["percent"] is None else f"{found['percent']:.1f}"
+            rows.append(
+                (
+                    name,
+                    found["count"],
+                    percent,
+                    f"{found['low']:.1f} to {found['high']:.1f}",
+                    _told(found["corrected"]),
+                )
+            )
+        headers = (document["task"], "cells", "%", "95 % interval", "corrected %")
+        print_table(rows, headers)
+        for warning in group["warnings"]:
+            click.echo(f"Warning: {warning}")
+        click.echo()
+    click.echo(f"Interval: {document['interval']}.")
+    if document["correction"]:
+        click.echo(f"Corrected {document['correction']}.")
+    else:
+        click.echo(f"Not corrected: {document['why_no_correction']}")
+    click.echo(f"Intended use: {document['intended_use']}")
+    click.echo(f"Not for: {document['not_for']}")
+
+
+def _told(corrected: Mapping[str, float] | None) -> str:
+    if corrected is None:
+        return "-"
+    return f"{corrected['percent']:.1f} ({corrected['low']:.1f} to {corrected['high']:.1f})"

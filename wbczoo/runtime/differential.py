@@ -30,10 +30,12 @@ class Tally:
 
     Attributes:
         classes: class -> images that count for it.
+        answered: class -> all images that were given it, put aside or not.
         refused, unsure, contradicted: images that count for none, by path.
     """
 
     classes: Counter[str] = field(default_factory=Counter)
+    answered: Counter[str] = field(default_factory=Counter)
     refused: list[str] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
@@ -105,6 +107,7 @@ def count(
             tally.refused.append(row["path"])
             continue
         answer = row["tasks"][task.name]
+        tally.answered[answer["class"]] += 1
         implied = NUCLEUS_OF.get(answer["class"])
         if answer["probability"] < least:
             tally.unsure.append(row["path"])
@@ -151,8 +154,10 @@ def _describe_group(
     total = int(counts.sum())
     limits = multinomial_intervals(counts)
     corrected = None
-    if confusion is not None and total:
-        corrected = correct(counts, confusion.matrix, confusion.photographs)
+    if confusion is not None and tally.answered:
+        # The errors were measured on all answers, so they correct all answers.
+        answered = np.array([tally.answered[each] for each in task.classes], np.int64)
+        corrected = correct(answered, confusion.matrix, confusion.photographs)
     classes = {}
     for place, each in enumerate(task.classes):
         classes[each] = {
@@ -210,7 +215,7 @@ def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None
             photographs = found["photographs"]
             unit = "an unknown number of" if photographs is None else photographs
             told = (
-                f"by the model's errors under the protocol {found['protocol']}, {found['part']}: "
+                f"from all answered images, by the model's errors under the protocol {found['protocol']}, {found['part']}: "
                 f"{found['files']} files of {unit} photographs"
             )
             return Confusion(matrix, np.array(groups, np.int64), told), None

@@ -122,6 +122,11 @@ def test_a_file_of_something_else_is_refused_and_kept(tmp_path: Path) -> None:
     with pytest.raises(WbczooError, match=r"Line 1 of .*letter\.txt is no row"):
         list(breadth.run(members, out))
     assert out.read_text() == "Dear reader,\n"
+    for text in ("my only line", "one\nand two"):
+        out.write_text(text)
+        with pytest.raises(WbczooError, match="Line 1"):
+            list(breadth.run([], out))
+        assert out.read_text() == text
 
 
 def test_a_family_that_cannot_tell_its_architectures_says_so(tmp_path: Path) -> None:

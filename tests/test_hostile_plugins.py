@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,21 @@ HOSTILE: dict[str, tuple[str, str, str, str]] = {
     "recursive": ("deep", "def f(): f()\nf()", "broken", "RecursionError"),
     "future": ("future", part("future", f"contract={CONTRACT + 1}"), "broken", "contract 2"),
     "huge-licence": ("legal", part("legal", "licence='x' * 10**6"), "ok", ""),
+    "odd-licence": ("surrogate", part("surrogate", r"licence='\ud800\x1b[2J'"), "ok", ""),
+    "forger": (
+        "forger",
+        "import os\nfor fd in range(3, 12):\n    try: os.write(fd, b'[1]\\n')\n"
+        "    except OSError: pass\n" + part("forger"),
+        "broken",
+        "",
+    ),
+    "leaves-a-child": (
+        "escapes",
+        "import os, time\nif os.fork() == 0:\n    os.setsid(); time.sleep(30)\nos._exit(0)",
+        "broken",
+        "ended the process",
+    ),
+    "timm-the-part": ("timm", part("timm"), "duplicate", "select this one as"),
     "no-module": ("ghost", "", "broken", "ModuleNotFoundError"),
 }
 
@@ -160,6 +176,46 @@ def test_nobody_else_is_called_wbczoo(site: Path, listed: dict[str, Row]) -> Non
         "print(backbones.find('wbczoo:mobilenetv2').spec.requires)"
     )
     assert "timm" in run(site, "-c", script)
+
+
+def test_a_module_of_the_working_folder_is_not_imported(tmp_path: Path) -> None:
+    site, here = tmp_path / "site", tmp_path / "here"
+    install(site, "good", "net", part("net"))
+    here.mkdir()
+    (here / "json.py").write_text("raise SystemExit('imported from the working folder')")
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "wbczoo", "list", "--json"],
+        cwd=here, env={**os.environ, "PYTHONPATH": str(site)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    rows = json.loads(done.stdout)["backbones"]
+    assert {row["name"]: row["status"] for row in rows}["net"] == "ok"
+
+
+def test_a_damaged_cache_is_asked_no_more(tmp_path: Path) -> None:
+    site, cache = tmp_path / "site", tmp_path / "cache"
+    install(site, "good", "net", part("net"))
+    run(site, "-m", "wbczoo", "list", WBCZOO_CACHE=str(cache))
+    (kept,) = (cache / "plugins").iterdir()
+    for damage in ('{"format": 1, "entry": {"foo": 1}}', '{"format": 1, "entry": 3}', "{", ""):
+        kept.write_text(damage)
+        told = run(site, "-m", "wbczoo", "list", "--json", WBCZOO_CACHE=str(cache))
+        rows = {row["name"]: row["status"] for row in json.loads(told)["backbones"]}
+        assert rows["net"] == "ok"
+
+
+def test_a_brokens_name_does_not_stand_before_a_built_in_part(tmp_path: Path) -> None:
+    install(tmp_path, "usurper", "none_such", "raise ValueError", group="wbczoo.datasets")
+    install(tmp_path, "broken-gru", "synthetic", "raise ValueError", group="wbczoo.datasets")
+    told = run(tmp_path, "-m", "wbczoo", "plugin", "check", "synthetic", "--json")
+    assert json.loads(told)["passed"]
+
+
+def test_a_terminal_of_another_encoding_gets_escapes(tmp_path: Path) -> None:
+    install(tmp_path, "kanji", "kanji", part("kanji", "licence='許諾'"))
+    for extra in ((), ("--json",)):
+        told = run(tmp_path, "-m", "wbczoo", "plugin", "list", *extra, PYTHONIOENCODING="latin-1")
+        assert r"\u8a31" in told
 
 
 def test_strict_tells_of_them(site: Path, listed: dict[str, Row]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ class Apart:
         self.limit = limit
         self.quiet = quiet
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     def ask(self, job: Any) -> Any:
         """The answer to a job.
@@ -48,24 +50,14 @@ class Apart:
             EndedApart: if the job took longer than the limit, or ended its process.
         """
         process = self._process = self._process or self._start()
-        late = threading.Event()
-
-        def kill() -> None:
-            late.set()
-            _kill(process)
-
-        timer = threading.Timer(self.limit, kill)
-        timer.start()
-        try:
-            line = _exchange(process, json.dumps(job))
-        finally:
-            timer.cancel()
-            timer.join()
-        if not late.is_set():
+        line = self._wait(process, json.dumps(job))
+        if line is not None:
             with contextlib.suppress(ValueError):
                 return json.loads(line)
+        if line is None:
+            _kill(process)
         self.close()
-        if late.is_set():
+        if line is None:
             raise EndedApart(f"did not end within {self.limit:g} seconds")
         code = process.returncode
         how = f"killed it with {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
@@ -84,7 +76,10 @@ class Apart:
         _kill(process)
         process.wait()
         assert process.stdout is not None
-        process.stdout.close()
+        if self._reader is not None:
+            self._reader.join(0.5)
+        if self._reader is None or not self._reader.is_alive():
+            process.stdout.close()  # else somebody unknown holds it, and closing would wait
 
     def __enter__(self) -> Self:
         return self
@@ -99,10 +94,29 @@ class Apart:
             _kill(self._process)
         self.close()
 
+    def _wait(self, process: subprocess.Popen[str], job: str) -> str | None:
+        """The answer's line; "" if the process ended without one, None if the time is over."""
+        answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(
+            target=lambda: answers.put(_exchange(process, job)), daemon=True
+        )
+        self._reader.start()
+        deadline = time.monotonic() + self.limit
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                return answers.get(timeout=min(left, 0.2))
+            # What a job started may outlive it, and hold its end of the pipe open.
+            if process.poll() is not None:
+                with contextlib.suppress(queue.Empty):
+                    return answers.get(timeout=0.5)
+                return ""
+        return None
+
     def _start(self) -> subprocess.Popen[str]:
         path = json.dumps([str(place) for place in sys.path])
         return subprocess.Popen(
-            [sys.executable, "-c", _SERVE, path, self.function],
+            # -P: a json.py in the working folder is not ours to import.
+            [sys.executable, "-P", "-c", _SERVE, path, self.function],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if self.quiet else None,

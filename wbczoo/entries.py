@@ -74,7 +74,7 @@ def judge(entry: Entry[Any], loaded: Any, spec_type: type[Spec]) -> Entry[Any]:
         return replace(entry, reason=reason)
     if isinstance(loaded, Mapping):
         requires = getattr(loaded, "requires", ())
-        licence = str(getattr(loaded, "licence", ""))
+        licence = printable(str(getattr(loaded, "licence", "")))
         return replace(
             entry, name=f"{entry.name}/*", kind="family", family=loaded, licence=licence,
             status="ok", requires=_names(requires),
@@ -93,12 +93,16 @@ def check(entry: Entry[Any], spec: Any, spec_type: type[Spec], where: str) -> En
         return replace(entry, status="broken", reason=reason)
     if spec.contract != CONTRACT:
         reason = (
-            f"It was made for contract {spec.contract}, and this wbczoo has {CONTRACT}: "
+            f"It was made for contract {spec.contract!r}, and this wbczoo has {CONTRACT}: "
             f"install a version of {entry.distribution} or of wbczoo that fits."
         )
         return replace(entry, status="broken", reason=printable(reason))
     return replace(
-        entry, spec=spec, status="ok", licence=str(spec.licence), requires=_names(spec.requires)
+        entry,
+        spec=spec,
+        status="ok",
+        licence=printable(str(spec.licence)),
+        requires=_names(spec.requires),
     )
 
 
@@ -123,16 +127,33 @@ def judge_apart(job: Mapping[str, str]) -> dict[str, Any]:
         job: `name`, `value` and `group` of the entry point, `distribution` and `version`.
 
     Returns:
-        fields of `Entry`; `lasting` is whether they stay true while the files stay the same.
+        fields of `Entry`; `lasting` is whether they stay true while the files stay the same: a
+        failure may be mended by another installation.
     """
     point = EntryPoint(job["name"], job["value"], job["group"])
     entry = blank(point, job["distribution"], job["version"])
     try:
         found = judge(entry, point.load(), SPEC_TYPES[point.group])
         fields = ("name", "kind", "status", "reason", "licence", "requires")
-        return {"lasting": True, **{field: getattr(found, field) for field in fields}}
+        told_of = {field: getattr(found, field) for field in fields}
+        return {"lasting": found.status == "ok", **told_of}
     except BaseException as error:
         return {"lasting": False, "reason": f"{printable(point.value)} did not load: {told(error)}"}
+
+
+def fill(entry: Entry[Any], told: Mapping[str, Any]) -> Entry[Any]:
+    """The entry with fields that another process or the cache told.
+
+    Raises:
+        TypeError: if they are none of an entry.
+    """
+    known = {"name", "kind", "status", "reason", "licence"}
+    requires = told.get("requires", ())
+    if not isinstance(requires, list | tuple) or not set(told) <= known | {"requires"}:
+        raise TypeError("what it told of itself is no row")
+    if not all(isinstance(told[field], str) for field in known & set(told)):
+        raise TypeError("what it told of itself is no row")
+    return replace(entry, **{**told, "requires": _names(requires)})
 
 
 def _names(requires: Iterable[str]) -> tuple[str, ...]:

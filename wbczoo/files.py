@@ -13,6 +13,10 @@ from typing import Any
 
 from wbczoo.errors import WbczooError
 
+# It can only be read by setting it, which threads must not do at once.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
+
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: `$WBCZOO_CACHE`, or the user's cache folder."""
@@ -41,9 +45,7 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield aside
         _flush_to_disk(aside)
         # mkstemp's files are private; a result is as readable as any other new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        aside.chmod(0o666 & ~umask)
+        aside.chmod(0o666 & ~_UMASK)
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions
-from importlib.metadata import distribution as installed
+from pathlib import Path
 from typing import Any, Generic, cast
 
-from wbczoo.entries import HOME, SPEC_TYPES, Entry, S, available, blank, check, judge
+import wbczoo
+from wbczoo.entries import HOME, SPEC_TYPES, Entry, S, available, blank, check, fill, judge
 from wbczoo.errors import UsageError
 from wbczoo.specs import BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
 from wbczoo.strangers import printable, recall, told, try_apart, without_stdout
@@ -62,12 +63,32 @@ class Registry(Generic[S]):
         """The entry of a family that can be used, `timm` or `timm/*`; raises as `find` does."""
         return self._usable(f"{name.removesuffix('/*')}/*", name)
 
+    def peek(self, name: str) -> Entry[S]:
+        """The entry that `find` would take, whatever its status, without loading a stranger.
+
+        Raises:
+            UsageError: if there is none of that name.
+        """
+        family, slash, _ = name.partition("/")
+        return self._choose(f"{family}/*" if slash else name, name)
+
     def spec(self, name: str) -> S:
         """The spec of a part that can be used; raises UsageError as `find` does."""
         return cast(S, self.find(name).spec)
 
     def _usable(self, wanted: str, asked: str) -> Entry[S]:
-        """The one entry of a name, perhaps after a distribution, loaded; errors say `asked`."""
+        """The one entry of a name, loaded; errors say `asked`."""
+        entry = self._choose(wanted, asked)
+        usable = entry.status == "ok" or (":" in wanted and entry.status == "duplicate")
+        if usable and entry.spec is None and entry.family is None:
+            entry = _load_here(entry, self._spec_type)
+            usable = entry.status == "ok"
+        if not usable:
+            raise UsageError(f"The {self.kind} {asked!r} cannot be used: {entry.reason}")
+        return entry
+
+    def _choose(self, wanted: str, asked: str) -> Entry[S]:
+        """The entry of a name, perhaps after a distribution; one that can be used before others."""
         distribution, colon, bare = wanted.rpartition(":")
         found = [
             entry
@@ -79,18 +100,14 @@ class Registry(Generic[S]):
         usable = [entry for entry in found if entry.status in statuses]
         if not found:
             raise UsageError(self._unknown(asked, bare, distribution))
-        entry = usable[0] if usable else found[0]
-        if usable and entry.spec is None and entry.family is None:
-            entry = _load_here(entry, self._spec_type)
-        if not usable or entry.status != "ok":
-            raise UsageError(f"The {self.kind} {asked!r} cannot be used: {entry.reason}")
-        return entry
+        return usable[0] if usable else found[0]
 
     def _member(self, entry: Entry[S], member: str) -> Entry[S]:
         family = cast(Mapping[str, S], entry.family)
         prefix = entry.name.removesuffix("*")
         try:
-            spec = family[member]
+            with without_stdout():
+                spec = family[member]
             row = replace(entry, name=prefix + member, kind="part", family=None)
             where = f"{entry.name}[{member!r}]"
             found = available(check(row, spec, self._spec_type, where))
@@ -112,7 +129,8 @@ class Registry(Generic[S]):
         names = dict.fromkeys(entry.name for entry in self._entries)
         near = difflib.get_close_matches(wanted, list(names), n=3)
         hint = f"Nearest: {', '.join(near)}. " if near else ""
-        if distribution and all(e.distribution != distribution for e in self._entries):
+        known = {_canonical(entry.distribution) for entry in self._entries}
+        if distribution and _canonical(distribution) not in known:
             hint += f"Nothing here comes from {distribution}: pip install {distribution}. "
         return (
             f"There is no {self.kind} {name!r}. {hint}"
@@ -128,15 +146,15 @@ class Registry(Generic[S]):
 def _load_group(group: str, allowed: str | None) -> tuple[Entry[Any], ...]:
     home: list[Entry[Any]] = []
     with contextlib.suppress(PackageNotFoundError):  # a checkout that was never installed
-        home = [_load_home(point) for point in installed(HOME).entry_points.select(group=group)]
+        home = [_load_home(point) for point in _home().entry_points.select(group=group)]
     home.sort(key=lambda entry: (entry.kind == "family", entry.name == "none", entry.name))
     strangers = _load_strangers([*_find_strangers(group)], allowed)
     strangers.sort(key=lambda entry: (entry.name, entry.distribution))
-    return (*home, *_without_usurpers(strangers, {entry.name for entry in home}))
+    return (*home, *_without_usurpers(strangers, {_bare(entry) for entry in home}))
 
 
 def _load_home(point: EntryPoint) -> Entry[Any]:
-    entry = blank(point, HOME, installed(HOME).version)
+    entry = blank(point, HOME, _home().version)
     try:
         return available(judge(entry, point.load(), SPEC_TYPES[point.group]))
     except Exception as error:
@@ -149,7 +167,9 @@ def _find_strangers(group: str) -> Iterator[Entry[Any]]:
     Distribution by distribution, so that one whose metadata are damaged hides no other.
     """
     met = {HOME}
-    own = installed(HOME).read_text("entry_points.txt") if _is_installed() else None
+    own = None
+    with contextlib.suppress(PackageNotFoundError):
+        own = _home().read_text("entry_points.txt")
     for found in distributions():
         try:
             points = list(found.entry_points.select(group=group))
@@ -209,9 +229,11 @@ def _load_strangers(found: list[Entry[Any]], allowed: str | None) -> list[Entry[
             )
             return replace(entry, status="blocked", reason=reason)
         about = (point, entry.distribution, entry.version)
-        fields = recall(*about) or try_apart(*about)
-        fields["requires"] = tuple(fields.get("requires", ()))
-        return available(replace(entry, **fields))
+        for told_by in (recall, try_apart):
+            with contextlib.suppress(TypeError):  # a damaged cache, or a stranger's nonsense
+                if (fields := told_by(*about)) is not None:
+                    return available(fill(entry, fields))
+        return replace(entry, reason=f"{printable(point.value)} did not say what it is.")
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return [*pool.map(load, found)]
@@ -222,16 +244,21 @@ def _without_usurpers(strangers: list[Entry[Any]], taken: set[str]) -> Iterator[
         others = [
             other.distribution
             for other in strangers
-            if other.name == entry.name and other is not entry and _competes(other)
+            if _bare(other) == _bare(entry) and other is not entry and _competes(other)
         ]
-        if not _competes(entry) or (entry.name not in taken and not others):
+        if not _competes(entry) or (_bare(entry) not in taken and not others):
             yield entry  # what cannot be used at all says so first
             continue
-        holder = HOME if entry.name in taken else ", ".join(others)
+        holder = HOME if _bare(entry) in taken else ", ".join(others)
         reason = (
             f"{holder} has this name too; select this one as {entry.distribution}:{entry.name}."
         )
         yield replace(entry, status="duplicate", reason=reason)
+
+
+def _bare(entry: Entry[Any]) -> str:
+    """The entry point's own name: a part and a family of one name are hard to tell apart."""
+    return entry.name.removesuffix("/*")
 
 
 def _competes(entry: Entry[Any]) -> bool:
@@ -257,12 +284,25 @@ def _canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _is_installed() -> bool:
-    try:
-        installed(HOME)
-    except PackageNotFoundError:
-        return False
-    return True
+@cache
+def _home() -> Distribution:
+    """The distribution of the wbczoo that runs; another of that name may stand before it.
+
+    Raises:
+        PackageNotFoundError: if it was never installed.
+    """
+    running = Path(wbczoo.__file__).resolve()
+    called = [found for found in distributions(name=HOME) if _about(found)[0] == HOME]
+    for found in called:
+        if Path(str(found.locate_file("wbczoo/__init__.py"))).resolve() == running:
+            return found
+    for found in called:  # editable: its files lie elsewhere, and its origin is written down
+        origin = found.read_text("direct_url.json") or ""
+        if running.parents[1].as_uri() in origin:
+            return found
+    if not called:
+        raise PackageNotFoundError(HOME)
+    return called[0]
 
 
 backbones = Registry("wbczoo.backbones", "backbone", BackboneSpec)

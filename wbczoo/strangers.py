@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import EntryPoint
@@ -18,14 +20,19 @@ from wbczoo.errors import WbczooError
 
 TIME_LIMIT = 10.0  # seconds
 
+_PATIENCE = 3600.0  # seconds for which a stranger that hung or died is not tried again
+_LONGEST = 500  # characters of what a stranger says
+
 
 def recall(point: EntryPoint, distribution: str, version: str) -> dict[str, Any] | None:
     """What `try_apart` found when it tried the same distribution, version and files before."""
     from wbczoo import files
 
     with contextlib.suppress(WbczooError, KeyError):
-        found = files.read_json(_verdict(point, distribution, version))["entry"]
-        return found if isinstance(found, dict) else None
+        kept = files.read_json(_verdict(point, distribution, version))
+        found, until = kept["entry"], kept.get("until", math.inf)
+        good = isinstance(found, dict) and isinstance(until, int | float) and time.time() < until
+        return found if good else None
     return None
 
 
@@ -53,12 +60,14 @@ def try_apart(point: EntryPoint, distribution: str, version: str) -> dict[str, A
             found = dict(apart.ask(job))
         except EndedApart as end:
             found = {"lasting": True, "reason": _ended(printable(point.value), str(end))}
-        except OSError as error:  # no process can be started: nothing is known of the stranger
+        except (OSError, TypeError, ValueError) as error:  # no process, or nonsense from it
             found = {"lasting": False, "reason": f"It could not be tried: {told(error)}"}
     if found.pop("lasting", False):
+        kept: dict[str, Any] = {"plugin": printable(point.value), "entry": found}
+        if "status" not in found:  # a busy machine, too, may let a good plugin hang or die
+            kept["until"] = time.time() + _PATIENCE
         with contextlib.suppress(OSError):  # without a cache it is only slower
-            verdict = _verdict(point, distribution, version)
-            files.write_json(verdict, {"plugin": point.value, "entry": found})
+            files.write_json(_verdict(point, distribution, version), kept)
     return found
 
 
@@ -102,7 +111,8 @@ def told(error: BaseException) -> str:
         text = " ".join(str(error).split())
     except Exception:  # its own words fail it
         text = "no reason given"
-    return printable(f"{type(error).__name__}: {text}")
+    whole = printable(f"{type(error).__name__}: {text}")
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."
 
 
 def printable(text: str) -> str:
@@ -115,7 +125,7 @@ def _ended(what: str, how: str) -> str:
         return f"{what} ended the process that loaded it."
     return (
         f"{what} did not load within {TIME_LIMIT:g} seconds. It should import frameworks inside "
-        "`build` alone; it is tried again when its files change."
+        "`build` alone; it is tried again in an hour, or when its files change."
     )
 
 
@@ -144,7 +154,7 @@ def _times(module: str) -> list[tuple[str, int]]:
         for each in (top, found):
             if each and each.submodule_search_locations:
                 for folder in each.submodule_search_locations:
-                    places |= set(Path(folder).glob("*.py"))
+                    places |= set(Path(folder).rglob("*.py"))
         return sorted((str(place), place.stat().st_mtime_ns) for place in places if place.is_file())
     return []
 

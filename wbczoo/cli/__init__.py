@@ -6,6 +6,7 @@ A command parses, calls one function, and prints: results on stdout, the rest on
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -124,6 +125,8 @@ def _prepare_streams_and_signals() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a stranger's licence in latin-1
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -197,7 +198,12 @@ def parse_fold(text: str | None) -> int | Literal["all"] | None:
 def print_json(document: Mapping[str, Any]) -> None:
     """A JSON document of format 1 on stdout; NaN would be no JSON and is refused."""
     whole = {"format": 1, **document}
-    click.echo(json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # JSON's own escapes read back as the same
+        text = json.dumps(whole, indent=2, allow_nan=False)
+    click.echo(text)
 
 
 def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:

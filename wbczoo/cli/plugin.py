@@ -62,7 +62,7 @@ def list_plugins(as_json: bool) -> None:
 )
 @click.option(
     "--time-limit",
-    type=click.FloatRange(min=1),
+    type=click.FloatRange(1, 86_400),
     help="Seconds that one check may take.  [default: 300; with --family 900]",
 )
 @click.option(
@@ -156,7 +156,13 @@ def _check_families(
 
     if kind or data or out is None:
         raise click.UsageError("--family wants --out FILE, and neither --kind nor --data.")
-    members = [row for family in families for row in breadth.smallest_of_each(family)]
+    members = [r for family in dict.fromkeys(families) for r in breadth.smallest_of_each(family)]
+    known = {row["architecture"] for row in members}
+    if strange := sorted(set(architectures) - known):
+        raise click.UsageError(
+            f"{' and '.join(families)} has no architecture {strange[0]!r}; it has "
+            f"{', '.join(sorted(known))}."
+        )
     if architectures:
         members = [row for row in members if row["architecture"] in architectures]
     total = sum(len(breadth.BRANCHES) if row["member"] else 1 for row in members)

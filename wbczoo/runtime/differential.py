@@ -215,8 +215,9 @@ def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None
             photographs = found["photographs"]
             unit = "an unknown number of" if photographs is None else photographs
             told = (
-                f"from all answered images, by the model's errors under the protocol {found['protocol']}, {found['part']}: "
-                f"{found['files']} files of {unit} photographs"
+                "from all answered images, by the model's errors under the protocol "
+                f"{found['protocol']}, {found['part']}: {found['files']} files of {unit} "
+                "photographs"
             )
             return Confusion(matrix, np.array(groups, np.int64), told), None
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -96,7 +96,7 @@ def check_preprocessing(spec: BackboneSpec) -> None:
 
 def _check_other_size(spec: BackboneSpec) -> None:
     height, width = spec.preprocessing.size
-    size: Size = (height + _OTHER, width + _OTHER)
+    size: Size = (height + _OTHER, width + 2 * _OTHER)
     try:
         module = build_bare(spec, 0, size).eval()
     except (UsageError, ValueError, AssertionError):

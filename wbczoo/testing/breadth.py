@@ -92,32 +92,35 @@ def run(
     """
     done = {_key(row): row for row in read_rows(out)}
     out.parent.mkdir(parents=True, exist_ok=True)
+    with out.open("a+b") as stream:  # what cannot be written is told before hours of work
+        stream.seek(0)
+        os.truncate(stream.fileno(), stream.read().rfind(b"\n") + 1)
     with Apart("wbczoo.testing.breadth:try_composition", limit) as apart:
         for blank in _blank_rows(members, branches):
             row = done.get(_key(blank))
             if row is None:
                 row = blank if blank["status"] else blank | _ask(apart, blank)
                 _append(out, row)
+                done[_key(blank)] = row
             yield row
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of an earlier run; a last line that was cut off is taken out of the file.
+    """The rows of an earlier run, but for a last line that was cut off.
 
     Raises:
         WbczooError: if a line is no row.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        os.truncate(path, len(whole.encode()))
     rows = []
-    for number, line in enumerate(whole.splitlines(), 1):
+    whole, _, cut_off = path.read_bytes().rpartition(b"\n")
+    if not whole and cut_off and not cut_off.startswith(b'{"family"'):
+        whole = cut_off  # no row of ours that was cut off
+    for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
         try:
             row = json.loads(line)
-            found = _key(row), row["status"]
+            found = _key(row), row["status"], row["reason"]
         except (ValueError, TypeError, KeyError):
             found = None
         if found is None:

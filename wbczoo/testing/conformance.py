@@ -11,6 +11,7 @@ from typing import Any, Literal
 from wbczoo import registry
 from wbczoo.apart import Apart, EndedApart
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.specs import DatasetSpec
 from wbczoo.strangers import printable, told
 
 TIME_LIMIT = 300.0  # seconds for a check; an export of a large network takes a minute
@@ -52,11 +53,17 @@ def find_kind(name: str, kind: str | None) -> str:
     if len(found) > 1:
         raise UsageError(f"{name!r} is the name of parts among {' and '.join(found)}; say --kind.")
     if not found:
+        family = f" It is a family: check one member, {name}/NAME." if _is_family(name) else ""
         raise UsageError(
-            f"No part is called {name!r}. `wbczoo plugin list` shows all; a plugin is seen once "
-            "it is installed (again, where its entry point is new)."
+            f"No part is called {name!r}.{family} `wbczoo plugin list` shows all; a plugin is seen "
+            "once it is installed (again, where its entry point is new)."
         )
     return found[0]
+
+
+def _is_family(name: str) -> bool:
+    rows = [entry for parts in registry.ALL.values() for entry in parts.entries()]
+    return f"{name}/*" in {entry.name for entry in rows}
 
 
 def run(
@@ -83,6 +90,8 @@ def run(
         except EndedApart as end:
             yield Result("check_loads_quietly", "failed", f"Loading it {end}.")
             return
+        if isinstance(checks, str):
+            raise UsageError(checks)
         for check in checks:
             try:
                 yield Result(**apart.ask({**about, "check": check}))
@@ -91,10 +100,17 @@ def run(
 
 
 def answer(job: Mapping[str, Any]) -> Any:
-    """In the other process: the names of a part's checks, or the result of one."""
+    """In the other process: the names of a part's checks, the result of one, or a sentence that
+    says why there can be none.
+    """
     from wbczoo.testing.kit import bound, checks_of
 
-    spec = registry.ALL[job["kind"]].spec(job["name"])
+    try:
+        spec = registry.ALL[job["kind"]].spec(job["name"])
+    except UsageError as error:
+        return str(error)
+    if isinstance(spec, DatasetSpec) and spec.prepare is None and job["data"] is None:
+        return f"The data set {spec.name!r} cannot make its data by itself: name them with --data."
     checks = {check.__name__: check for check in checks_of(spec)}
     if job["check"] is None:
         return list(checks)
@@ -120,9 +136,11 @@ def run_check(spec: Any, name: str, check: Any) -> dict[str, Any]:
 
 def _refused(kind: str, name: str) -> Result | None:
     """The result of a part that the listing calls broken: nothing more can be asked of it."""
-    bare = name.rpartition(":")[2]
-    for entry in registry.ALL[kind].entries():
-        if entry.name == bare and entry.status == "broken":
-            return Result("check_loads_quietly", "failed", entry.reason)
-    registry.ALL[kind].find(name)
+    if name.rpartition(":")[2] == "none":
+        raise UsageError("`none` is the absence of a part; there is nothing to check.")
+    entry = registry.ALL[kind].peek(name)
+    if entry.status == "broken":
+        return Result("check_loads_quietly", "failed", entry.reason)
+    if entry.status in ("missing", "blocked"):
+        raise UsageError(f"{name!r} cannot be checked: {entry.reason}")
     return None

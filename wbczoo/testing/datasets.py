@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from typing import get_args
 
 from wbczoo import images, tasks
 from wbczoo.data.source import Source
 from wbczoo.errors import WbczooError
-from wbczoo.specs import DatasetSpec, Sample
+from wbczoo.specs import DatasetSpec, Sample, Split
 from wbczoo.strangers import told
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
@@ -34,6 +35,16 @@ def check_samples(spec: DatasetSpec, root: Path | None = None) -> None:
     for sample in first:
         if not isinstance(sample, Sample):
             raise CheckFailed(f"`samples` yields a {type(sample).__name__}, not a Sample.")
+        if not isinstance(sample.path, str):
+            raise CheckFailed(f"The path {sample.path!r} is no text.")
+        if sample.split not in (None, *get_args(Split)) or not isinstance(sample.part, str):
+            raise CheckFailed(
+                f"{sample.path} has the split {sample.split!r} and the part {sample.part!r}; a "
+                f"split is {', '.join(get_args(Split))} or None, and a part a text."
+            )
+        box = sample.box
+        if box is not None and not (len(box) == 4 and all(isinstance(v, int) for v in box)):
+            raise CheckFailed(f"{sample.path} has the box {box!r}, not four whole numbers.")
         if _leads_out(sample.path):
             raise CheckFailed(f"The path {sample.path!r} does not lead below the root.")
         if "\\" in sample.path:
@@ -118,12 +129,11 @@ def check_splits(spec: DatasetSpec, root: Path | None = None) -> None:
     splits, groups = defaultdict(set), defaultdict(set)
     group_splits: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
-        if sample.photograph is None:
-            continue
-        groups[sample.photograph].add(sample.group)
+        photograph = sample.photograph or sample.path
+        groups[photograph].add(sample.group)
         if sample.split is not None:
-            splits[sample.photograph].add(sample.split)
-            group_splits[sample.group or sample.photograph].add(sample.split)
+            splits[photograph].add(sample.split)
+            group_splits[sample.group or photograph].add(sample.split)
     for what, found in (("splits", splits), ("groups", groups)):
         torn = [name for name, places in found.items() if len(places) > 1]
         if torn:
@@ -133,11 +143,11 @@ def check_splits(spec: DatasetSpec, root: Path | None = None) -> None:
                 "one photograph on both sides of a split make a number that deceives."
             )
     lost = {
-        sample.photograph
+        sample.photograph or sample.path
         for sample in samples
         if sample.split == "train" and len(group_splits[sample.group or ""]) > 1
     }
-    trained = {sample.photograph for sample in samples if sample.split == "train"}
+    trained = {s.photograph or s.path for s in samples if s.split == "train"}
     if len(lost) > _STRADDLING * len(trained):
         raise CheckFailed(
             f"Groups that stand in two splits hold {len(lost)} of {len(trained)} training "

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import io
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from wbczoo.apart import Apart, EndedApart
-from wbczoo.specs import CONTRACT, BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
+from wbczoo.specs import (
+    CONTRACT,
+    BackboneSpec,
+    BaselineSpec,
+    DatasetSpec,
+    SequenceSpec,
+    Spec,
+    Unit,
+)
 from wbczoo.strangers import TIME_LIMIT
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
@@ -36,8 +45,10 @@ def check_loads_quietly(spec: Spec) -> None:
 
     The module is imported in a process of its own.
     """
-    function = getattr(spec, CALLED_WITH[_kind(spec)][0])
-    module = getattr(inspect.unwrap(function), "__module__", None)
+    function = inspect.unwrap(getattr(spec, CALLED_WITH[_kind(spec)][0]))
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    module = getattr(function, "__module__", None)
     if module in (None, "__main__"):
         raise NotApplicable("Its build stands in no module that could be imported.")
     job = {"module": module, "frameworks": sorted(FRAMEWORKS | _tops(spec))}
@@ -77,6 +88,16 @@ def check_declaration(spec: Spec) -> None:
             raise CheckFailed(f"The option {name!r} has the default {value!r}, no plain value.")
     if isinstance(spec, SequenceSpec) and spec.reads not in ("pixels", "features"):
         raise CheckFailed(f"`reads` is {spec.reads!r}; it is 'pixels' or 'features'.")
+    if isinstance(spec, BackboneSpec):
+        if not isinstance(spec.classifier_keys, tuple):
+            raise CheckFailed(f"`classifier_keys` is {spec.classifier_keys!r}, no tuple.")
+        if spec.preprocessing.interpolation not in ("bilinear", "bicubic"):
+            raise CheckFailed(
+                f"`interpolation` is {spec.preprocessing.interpolation!r}; it is 'bilinear' or "
+                "'bicubic'."
+            )
+    if isinstance(spec, DatasetSpec) and spec.unit not in get_args(Unit):
+        raise CheckFailed(f"`unit` is {spec.unit!r}; it is one of {', '.join(get_args(Unit))}.")
     require_signature(spec)
 
 

@@ -141,7 +141,7 @@ def check_finite(spec: ModuleSpec) -> None:
 
 def check_parameters_used(spec: ModuleSpec) -> None:
     """Every parameter has an influence on the answer: each gets a gradient, none of zeros."""
-    module = build_module(spec)
+    module = build_module(spec).requires_grad_(True)  # as `--trainable all` does
     disturb(module)
     answer(module, noise(spec, 2))
     found = _propagate(module, noise(spec, 2))

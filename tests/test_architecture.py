@@ -27,6 +27,7 @@ NEVER = {
     "wbczoo/model.py": {"wbczoo.registry", "wbczoo.data", "wbczoo.train", "wbczoo.cli"},
     "wbczoo/builder.py": {"wbczoo.train", "wbczoo.data", "wbczoo.cli", "wbczoo.export"},
     "wbczoo/apart.py": FRAMEWORKS | {"wbczoo.registry", "wbczoo.entries", "wbczoo.cli"},
+    "wbczoo/distributions.py": FRAMEWORKS | {"wbczoo.registry", "wbczoo.cli"},
     "wbczoo/entries.py": FRAMEWORKS | {"wbczoo.registry", "wbczoo.builder", "wbczoo.cli"},
     "wbczoo/strangers.py": FRAMEWORKS | {"wbczoo.registry", "wbczoo.entries", "wbczoo.cli"},
     "wbczoo/skeleton": FRAMEWORKS | {"wbczoo.registry", "wbczoo.builder", "wbczoo.cli"},

@@ -22,7 +22,15 @@ _PATIENCE = 5.0  # seconds that a process has to end by itself
 
 
 class EndedApart(Exception):  # noqa: N818 - what became of a process, told by whoever asked
-    """A job that brought no answer; the message ends a sentence that begins with the job."""
+    """A job that brought no answer; the message ends a sentence that begins with the job.
+
+    Attributes:
+        late: whether its time was over; else it ended its process.
+    """
+
+    def __init__(self, message: str, *, late: bool) -> None:
+        super().__init__(message)
+        self.late = late
 
 
 class Apart:
@@ -58,10 +66,10 @@ class Apart:
             _kill(process)
         self.close()
         if line is None:
-            raise EndedApart(f"did not end within {self.limit:g} seconds")
+            raise EndedApart(f"did not end within {self.limit:g} seconds", late=True)
         code = process.returncode
         how = f"killed it with {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise EndedApart(f"ended the process that it ran in ({how})")
+        raise EndedApart(f"ended the process that it ran in ({how})", late=False)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distributions
-from pathlib import Path
+from importlib.metadata import EntryPoint, PackageNotFoundError
 from typing import Any, Generic, cast
 
-import wbczoo
+from wbczoo.distributions import canonical, find_home, find_strangers
 from wbczoo.entries import HOME, SPEC_TYPES, Entry, S, available, blank, check, fill, judge
 from wbczoo.errors import UsageError
 from wbczoo.specs import BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
@@ -94,7 +92,7 @@ class Registry(Generic[S]):
             entry
             for entry in self._entries
             if entry.name == bare
-            and (not colon or _canonical(entry.distribution) == _canonical(distribution))
+            and (not colon or canonical(entry.distribution) == canonical(distribution))
         ]
         statuses = ("ok", "duplicate") if colon else ("ok",)
         usable = [entry for entry in found if entry.status in statuses]
@@ -129,8 +127,8 @@ class Registry(Generic[S]):
         names = dict.fromkeys(entry.name for entry in self._entries)
         near = difflib.get_close_matches(wanted, list(names), n=3)
         hint = f"Nearest: {', '.join(near)}. " if near else ""
-        known = {_canonical(entry.distribution) for entry in self._entries}
-        if distribution and _canonical(distribution) not in known:
+        known = {canonical(entry.distribution) for entry in self._entries}
+        if distribution and canonical(distribution) not in known:
             hint += f"Nothing here comes from {distribution}: pip install {distribution}. "
         return (
             f"There is no {self.kind} {name!r}. {hint}"
@@ -146,83 +144,30 @@ class Registry(Generic[S]):
 def _load_group(group: str, allowed: str | None) -> tuple[Entry[Any], ...]:
     home: list[Entry[Any]] = []
     with contextlib.suppress(PackageNotFoundError):  # a checkout that was never installed
-        home = [_load_home(point) for point in _home().entry_points.select(group=group)]
+        home = [_load_home(point) for point in find_home().entry_points.select(group=group)]
     home.sort(key=lambda entry: (entry.kind == "family", entry.name == "none", entry.name))
-    strangers = _load_strangers([*_find_strangers(group)], allowed)
+    strangers = _load_strangers([*find_strangers(group)], allowed)
     strangers.sort(key=lambda entry: (entry.name, entry.distribution))
     return (*home, *_without_usurpers(strangers, {_bare(entry) for entry in home}))
 
 
 def _load_home(point: EntryPoint) -> Entry[Any]:
-    entry = blank(point, HOME, _home().version)
+    entry = blank(point, HOME, find_home().version)
     try:
         return available(judge(entry, point.load(), SPEC_TYPES[point.group]))
     except Exception as error:
         return replace(entry, reason=f"{point.value} did not load: {told(error)}")
 
 
-def _find_strangers(group: str) -> Iterator[Entry[Any]]:
-    """A row for each entry point of the group that is not wbczoo's own, of which nothing is known.
-
-    Distribution by distribution, so that one whose metadata are damaged hides no other.
-    """
-    met = {HOME}
-    own = None
-    with contextlib.suppress(PackageNotFoundError):
-        own = _home().read_text("entry_points.txt")
-    for found in distributions():
-        try:
-            points = list(found.entry_points.select(group=group))
-        except Exception as error:
-            if group in _damaged(found, error):
-                yield _damage(found, group, error)
-            continue
-        if not points:
-            continue
-        name, version = _about(found)
-        key = _canonical(name)
-        if key in met:
-            # The first on the path hides later ones, and nobody else may call himself wbczoo.
-            if key == HOME and found.read_text("entry_points.txt") != own:
-                for point in points:
-                    reason = "Its distribution calls itself wbczoo, and is another. Uninstall it."
-                    yield replace(blank(point, f"{HOME} (not this one)", version), reason=reason)
-            continue
-        met.add(key)
-        yield from (blank(point, name, version) for point in points)
-
-
-def _about(found: Distribution) -> tuple[str, str]:
-    """Name and version, of which a damaged installation may have neither."""
-    with contextlib.suppress(Exception):
-        return printable(found.metadata["Name"] or "?"), printable(found.metadata["Version"] or "")
-    return "?", ""
-
-
-def _damaged(found: Distribution, error: Exception) -> str:
-    """The text of entry points that cannot be read, as far as it can be."""
-    if isinstance(error, UnicodeDecodeError):
-        return error.object.decode(errors="replace")
-    with contextlib.suppress(Exception):
-        return found.read_text("entry_points.txt") or ""
-    return ""
-
-
-def _damage(found: Distribution, group: str, error: Exception) -> Entry[Any]:
-    name, version = _about(found)
-    reason = f"Its entry_points.txt cannot be read: {told(error)}. Install it again."
-    return replace(blank(EntryPoint("?", "?", group), name, version), reason=reason)
-
-
 def _load_strangers(found: list[Entry[Any]], allowed: str | None) -> list[Entry[Any]]:
     """What strangers are, as processes of their own told; this one loads none of them."""
-    names = None if allowed is None else {_canonical(name.strip()) for name in allowed.split(",")}
+    names = None if allowed is None else {canonical(name.strip()) for name in allowed.split(",")}
 
     def load(entry: Entry[Any]) -> Entry[Any]:
         point = cast(EntryPoint, entry.point)
         if entry.reason:
             return entry
-        if names is not None and _canonical(entry.distribution) not in names:
+        if names is not None and canonical(entry.distribution) not in names:
             reason = (
                 f"{ALLOWED} does not name {entry.distribution}, so it is not loaded; add it there "
                 "to use it."
@@ -277,32 +222,6 @@ def _load_here(entry: Entry[S], spec_type: type[Spec]) -> Entry[S]:
         reason = f"{printable(entry.point.value)} did not load: {told(error)}"
         return replace(entry, status="broken", reason=reason)
     return replace(found, name=entry.name)
-
-
-def _canonical(distribution: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
-
-
-@cache
-def _home() -> Distribution:
-    """The distribution of the wbczoo that runs; another of that name may stand before it.
-
-    Raises:
-        PackageNotFoundError: if it was never installed.
-    """
-    running = Path(wbczoo.__file__).resolve()
-    called = [found for found in distributions(name=HOME) if _about(found)[0] == HOME]
-    for found in called:
-        if Path(str(found.locate_file("wbczoo/__init__.py"))).resolve() == running:
-            return found
-    for found in called:  # editable: its files lie elsewhere, and its origin is written down
-        origin = found.read_text("direct_url.json") or ""
-        if running.parents[1].as_uri() in origin:
-            return found
-    if not called:
-        raise PackageNotFoundError(HOME)
-    return called[0]
 
 
 backbones = Registry("wbczoo.backbones", "backbone", BackboneSpec)

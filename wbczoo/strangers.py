@@ -59,7 +59,7 @@ def try_apart(point: EntryPoint, distribution: str, version: str) -> dict[str, A
         try:
             found = dict(apart.ask(job))
         except EndedApart as end:
-            found = {"lasting": True, "reason": _ended(printable(point.value), str(end))}
+            found = {"lasting": True, "reason": _ended(printable(point.value), end.late)}
         except (OSError, TypeError, ValueError) as error:  # no process, or nonsense from it
             found = {"lasting": False, "reason": f"It could not be tried: {told(error)}"}
     if found.pop("lasting", False):
@@ -120,8 +120,8 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
 
 
-def _ended(what: str, how: str) -> str:
-    if "seconds" not in how:
+def _ended(what: str, late: bool) -> str:
+    if not late:
         return f"{what} ended the process that loaded it."
     return (
         f"{what} did not load within {TIME_LIMIT:g} seconds. It should import frameworks inside "

@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import json_option, print_json, print_table, runtime_device_option
+from wbczoo.cli.options import (
+    json_option,
+    model_option,
+    print_json,
+    print_table,
+    runtime_device_option,
+)
 
 
 @click.command("differential")
 @click.argument("images", nargs=-1, required=True)
-@click.option(
-    "--model",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="An export's folder, or its model.onnx alone.",
-)
+@model_option
 @click.option("--task", "task_name", help="Whose classes are counted.  [default: the first]")
 @click.option(
     "--by",

@@ -100,6 +100,13 @@ device_option = click.option(
     help="Where to compute.",
 )
 
+model_option = click.option(
+    "--model",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="An export's folder, or its model.onnx alone.",
+)
+
 runtime_device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda"]),

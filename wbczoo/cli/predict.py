@@ -8,17 +8,12 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import runtime_device_option
+from wbczoo.cli.options import model_option, runtime_device_option
 
 
 @click.command("predict")
 @click.argument("images", nargs=-1, required=True)
-@click.option(
-    "--model",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="An export's folder, or its model.onnx alone.",
-)
+@model_option
 @click.option(
     "--format",
     "layout",

@@ -29,6 +29,7 @@ FRAMEWORKS = {
     "cv2", "flax", "jax", "keras", "matplotlib", "onnx", "onnxruntime", "pandas", "scipy",
     "skimage", "sklearn", "tensorflow", "timm", "torch", "torchvision", "transformers",
 }  # fmt: skip
+SOCKET_EVENTS = ("socket.__new__", "socket.connect", "socket.getaddrinfo")  # of Python's audit
 # What each kind's function is called with, beside its declared options.
 CALLED_WITH: Mapping[type[Spec], tuple[str, tuple[str, ...]]] = {
     BackboneSpec: ("build", ("image_size", "pretrained")),
@@ -106,7 +107,7 @@ def load_module(job: Mapping[str, Any]) -> dict[str, Any]:
     events: list[str] = []
 
     def listen(event: str, _: tuple[Any, ...]) -> None:
-        if event in ("socket.__new__", "socket.connect", "socket.getaddrinfo"):
+        if event in SOCKET_EVENTS:
             events.append(event)
 
     before = set(sys.modules)

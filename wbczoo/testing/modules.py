@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from wbczoo.errors import WbczooError
 from wbczoo.specs import BackboneSpec
 from wbczoo.strangers import told
-from wbczoo.testing.declarations import require_signature
+from wbczoo.testing.declarations import SOCKET_EVENTS, require_signature
 from wbczoo.testing.subject import (
     CheckFailed,
     ModuleSpec,
@@ -248,6 +248,6 @@ def _propagate(module: Any, images: Tensor) -> dict[str, Tensor | None]:
 
 
 def _listen(event: str, _: tuple[Any, ...]) -> None:
-    if _watching and event in ("socket.__new__", "socket.connect", "socket.getaddrinfo"):
+    if event in SOCKET_EVENTS:
         for events in _watching:
             events.append(event)

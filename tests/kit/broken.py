@@ -96,6 +96,14 @@ def _outside(root: Path) -> Iterator[Sample]:
     return (replace(sample, path=f"../{sample.path}") for sample in samples(root))
 
 
+def _other_split(root: Path) -> list[Sample]:
+    return [replace(sample, split="Training") for sample in samples(root)]  # type: ignore[arg-type]
+
+
+def _no_box(root: Path) -> list[Sample]:
+    return [replace(sample, box=("a", 1)) for sample in samples(root)]  # type: ignore[arg-type]
+
+
 def _absent(root: Path) -> list[Sample]:
     return [*samples(root), Sample("absent.png", "mono", "99", None, "train")]
 
@@ -135,6 +143,26 @@ class Prior:
         return np.tile(self.shares, (len(images), 1))
 
 
+class OneIsTooFew(Prior):
+    def predict_proba(self, images: Any) -> Any:
+        assert len(images) > 1, "one is too few"
+        return super().predict_proba(images)
+
+
+class Relabels(Prior):
+    def fit(self, images: Any, labels: Any, groups: Any) -> None:
+        super().fit(images, labels, groups)
+        labels[:] = 0
+
+
+class OneSizeOnly(Prior):
+    def fit(self, images: Any, labels: Any, groups: Any) -> None:
+        import numpy as np
+
+        np.stack(images)
+        super().fit(images, labels, groups)
+
+
 class Percent(Prior):
     def predict_proba(self, images: Any) -> Any:
         return super().predict_proba(images) * 100
@@ -156,7 +184,13 @@ class Ranks(Prior):
 
 BASELINE = BaselineSpec(name="good_baseline", licence="MIT", build=Prior)
 
-GOOD: tuple[Spec, ...] = (backbone("Net"), branch("Reader"), DATASET, BASELINE)
+GOOD: tuple[Spec, ...] = (
+    backbone("Net"),
+    backbone("FixedScale"),
+    branch("Reader"),
+    DATASET,
+    BASELINE,
+)
 
 # Check -> specs that it must find, with a word of what it says.
 BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
@@ -166,6 +200,8 @@ BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
         (backbone("Net", options={"width": 3}), "width"),
         (backbone("Net", contract=2), "contract 2"),
         (backbone("Net", name="nét"), "ASCII"),
+        (backbone("Net", classifier_keys="fc."), "classifier_keys"),
+        (replace(DATASET, unit="patients"), "patients"),  # type: ignore[arg-type]
     ),
     "check_builds": (
         (backbone("Dialling"), "socket"),
@@ -199,6 +235,8 @@ BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
     "check_samples": (
         (replace(DATASET, samples=_shuffled), "differ"),
         (replace(DATASET, samples=_outside), "below the root"),
+        (replace(DATASET, samples=_other_split), "Training"),
+        (replace(DATASET, samples=_no_box), "four whole numbers"),
     ),
     "check_labels": (
         (replace(DATASET, labels={"cell": {**LABELS["cell"], "eo": "eosin"}}), "eosin"),
@@ -213,7 +251,14 @@ BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
         (replace(DATASET, samples=_straddling), "two splits"),
         (replace(DATASET, samples=_straddling_groups), "2 of 6"),
     ),
-    "check_probabilities": ((replace(BASELINE, build=Percent), "sum to 1"),),
+    "check_probabilities": (
+        (replace(BASELINE, build=Percent), "sum to 1"),
+        (replace(BASELINE, build=Relabels), "changes the labels"),
+        (replace(BASELINE, build=OneSizeOnly), "fails on drawn smears"),
+    ),
     "check_baseline_seed": ((replace(BASELINE, build=Dice), "one seed"),),
-    "check_baseline_rows_alone": ((replace(BASELINE, build=Ranks), "depends on which other"),),
+    "check_baseline_rows_alone": (
+        (replace(BASELINE, build=Ranks), "depends on which other"),
+        (replace(BASELINE, build=OneIsTooFew), "one is too few"),
+    ),
 }

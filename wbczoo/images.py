@@ -6,17 +6,12 @@ RGB, the crops, and the resize to what a model reads.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import io
-import logging
 import stat
-import threading
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import NoReturn
+from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,21 +22,31 @@ from PIL import (  # noqa: F401
     ExifTags,
     GifImagePlugin,
     Image,
-    ImageOps,
     JpegImagePlugin,
     MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
     WebPImagePlugin,
-    _imaging,
 )
 
+from wbczoo import jpeg
 from wbczoo.errors import ImageRefused, UsageError
+from wbczoo.quiet import hush_libtiff, silence
 from wbczoo.specs import Preprocessing
 
 Pixels = NDArray[np.uint8]
-Source = bytes | str | Path | Image.Image | NDArray[np.generic]
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """An image that lies within something else, such as an archive."""
+
+    def read(self) -> bytes:
+        """Its file's bytes, whichever thread asks; ImageRefused says why there are none."""
+
+
+Source = bytes | str | Path | Readable | Image.Image | NDArray[np.generic]
 
 # Formats whose bit depth, frames and transparency can be told before decoding. Pillow also opens
 # formats that start other programs (EPS) or hide 16 bits (JPEG 2000, AVIF); those are left out.
@@ -53,10 +58,17 @@ SMALLEST = 16  # pixels a side
 _LARGEST_FILE = 1 << 30  # bytes; 100 megapixels of uncompressed RGBA take 0.4 GB
 
 _READ_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
+# EXIF 2.32, tag 274: how the stored image is turned upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-# Pillow reports oddities of TIFF files as errors, which Python prints where nobody listens.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 CROPS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType({"none": lambda image: image})
 """Named steps from a whole photograph (H, W, 3) to the part (h, w, 3) that a model reads."""
@@ -68,8 +80,8 @@ def decode(source: Source) -> Pixels:
     Grey, bilevel, palette and fully opaque alpha images are converted. Safe in several threads.
 
     Args:
-        source: a file's path or its bytes, a Pillow image, or a uint8 array: grey (H, W),
-            RGB (H, W, 3) or RGBA (H, W, 4).
+        source: a file's path or its bytes, what can be read to them, a Pillow image, or a uint8
+            array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4).
 
     Returns:
         uint8 (H, W, 3), RGB; between 16 pixels a side and 100 megapixels.
@@ -147,17 +159,23 @@ def _decode_array(array: NDArray[np.generic]) -> Pixels:
     return np.array(_to_rgb(Image.fromarray(np.ascontiguousarray(array, np.uint8))))
 
 
-def _open_rgb(source: bytes | str | Path | Image.Image) -> Image.Image:
+def _open_rgb(source: bytes | str | Path | Readable | Image.Image) -> Image.Image:
     if isinstance(source, str | Path):
         source = _read(Path(source))
+    elif isinstance(source, Readable):
+        source = source.read()
     elif not isinstance(source, bytes | Image.Image):
         raise TypeError(f"An image is a path, bytes, a Pillow image or an array, not {source!r}.")
-    with _silence():
+    with silence():
         try:
             image = source if isinstance(source, Image.Image) else _open(source)
             _check_header(image)
+            if isinstance(source, bytes) and image.format == "JPEG" and image.mode == "RGB":
+                decoded = jpeg.decode(source)
+                if decoded is not None:
+                    return _turned(Image.fromarray(decoded), _orientation(image))
             image.load()
-            return _to_rgb(_turn_upright(image))
+            return _to_rgb(_turned(image, _orientation(image)))
         except ImageRefused:
             raise
         except Exception as error:  # of damaged bytes Pillow makes nearly every exception there is
@@ -191,7 +209,7 @@ def _open(content: bytes) -> Image.Image:
         # Decoding skips the checksums of the pixel data; a damaged file must not be answered.
         Image.open(io.BytesIO(content), formats=FORMATS).verify()
     elif image.format == "TIFF":
-        _hush_libtiff()
+        hush_libtiff()
     return image
 
 
@@ -224,12 +242,15 @@ def _has_deep_samples(image: Image.Image) -> bool:
     return False
 
 
-def _turn_upright(image: Image.Image) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # unreadable EXIF says nothing; the pixels are whole all the same
-        return image
-    return image if orientation == 1 else ImageOps.exif_transpose(image)
+        return 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -252,40 +273,3 @@ def _refuse(error: Exception) -> NoReturn:
         raise ImageRefused("Decoding the image needs more memory than there is.") from None
     finding = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     raise ImageRefused(f"The file is truncated or damaged: {finding}.") from None
-
-
-class _Silence:
-    """Pillow's warnings are ignored while any thread decodes.
-
-    `warnings.catch_warnings` changes the whole process and may not overlap itself, so the first
-    thread in enters it and the last one out leaves it.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._context = contextlib.ExitStack()
-
-    @contextlib.contextmanager
-    def __call__(self) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._context.enter_context(warnings.catch_warnings())
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._context.close()
-
-
-_silence = _Silence()
-
-
-def _hush_libtiff() -> None:
-    """Stop libtiff from writing to the process's stderr; Pillow raises what it found as well."""
-    with contextlib.suppress(AttributeError, OSError):  # where it is linked in, out of reach
-        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)

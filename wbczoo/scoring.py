@@ -275,15 +275,25 @@ def predict_with_torch(model: Any, device: str) -> Predict:
 
 
 def predict_with_session(session: Session, batch_size: int = 32) -> Predict:
-    """How an export answers rows of the pixel cache, without torch."""
+    """How an export answers rows of the pixel cache, without torch.
+
+    Raises:
+        UsageError: if it resizes by itself and reads another size than the cache holds.
+    """
+    file = session.file
+    if file.embedded and file.size not in (None, file.preprocessing.size):
+        raise UsageError(
+            f"{session.path} reads images as they come from its camera, which the pixel cache "
+            "does not hold. Evaluate the run, or an export without --embed-preprocess."
+        )
 
     def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
         pixels = cache.pixels()
         found: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in session.tasks}
         with bar(len(places), "answering", unit="image") as advance:
             for start in range(0, len(places), batch_size):
-                batch = pixels[places[start : start + batch_size]].transpose(0, 3, 1, 2)
-                outputs = session.run(np.ascontiguousarray(batch))
+                batch = pixels[places[start : start + batch_size]]  # (N, H, W, 3)
+                outputs = session.run(batch if file.embedded else batch.transpose(0, 3, 1, 2))
                 for name, kept in found.items():
                     kept.append(outputs[f"{name}_probabilities"])
                 advance(len(batch))

@@ -109,10 +109,18 @@ model_option = click.option(
 
 runtime_device_option = click.option(
     "--device",
-    type=click.Choice(["auto", "cpu", "cuda"]),
+    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
     default="auto",
     show_default=True,
     help="Where to compute; auto says what it got.",
+)
+
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16"]),
+    default="onnxruntime",
+    show_default=True,
+    help="What computes; OpenVINO only on the CPU.",
 )
 
 

@@ -11,28 +11,31 @@ import numpy as np
 from wbczoo import images
 from wbczoo.errors import ImageRefused
 from wbczoo.images import Pixels
-from wbczoo.specs import Preprocessing
+from wbczoo.runtime.model_file import ModelFile
 
 # One batch is being answered while the others are decoded.
 WINDOW = 3
 
 
 def decoded(
-    sources: Iterable[images.Source], preprocessing: Preprocessing, *, batch_size: int, workers: int
+    sources: Iterable[images.Source], file: ModelFile, *, batch_size: int, workers: int
 ) -> Iterator[list[Pixels | str]]:
-    """Decode and preprocess sources in `workers` threads, ahead of whoever takes the batches.
+    """Turn sources into what a model reads, in `workers` threads ahead of who takes the batches.
 
     At most `WINDOW * batch_size` sources are taken beyond those whose batch is done with, however
     many there are.
 
     Yields:
         for each `batch_size` sources in their order, and for the rest, a list that holds for each
-        its pixels, uint8 (3, H, W), or the reason why it was refused.
+        its pixels, uint8 (3, H, W), or (H, W, 3) where the model itself resizes, or the reason
+        why it was refused.
     """
 
     def read(source: images.Source) -> Pixels | str:
         try:
-            pixels = images.pixels(source, preprocessing)  # (H, W, 3)
+            if file.embedded:
+                return _of_size(images.decode(source), file.size)
+            pixels = images.pixels(source, file.preprocessing)  # (H, W, 3)
         except ImageRefused as refusal:
             return str(refusal)
         return np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -48,3 +51,14 @@ def decoded(
             yield [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _of_size(image: Pixels, size: tuple[int, int] | None) -> Pixels:
+    """The image (H, W, 3), if it has the size that the model reads."""
+    if size is not None and image.shape[:2] != size:
+        (height, width), (wanted_height, wanted_width) = image.shape[:2], size
+        raise ImageRefused(
+            f"The image has {width}x{height} pixels, and this model was exported for images of "
+            f"{wanted_width}x{wanted_height}."
+        )
+    return image

@@ -16,6 +16,7 @@ from wbczoo.errors import WbczooError
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
 
 # They all install the module `onnxruntime`, each over the others' files.
 _RUNTIMES = (
@@ -67,6 +68,27 @@ def explain_cuda() -> str | None:
     return _explain_driver()
 
 
+def explain_tensorrt() -> str | None:
+    """Why TensorRT cannot be used here, as `explain_cuda` does for CUDA, which it needs."""
+    reason = explain_cuda()
+    if reason:
+        return reason
+    if TENSORRT not in import_onnxruntime().get_available_providers():
+        return "The installed onnxruntime was built without TensorRT. Use --device cuda."
+    # Its Python package carries the libraries where no loader looks for them.
+    with contextlib.suppress(Exception):
+        importlib.import_module("tensorrt")
+    name = "nvinfer_10.dll" if sys.platform == "win32" else "libnvinfer.so.10"
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return (
+            f"TensorRT's library {name} does not load. Install TensorRT 10 with: "
+            "pip install tensorrt, or use --device cuda."
+        )
+    return None
+
+
 def preload_cuda() -> list[str]:
     """Load CUDA and cuDNN from their Python packages, if they are there.
 
@@ -83,11 +105,12 @@ def preload_cuda() -> list[str]:
     return [re.split(r"[/\\]", name)[-1] for name in missing]
 
 
-def explain_libraries(missing: list[str]) -> str:
-    """Why a session was refused CUDA although the build and the driver have it."""
+def explain_libraries(provider: str, missing: list[str]) -> str:
+    """Why a session was refused CUDA or TensorRT although the build and the driver have it."""
     named = f" ({', '.join(dict.fromkeys(missing))})" if missing else ""
+    name = {CUDA: "CUDA", TENSORRT: "TensorRT"}[provider]
     return (
-        f"onnxruntime could not start CUDA: its libraries are missing or do not fit{named}. "
+        f"onnxruntime could not start {name}: its libraries are missing or do not fit{named}. "
         "Install them with: pip install 'onnxruntime-gpu[cuda,cudnn]'"
     )
 

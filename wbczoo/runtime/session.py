@@ -1,36 +1,34 @@
-"""An exported model is opened here, checked against its own metadata, and asked about images."""
+"""An exported model is opened here and asked about images."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
-from wbczoo import __version__
-from wbczoo.config import RunConfig, told
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images import CROPS, Pixels, Source
-from wbczoo.runtime import devices
+from wbczoo.images import Pixels, Source
+from wbczoo.runtime import devices, providers
 from wbczoo.runtime.batches import decoded
-from wbczoo.specs import Preprocessing
+from wbczoo.runtime.model_file import ModelFile, describe, find_model
+from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
 from wbczoo.tasks import Task
 
-FORMAT = "1"
-MODEL = "model.onnx"
-INPUT = "images"
-
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
 Answer = dict[str, Any]
 
-_TASKS = TypeAdapter(tuple[Task, ...])
-_PREPROCESSING = TypeAdapter(Preprocessing)
+
+class Network(Protocol):
+    """A model file that was opened by one of the runtimes; safe to ask from several threads."""
+
+    provider: str
+
+    def run(self, names: list[str], pixels: Pixels) -> Outputs:
+        """The outputs of those names, for pixels as the graph reads them."""
 
 
 class Session:
@@ -38,44 +36,77 @@ class Session:
 
     Args:
         model: an export's folder, or its `model.onnx` alone.
-        device: `cuda` fails where CUDA cannot be had; `auto` takes it where it can.
+        device: `cuda` and `tensorrt` fail where they cannot be had; `auto` takes CUDA where it
+            can, else the CPU.
+        engine: what computes. OpenVINO computes on the CPU alone.
         threads: processor threads of the network; all cores that the process may use if None.
+        fixed_batch: ask the network about exactly so many images each time, in buffers that stay
+            on the device; on CUDA the graph is captured once and replayed where it allows that.
 
     Attributes:
-        path: of the file `model.onnx`.
-        tasks, preprocessing, config, version, weights_sha256: as the file's metadata say.
-        provider: what computes, `CPUExecutionProvider` or `CUDAExecutionProvider`.
+        file: what the model says of itself.
+        path, tasks, preprocessing, config, version, weights_sha256: `file`'s own.
+        provider: what computes, `CPUExecutionProvider`, `CUDAExecutionProvider`,
+            `TensorrtExecutionProvider`, `OpenVINO fp32` or `OpenVINO bf16`.
         why_no_cuda: why `auto` took the CPU, or None.
+        why_no_graph: why a fixed batch on CUDA is not a captured graph, or None.
 
     Raises:
-        UsageError: if there is no such file, or `threads` is below 1.
+        UsageError: if there is no such file, a number is below 1, or the engine has not the device.
         WbczooError: if it is no ONNX model, or not one that this version of wbczoo reads, or if
-            the device cannot be had; the message says why and what to do.
+            the device or engine cannot be had; the message says why and what to do.
     """
 
     def __init__(
-        self, model: str | Path, *, device: Device = "auto", threads: int | None = None
+        self,
+        model: str | Path,
+        *,
+        device: Device = "auto",
+        engine: Engine = "onnxruntime",
+        threads: int | None = None,
+        fixed_batch: int | None = None,
     ) -> None:
-        self.path = find_model(model)
+        path = find_model(model)
         if threads is not None and threads < 1:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
+        if fixed_batch is not None and fixed_batch < 1:
+            raise UsageError(f"A fixed batch has at least one image, not {fixed_batch}.")
         self.why_no_cuda: str | None = None
-        self._session: Any = None
-        if device != "cpu":
-            self.why_no_cuda = self._open_on_cuda(threads)
-            if device == "cuda" and self.why_no_cuda:
-                raise WbczooError(f"CUDA was asked for and cannot be had. {self.why_no_cuda}")
-        if self._session is None:
-            self._session = _open(self.path, devices.CPU, {}, threads)
-        self.provider: str = self._session.get_providers()[0]
-        self._read_metadata(self._session.get_modelmeta().custom_metadata_map)
-        self._check_graph()
+        self.why_no_graph: str | None = None
+        self._network: Network
+        if engine == "onnxruntime":
+            network = self._open(path, device, threads, fixed_batch)
+            self.file = describe(path, network.session)
+            self._network = network
+            if fixed_batch is not None:
+                self._network = self._fix(network, fixed_batch, threads)
+        else:
+            if device not in ("auto", "cpu") or fixed_batch is not None:
+                raise UsageError(
+                    "OpenVINO computes here on the CPU and with any batch; a GPU and a fixed "
+                    "batch want --engine onnxruntime."
+                )
+            from wbczoo.runtime.openvino import OpenvinoNetwork
+
+            # onnxruntime's view of the file is the one gate that every file passes.
+            self.file = describe(path, _glance(path))
+            self._network = OpenvinoNetwork(
+                path, "bf16" if engine == "openvino-bf16" else "fp32", threads
+            )
+        self.path = path
+        self.tasks: tuple[Task, ...] = self.file.tasks
+        self.preprocessing = self.file.preprocessing
+        self.config = self.file.config
+        self.version = self.file.version
+        self.weights_sha256 = self.file.weights_sha256
+        self.provider: str = self._network.provider
 
     def run(self, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
         """Ask the network about preprocessed images.
 
         Args:
-            pixels: uint8 (N, 3, H, W), RGB, where (H, W) is the preprocessing's size.
+            pixels: uint8 (N, 3, H, W), RGB, where (H, W) is the preprocessing's size; of a model
+                that resizes by itself (N, H, W, 3), of the size that it reads.
 
         Returns:
             `<task>_logits` and `<task>_probabilities` of each task, float32 (N, classes).
@@ -84,23 +115,22 @@ class Session:
             UsageError: if the pixels are of another type or shape.
             WbczooError: if the network fails, as for want of memory.
         """
-        expected = (3, *self.preprocessing.size)
-        if pixels.dtype != np.uint8 or pixels.shape[1:] != expected:
+        if pixels.dtype != np.uint8 or not _fits(pixels.shape, self.file):
             raise UsageError(
-                f"The model reads uint8 pixels of shape (N, {', '.join(map(str, expected))}), "
+                f"The model reads uint8 pixels of shape {self.file.shape}, "
                 f"not {pixels.dtype} {pixels.shape}."
             )
-        names = {name: size for task in self.tasks for name, size in _outputs(task).items()}
+        outputs = self.file.outputs
         if len(pixels) == 0:
-            return {name: np.zeros((0, size), np.float32) for name, size in names.items()}
+            return {name: np.zeros((0, size), np.float32) for name, size in outputs.items()}
         try:
-            found = self._session.run(list(names), {INPUT: np.ascontiguousarray(pixels)})
-        except Exception as error:  # onnxruntime's exceptions share no base of their own
+            found = self._network.run([*outputs], np.ascontiguousarray(pixels))
+        except Exception as error:  # the runtimes' exceptions share no base of their own
             raise WbczooError(
-                f"{self.path} failed on {len(pixels)} images: {_reason(error)}. "
+                f"{self.path} failed on {len(pixels)} images: {reason_of(error)}. "
                 "If memory ran out, use a smaller batch."
             ) from None
-        return dict(zip(names, found, strict=True))
+        return dict(zip(outputs, found, strict=True))
 
     def answers(
         self, sources: Iterable[Source], *, batch_size: int = 16, workers: int | None = None
@@ -119,7 +149,7 @@ class Session:
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
         workers = workers or min(devices.cores(), 32)
-        for batch in decoded(sources, self.preprocessing, batch_size=batch_size, workers=workers):
+        for batch in decoded(sources, self.file, batch_size=batch_size, workers=workers):
             yield from self._answer(batch)
 
     def predict(
@@ -129,124 +159,79 @@ class Session:
         return list(self.answers(sources, batch_size=batch_size, workers=workers))
 
     def _answer(self, batch: list[Pixels | str]) -> Iterator[Answer]:
-        good = [pixels for pixels in batch if not isinstance(pixels, str)]
-        outputs = self.run(np.stack(good)) if good else {}
-        row = 0
-        for pixels in batch:
-            if isinstance(pixels, str):
-                yield {"error": pixels}
-                continue
-            probabilities = {t.name: outputs[f"{t.name}_probabilities"][row] for t in self.tasks}
-            row += 1
-            if all(np.isfinite(values).all() for values in probabilities.values()):
-                yield {"tasks": {t.name: _named(t, probabilities[t.name]) for t in self.tasks}}
-            else:
-                yield {"error": "The model's answer is not a number; its weights are damaged."}
+        alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
+        for place, pixels in enumerate(batch):
+            if not isinstance(pixels, str):
+                alike.setdefault(pixels.shape, []).append(place)
+        answers: dict[int, Answer] = {}
+        for places in alike.values():
+            outputs = self.run(np.stack([np.asarray(batch[place]) for place in places]))
+            for row, place in enumerate(places):
+                answers[place] = self._told({name: each[row] for name, each in outputs.items()})
+        for place, pixels in enumerate(batch):
+            yield {"error": pixels} if isinstance(pixels, str) else answers[place]
 
-    def _open_on_cuda(self, threads: int | None) -> str | None:
-        """Open the model on CUDA, or say why not."""
-        reason = devices.explain_cuda()
-        if reason:
-            return reason
-        missing = devices.preload_cuda()
-        # TF32 rounds to 10 bits of mantissa; the answers should be the CPU's.
-        options = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-        try:
-            session = _open(self.path, devices.CUDA, options, threads)
-        except WbczooError as error:  # a damaged model meets this too, and again on the CPU
-            return str(error)
-        # Where its libraries do not load, onnxruntime takes the CPU and only logs it. Its option
-        # `session.disable_cpu_ep_fallback` is no cure: it also refuses every model with a
-        # dynamic batch, for the few nodes that compute shapes belong on the CPU.
-        if devices.CUDA not in session.get_providers():
-            return devices.explain_libraries(missing)
-        self._session = session
-        return None
+    def _told(self, outputs: dict[str, NDArray[np.float32]]) -> Answer:
+        probabilities = {t.name: outputs[f"{t.name}_probabilities"] for t in self.tasks}
+        if all(np.isfinite(values).all() for values in probabilities.values()):
+            return {"tasks": {t.name: _named(t, probabilities[t.name]) for t in self.tasks}}
+        return {"error": "The model's answer is not a number; its weights are damaged."}
 
-    def _read_metadata(self, metadata: Mapping[str, str]) -> None:
-        def value(key: str) -> str:
-            if f"wbczoo.{key}" not in metadata:
-                raise WbczooError(
-                    f"{self.path} is an ONNX model without the metadata wbczoo.{key}; "
-                    "give one that `wbczoo export` wrote."
-                )
-            return metadata[f"wbczoo.{key}"]
+    def _open(
+        self, path: Path, device: Device, threads: int | None, batch: int | None
+    ) -> OnnxNetwork:
+        if device == "tensorrt":
+            fp16 = describe(path, _glance(path)).precision == "fp16"
+            found = providers.open_on_tensorrt(path, threads, batch, fp16=fp16)
+            if isinstance(found, str):
+                raise WbczooError(f"TensorRT was asked for and cannot be had. {found}")
+            return found
+        if device != "cpu":
+            found = providers.open_on_cuda(path, threads, batch)
+            if isinstance(found, OnnxNetwork):
+                return found
+            if device == "cuda":
+                raise WbczooError(f"CUDA was asked for and cannot be had. {found}")
+            self.why_no_cuda = found
+        return providers.open_on_cpu(path, threads, batch)
 
-        found = value("format")
-        if found != FORMAT:
-            writer = metadata.get("wbczoo.version", "unknown")
-            raise WbczooError(
-                f"{self.path} is an export of format {found}, written by wbczoo {writer}; this is "
-                f"wbczoo {__version__}, which reads format {FORMAT}. Use a version that fits, or "
-                "export the run again."
+    def _fix(self, network: OnnxNetwork, batch: int, threads: int | None) -> FixedBatch:
+        """The network with buffers for a batch; on CUDA as a captured graph, or it is said why not.
+
+        Raises:
+            UsageError: if the model reads images of any size, for which there is no buffer.
+        """
+        size = self.file.size
+        if size is None:
+            raise UsageError(
+                f"{self.file.path} reads images of any size; a fixed batch needs one. Export it "
+                "with --camera-size, or without --embed-preprocess."
             )
-        self.version = value("version")
-        self.weights_sha256 = value("weights_sha256")
-        self.config = RunConfig.parse(value("config"), f"The metadata wbczoo.config of {self.path}")
-        try:
-            self.tasks = _TASKS.validate_json(value("tasks"))
-            self.preprocessing = _PREPROCESSING.validate_json(value("preprocessing"))
-            strange = set(json.loads(value("preprocessing")))
-        except ValidationError as error:
-            raise WbczooError(f"The metadata of {self.path} are damaged: {told(error)}") from None
-        except UsageError as error:
-            raise WbczooError(f"The metadata of {self.path} are damaged: {error}") from None
-        strange -= {field.name for field in fields(Preprocessing)}
-        if strange or self.preprocessing.crop not in CROPS:
-            what = ", ".join(sorted(strange)) or f"the crop {self.preprocessing.crop}"
-            raise WbczooError(
-                f"{self.path} prepares images in a way that wbczoo {__version__} does not know "
-                f"({what}); use wbczoo {self.version}, which wrote it."
-            )
-
-    def _check_graph(self) -> None:
-        inputs = {node.name: (node.type, list(node.shape)) for node in self._session.get_inputs()}
-        outputs = {node.name: node.shape[-1] for node in self._session.get_outputs()}
-        height, width = self.preprocessing.size
-        kind, shape = inputs.get(INPUT, ("", []))
-        reads = kind == "tensor(uint8)" and len(inputs) == 1 and shape[1:] == [3, height, width]
-        promised = {name: size for task in self.tasks for name, size in _outputs(task).items()}
-        if not reads or not promised or promised.items() - outputs.items():
-            raise WbczooError(
-                f"The graph in {self.path} is not the one that its metadata describe: uint8 "
-                f"{INPUT} (batch, 3, {height}, {width}) to {', '.join(promised) or 'tasks'}. "
-                "Export the run again."
-            )
+        shape = (*size, 3) if self.file.embedded else (3, *size)
+        outputs = self.file.outputs
+        if network.provider != devices.CUDA:
+            where = "cpu" if network.provider == devices.CPU else "cuda"
+            return FixedBatch(network, batch, outputs, shape, where)
+        captured = providers.open_on_cuda(self.file.path, threads, batch, graph=True)
+        if isinstance(captured, OnnxNetwork):
+            try:
+                return FixedBatch(captured, batch, outputs, shape, "cuda")
+            except Exception as error:  # a kernel that may not be captured fails at the first run
+                captured = reason_of(error)
+        self.why_no_graph = captured
+        return FixedBatch(network, batch, outputs, shape, "cuda")
 
 
-def find_model(path: str | Path) -> Path:
-    """The `model.onnx` of an export's folder, or the file itself; UsageError if it is not there."""
-    found = Path(path)
-    if found.is_dir():
-        found = found / MODEL
-    if not found.is_file():
-        raise UsageError(f"{found} is not there. Give an export's folder, or its {MODEL}.")
-    return found
+def _fits(shape: tuple[int, ...], file: ModelFile) -> bool:
+    if len(shape) != 4:
+        return False
+    sides, channels = (shape[1:3], shape[3]) if file.embedded else (shape[2:], shape[1])
+    return channels == 3 and file.size in (None, sides)
 
 
-def _open(path: Path, provider: str, options: Mapping[str, str], threads: int | None) -> Any:
-    onnxruntime = devices.import_onnxruntime()
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = threads or devices.cores()
-    # Its threads would wait by spinning, on the cores that the decoding threads need.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.log_severity_level = 4  # what goes wrong is raised as well
-    onnxruntime.set_default_logger_severity(4)
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), settings, [(provider, dict(options))], enable_fallback=0
-        )
-    except Exception as error:  # onnxruntime's exceptions share no base of their own
-        raise WbczooError(f"{path} is no ONNX model that can be opened: {_reason(error)}.") from (
-            None
-        )
-    finally:
-        onnxruntime.set_default_logger_severity(2)  # onnxruntime's own default
-    return session
-
-
-def _outputs(task: Task) -> dict[str, int]:
-    return {f"{task.name}_{kind}": len(task.classes) for kind in ("logits", "probabilities")}
+def _glance(path: Path) -> Any:
+    """An onnxruntime session that was opened for its description alone."""
+    return providers.open_session(path, [(devices.CPU, {})], 1, optimised=False)
 
 
 def _named(task: Task, probabilities: NDArray[np.float32]) -> dict[str, Any]:
@@ -258,9 +243,3 @@ def _named(task: Task, probabilities: NDArray[np.float32]) -> dict[str, Any]:
         "probability": values[best],
         "probabilities": dict(zip(task.classes, values, strict=True)),
     }
-
-
-def _reason(error: Exception) -> str:
-    """Onnxruntime's message without its codes, on one line."""
-    message = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
-    return " ".join(message.split()).rstrip(".")

@@ -1,0 +1,153 @@
+"""What an exported file says of itself: its metadata are read here and held against its graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from wbczoo import __version__
+from wbczoo.config import RunConfig, told
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.images import CROPS
+from wbczoo.specs import Preprocessing
+from wbczoo.tasks import Task
+
+FORMAT = "1"
+MODEL = "model.onnx"
+INPUT = "images"
+
+_TASKS = TypeAdapter(tuple[Task, ...])
+_PREPROCESSING = TypeAdapter(Preprocessing)
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """An export's own description.
+
+    Attributes:
+        precision: of its weights: fp32, fp16 or int8.
+        embedded: whether the graph resizes images itself. It then reads uint8 (N, H, W, 3) as
+            they come from the camera, else uint8 (N, 3, H, W) that were resized before.
+        size: (H, W) of the images that it reads, in pixels; None where it reads any.
+    """
+
+    path: Path
+    tasks: tuple[Task, ...]
+    preprocessing: Preprocessing
+    config: RunConfig
+    version: str
+    weights_sha256: str
+    precision: str
+    embedded: bool
+    size: tuple[int, int] | None
+
+    @property
+    def outputs(self) -> dict[str, int]:
+        """Each output's name, and how many classes it has."""
+        return {
+            f"{task.name}_{kind}": len(task.classes)
+            for task in self.tasks
+            for kind in ("logits", "probabilities")
+        }
+
+    @property
+    def shape(self) -> str:
+        """The shape of what the graph reads, for a reader."""
+        sides = ("H", "W") if self.size is None else tuple(map(str, self.size))
+        return f"(N, {', '.join((*sides, '3') if self.embedded else ('3', *sides))})"
+
+
+def find_model(path: str | Path) -> Path:
+    """The `model.onnx` of an export's folder, or the file itself; UsageError if it is not there."""
+    found = Path(path)
+    if found.is_dir():
+        found = found / MODEL
+    if not found.is_file():
+        raise UsageError(f"{found} is not there. Give an export's folder, or its {MODEL}.")
+    return found
+
+
+def describe(path: Path, session: Any) -> ModelFile:
+    """Read the description from an onnxruntime session on `path`, which must keep to it.
+
+    Raises:
+        WbczooError: if metadata are missing, damaged, or of another version of wbczoo; or if the
+            graph is not the one that they describe.
+    """
+    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+
+    def value(key: str) -> str:
+        if f"wbczoo.{key}" not in metadata:
+            raise WbczooError(
+                f"{path} is an ONNX model without the metadata wbczoo.{key}; "
+                "give one that `wbczoo export` wrote."
+            )
+        return metadata[f"wbczoo.{key}"]
+
+    found = value("format")
+    if found != FORMAT:
+        writer = metadata.get("wbczoo.version", "unknown")
+        raise WbczooError(
+            f"{path} is an export of format {found}, written by wbczoo {writer}; this is "
+            f"wbczoo {__version__}, which reads format {FORMAT}. Use a version that fits, or "
+            "export the run again."
+        )
+    version, weights_sha256 = value("version"), value("weights_sha256")
+    config = RunConfig.parse(value("config"), f"The metadata wbczoo.config of {path}")
+    try:
+        tasks = _TASKS.validate_json(value("tasks"))
+        preprocessing = _PREPROCESSING.validate_json(value("preprocessing"))
+        strange = set(json.loads(value("preprocessing")))
+    except ValidationError as error:
+        raise WbczooError(f"The metadata of {path} are damaged: {told(error)}") from None
+    except UsageError as error:
+        raise WbczooError(f"The metadata of {path} are damaged: {error}") from None
+    strange -= {field.name for field in fields(Preprocessing)}
+    if strange or preprocessing.crop not in CROPS:
+        what = ", ".join(sorted(strange)) or f"the crop {preprocessing.crop}"
+        raise WbczooError(
+            f"{path} prepares images in a way that wbczoo {__version__} does not know "
+            f"({what}); use wbczoo {version}, which wrote it."
+        )
+    embedded, size = _reads(session.get_inputs(), preprocessing)
+    described = ModelFile(
+        path,
+        tasks,
+        preprocessing,
+        config,
+        version,
+        weights_sha256,
+        metadata.get("wbczoo.precision", "fp32"),
+        embedded,
+        size,
+    )
+    outputs = {node.name: node.shape[-1] for node in session.get_outputs()}
+    if size == (0, 0) or not tasks or described.outputs.items() - outputs.items():
+        height, width = preprocessing.size
+        promised = ", ".join(described.outputs) or "tasks"
+        raise WbczooError(
+            f"The graph in {path} is not the one that its metadata describe: uint8 "
+            f"{INPUT} (batch, 3, {height}, {width}) to {promised}. Export the run again."
+        )
+    return described
+
+
+def _reads(inputs: Any, preprocessing: Preprocessing) -> tuple[bool, tuple[int, int] | None]:
+    """Whether the graph resizes, and the (H, W) that it reads; (0, 0) if it is no export's."""
+    if [(node.name, node.type) for node in inputs] != [(INPUT, "tensor(uint8)")]:
+        return False, (0, 0)
+    _, *shape = inputs[0].shape
+    if shape == [3, *preprocessing.size]:
+        return False, preprocessing.size
+    if len(shape) == 3 and shape[2] == 3:
+        fixed = [side for side in shape[:2] if isinstance(side, int)]
+        if not fixed:
+            return True, None
+        if len(fixed) == 2:
+            return True, (fixed[0], fixed[1])
+    return False, (0, 0)

@@ -1,4 +1,4 @@
-"""`bench train` prints both speeds and their ratio; no speed is asserted, only what it says."""
+"""What `bench` prints of speeds; no speed is asserted, only what it says of them."""
 
 from __future__ import annotations
 
@@ -22,3 +22,44 @@ def test_bench_train_prints_both_speeds_and_their_ratio(
     assert document["steps"] == 4
     few = wbczoo(*command, "--batch-size", "32", expect=2)
     assert "too few" in few.stderr
+
+
+def test_bench_predict_compares_each_in_its_own_process(
+    wbczoo: Callable[..., Completed], smears: Path, small_run: Path, small_export: Path
+) -> None:
+    command = ("bench", "predict", smears, "--model", small_export, "--batch-size", "4")
+    done = wbczoo(
+        *command, "--run", small_run, "--no-compile", "--limit", "9", "--rounds", "1", "--json"
+    )
+    document = json.loads(done.stdout)
+    rows = {row["name"]: row for row in document["rows"]}
+    assert {"PyTorch", "PyTorch channels_last", "onnxruntime, a bare call"} < set(rows)
+    assert document["images"] == 9
+    ours = rows[f"wbczoo fp32 ({small_export.name})"]
+    loop = rows["PyTorch"]
+    for row in rows.values():
+        assert row["error"] is None, row
+        assert set(row["latency_ms"]) == {"1", "4"}
+        assert row["latency_ms"]["1"]["median"] <= row["latency_ms"]["1"]["p95"]
+        assert row["peak_megabytes"] > 10
+        for found in row["agreement"].values():
+            assert found["equal"] == 1 or "bf16" in row["name"]
+    assert ours["ratio_to_pytorch"] == pytest.approx(
+        ours["images_per_second"]["4"] / loop["images_per_second"]["4"]
+    )
+    spent = ours["processor_ms"]["decoding"] + ours["processor_ms"]["network"]
+    assert ours["bound_images_per_second"] == pytest.approx(document["cores"] * 1000 / spent)
+    assert ours["of_bound"] == pytest.approx(
+        ours["images_per_second"]["4"] / ours["bound_images_per_second"]
+    )
+
+
+def test_bench_predict_keeps_the_row_of_what_cannot_be_measured(
+    wbczoo: Callable[..., Completed], smears: Path, small_run: Path, small_export: Path
+) -> None:
+    command = ("bench", "predict", smears, "--model", small_export, "--batch-size", "2")
+    settings = ("--rounds", "1", "--limit", "2", "--no-compile")
+    done = wbczoo(*command, *settings, "--run", smears)  # no run: PyTorch has nothing to open
+    assert "config.json" in done.stdout
+    assert "wbczoo fp32" in done.stdout
+    assert wbczoo(*command[:-1], "200", expect=2).stderr.count("a batch has 200") == 1

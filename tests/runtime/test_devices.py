@@ -36,6 +36,7 @@ def test_a_build_without_cuda_says_which_package_to_exchange(
 
 
 def test_missing_libraries_are_named() -> None:
-    told = devices.explain_libraries(devices.CUDA, ["libcublas.so.13", "libcudnn.so.9", "libcublas.so.13"])
+    missing = ["libcublas.so.13", "libcudnn.so.9", "libcublas.so.13"]
+    told = devices.explain_libraries(devices.CUDA, missing)
     assert "(libcublas.so.13, libcudnn.so.9)" in told
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in told

@@ -48,17 +48,21 @@ def metadata() -> dict[str, str]:
 
 
 def write_model(
-    path: Path, changed: dict[str, str | None] | None = None, scale: float = 1.0
+    path: Path,
+    changed: dict[str, str | None] | None = None,
+    scale: float = 1.0,
+    camera: tuple[int | str, int | str] | None = None,
 ) -> Path:
     """Write the model; `changed` metadata replace the right ones, None takes one away.
 
-    The weights are multiplied by `scale`.
+    The weights are multiplied by `scale`. With `camera` the graph reads (N, H, W, 3) of that size,
+    as one that resizes by itself does.
     """
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["values", "axes"], ["means"], keepdims=0),
     ]
-    constants = [numpy_helper.from_array(np.array([2, 3]), "axes")]
+    constants = [numpy_helper.from_array(np.array([1, 2] if camera else [2, 3]), "axes")]
     outputs = []
     for task in TASKS:
         name = task.name
@@ -75,7 +79,8 @@ def write_model(
             )
             for kind in ("logits", "probabilities")
         ]
-    images = helper.make_tensor_value_info("images", TensorProto.UINT8, ["batch", 3, *SIZE])
+    shape = ["batch", *camera, 3] if camera else ["batch", 3, *SIZE]
+    images = helper.make_tensor_value_info("images", TensorProto.UINT8, shape)
     graph = helper.make_graph(nodes, "wbczoo", [images], outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     stored = {**metadata(), **(changed or {})}

@@ -56,7 +56,7 @@ def train(
 
     Example: wbczoo bench train blood-cells.zip --dataset bccd --backbone mobilenetv2
     """
-    from wbczoo.bench import bench_train
+    from wbczoo.bench.training import bench_train
     from wbczoo.config import train_config
     from wbczoo.progress import tell
 
@@ -85,3 +85,114 @@ def train(
         ],
         ("what", "value"),
     )
+
+
+@command.command("predict")
+@click.argument("images", nargs=-1, required=True)
+@click.option(
+    "--model",
+    "models",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    required=True,
+    help="An export; repeat it for other precisions of the same run.",
+)
+@click.option(
+    "--run",
+    type=click.Path(exists=True, path_type=Path),
+    help="The run that was exported, to compare with PyTorch.",
+)
+@click.option(
+    "--device", type=click.Choice(["cpu", "cuda", "tensorrt"]), default="cpu", show_default=True
+)
+@click.option("--batch-size", type=click.IntRange(min=2), default=32, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(min=2), default=512, show_default=True, help="Images at most."
+)
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True)
+@click.option(
+    "--compile/--no-compile",
+    "compiled",
+    default=True,
+    show_default=True,
+    help="With --run: torch.compile too, which takes minutes to start.",
+)
+@json_option
+def predict(
+    images: tuple[str, ...],
+    models: tuple[Path, ...],
+    run: Path | None,
+    device: str,
+    batch_size: int,
+    limit: int,
+    rounds: int,
+    compiled: bool,
+    as_json: bool,
+) -> None:
+    """Compare predict with PyTorch, OpenVINO and the bound that the machine sets.
+
+    Each is timed in a process of its own, in turn.
+
+    Example: wbczoo bench predict smears/test --model exports/a --run runs/a
+    """
+    from wbczoo.bench.prediction import bench_predict
+    from wbczoo.progress import tell
+    from wbczoo.runtime import find_images
+
+    document = bench_predict(
+        [path for path in find_images(images) if isinstance(path, str)][:limit],
+        models,
+        run=run,
+        device=device,
+        batch=batch_size,
+        rounds=rounds,
+        compiled=compiled,
+        tell=tell,
+    )
+    if as_json:
+        print_json(document)
+        return
+    print_table(
+        [_cells(row, str(batch_size)) for row in document["rows"]],
+        (
+            "what",
+            "files to CSV,\nimages/s",
+            "times\nPyTorch",
+            "of the\nbound",
+            "batch 1, ms\nmedian, p95",
+            f"batch {batch_size}, ms\nmedian, p95",
+            "peak\nMB",
+            "equal answers,\nprobability off by",
+        ),
+    )
+    click.echo(
+        f"\n{document['images']} images, {document['rounds']} rounds in turn, on "
+        f"{document['device']}: {document['processor']}, {document['cores']} cores"
+    )
+
+
+def _cells(row: dict[str, Any], batch: str) -> list[str]:
+    if row["error"]:
+        return [row["name"], *[""] * 6, row["error"]]
+
+    def told(value: float | None, places: int) -> str:
+        return "" if value is None else f"{value:.{places}f}"
+
+    def latency(size: str) -> str:
+        found = row["latency_ms"].get(size)
+        return "" if found is None else f"{found['median']:.1f}, {found['p95']:.1f}"
+
+    agreement = row["agreement"] or {}
+    return [
+        row["name"],
+        told(row["images_per_second"].get(batch), 1),
+        told(row["ratio_to_pytorch"], 2),
+        told(row["of_bound"], 2),
+        latency("1"),
+        latency(batch),
+        told(row["peak_megabytes"], 0),
+        "; ".join(
+            f"{task} {found['equal']:.4f}, {found['probability_difference']:.2g}"
+            for task, found in agreement.items()
+        ),
+    ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
+import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -24,6 +27,31 @@ _PACKAGES = (
     "onnxruntime-gpu",
     "pydantic",
 )
+
+
+_UNITS = (
+    "avx2",
+    "avx512f",
+    "avx_vnni",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "bf16",
+    "i8mm",
+    "sve",
+)
+
+_MATTERS = re.compile(
+    r"(WBCZOO|HF|HUGGING|CUDA|NVIDIA|ORT|TRT|OMP|KMP|MKL|OPENBLAS|TORCH)_|"
+    r"(PYTHONPATH|LD_LIBRARY_PATH|XDG_CACHE_HOME|(HTTPS?|ALL|NO)_PROXY)$",
+    re.IGNORECASE,
+)
+_SECRET = re.compile("TOKEN|SECRET|PASSWORD|KEY", re.IGNORECASE)
+_LOGIN = re.compile(r"//[^/@\s]+@")  # a name and password within an address
 
 
 def installed(package: str) -> str | None:
@@ -70,6 +98,93 @@ def processor() -> str:
     return " ".join([name, *units])
 
 
+def vector_units() -> list[str]:
+    """The units that decide how fast a network runs, in Linux's words; empty where nobody tells.
+
+    Of x86: AVX2, AVX-512 and its dot products of int8 (VNNI) and bf16, and AMX. Of Arm: the dot
+    products (asimddp), bf16, the int8 matrices (i8mm) and SVE.
+    """
+    fields = _cpu_fields()
+    flags = set((fields.get("flags") or fields.get("Features", "")).split())
+    return [unit for unit in _UNITS if unit in flags]
+
+
+def cpu_quota(system: Path = Path("/")) -> float | None:
+    """How many cores' worth of time a container's limit allows; None where it sets none.
+
+    Args:
+        system: where Linux's own folders are.
+    """
+    quotas = []
+    for told in _cgroup(system, "cpu.max"):  # "QUOTA PERIOD" in microseconds, or "max PERIOD"
+        quota, _, period = told.partition(" ")
+        if quota != "max":
+            quotas.append(int(quota) / int(period))
+    older = (_cgroup(system, f"cpu.cfs_{each}_us", "cpu") for each in ("quota", "period"))
+    quotas += [
+        int(told) / int(period) for told, period in zip(*older, strict=False) if told != "-1"
+    ]
+    return min(quotas, default=None)
+
+
+def memory(system: Path = Path("/")) -> dict[str, int | None]:
+    """Bytes of `total` and `available` memory, and the `limit` that a container sets, or None.
+
+    Args:
+        system: as of `cpu_quota`.
+    """
+    told = {}
+    path = system / "proc/meminfo"
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            name, _, value = line.partition(":")
+            if value.endswith(" kB"):
+                told[name] = 1024 * int(value.removesuffix(" kB"))
+    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        told["MemTotal"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    total = told.get("MemTotal")
+    limits = [
+        int(value)
+        for value in (
+            *_cgroup(system, "memory.max"),
+            *_cgroup(system, "memory.limit_in_bytes", "memory"),
+        )
+        if value != "max"
+    ]
+    # The older kind says "no limit" with a number that no machine has.
+    limit = min((each for each in limits if total is None or each < total), default=None)
+    return {"total": total, "available": told.get("MemAvailable"), "limit": limit}
+
+
+def variables() -> dict[str, str]:
+    """The environment variables that change what wbczoo and its libraries do, without secrets."""
+    return {
+        name: "set, not shown" if _SECRET.search(name) else _LOGIN.sub("//***@", value)
+        for name, value in sorted(os.environ.items())
+        if _MATTERS.match(name)
+    }
+
+
+def describe_torch(_: Any = None) -> dict[str, Any]:
+    """What PyTorch can use; or `error`, a sentence, where it or torchvision does not load."""
+    try:
+        import torch
+        import torchvision  # noqa: F401 - a pair of two builds fails here
+    except Exception as error:
+        return {
+            "error": f"PyTorch does not load ({type(error).__name__}: {error}). Install torch and "
+            "torchvision again, both from one index."
+        }
+    return {
+        "version": torch.__version__,
+        "built_for_cuda": torch.version.cuda,
+        "cuda": torch.cuda.is_available(),
+        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "mps": torch.backends.mps.is_available(),
+        "threads": torch.get_num_threads(),
+    }
+
+
 def has_bf16() -> bool:
     """Whether the processor computes bfloat16 by itself, so that autocast is worth its rounding."""
     import torch
@@ -80,6 +195,30 @@ def has_bf16() -> bool:
         return "avx512_bf16" in flags or "amx_bf16" in flags
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe()) if probe else False
+
+
+def _cgroup(system: Path, name: str, controller: str = "") -> Iterator[str]:
+    """What the files of that name say, from this process's control group up to the root.
+
+    Args:
+        controller: of the older kind of groups, which has a tree for each; else the unified one.
+    """
+    place = system / "proc/self/cgroup"
+    groups = place.read_text(encoding="utf-8").splitlines() if place.is_file() else []
+    root = system / "sys/fs/cgroup" / controller
+    for line in groups:
+        _, kinds, path = line.split(":", 2)
+        if controller not in kinds.split(","):
+            continue
+        below = root / path.strip("/")
+        for folder in (below, *below.parents):
+            if not folder.is_relative_to(root):
+                break
+            # Inside a container the path may be the host's, of which only the root is there.
+            with contextlib.suppress(OSError):
+                told = (folder / name).read_text(encoding="utf-8").strip()
+                if re.fullmatch(r"(max|-?\d+)( \d+)?", told):
+                    yield told
 
 
 @cache

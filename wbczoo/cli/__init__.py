@@ -30,6 +30,8 @@ VERBS = {
     "evaluate": "Measure a run or an export on photographs it never saw.",
     "export": "Write a run as one ONNX file with its card.",
     "verify": "Replay an export's frozen example, without torch.",
+    "push": "Upload an export to a model hub.",
+    "pull": "Fetch an export from a model hub, and check it.",
     "predict": "Answer images with an export, without torch.",
     "differential": "Count the cells of each class, with intervals.",
     "data": "Prepare and show data sets.",

@@ -2,81 +2,76 @@
 
 from __future__ import annotations
 
-import os
-from importlib.util import find_spec
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from wbczoo.cli.options import json_option, print_json, print_table
 
+_SIZES = ("size", "free", "total", "available")  # which may be unknown, and are never none
+
 
 @click.command("doctor")
+@click.option("--no-torch", is_flag=True, help="Leave PyTorch alone; loading it takes seconds.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(ctx: click.Context, no_torch: bool, as_json: bool) -> None:
     """Say what this installation and machine can do, and what is wrong with them.
+
+    Exits 3 if something must be mended. Needs no torch, and shows no secret.
 
     Example: wbczoo doctor --json
     """
-    from wbczoo import environment, registry
-    from wbczoo.data.cache import cache_folder
-    from wbczoo.runtime import devices
+    from wbczoo.runtime.diagnosis import diagnose
 
-    problems = []
-    runtimes = devices.installed_runtimes()
-    if len(runtimes) != 1:
-        problems.append(
-            "Both onnxruntime and onnxruntime-gpu are installed and overwrite each other: "
-            "uninstall both, then install one."
-            if runtimes
-            else "onnxruntime is not installed."
-        )
-    parts = {
-        f"{kind}/{entry.name}": f"{entry.status}: {entry.reason}"
-        for kind, entries in registry.ALL.items()
-        for entry in entries.entries()
-        if entry.status in ("broken", "duplicate")
-    }
-    problems += [f"{name} is {reason}" for name, reason in parts.items()]
-    document: dict[str, Any] = {
-        **environment.describe(),
-        "onnxruntime": runtimes,
-        "providers": devices.import_onnxruntime().get_available_providers(),
-        "cuda_for_onnxruntime": devices.explain_cuda() or "available",
-        "torch": _torch(),
-        "weights_folder": os.environ.get("WBCZOO_WEIGHTS"),
-        "cache": str(cache_folder()),
-        "problems": problems,
-    }
+    document = diagnose(ask_torch=not no_torch)
     if as_json:
         print_json(document)
     else:
-        rows = []
-        for key, value in document.items():
-            if isinstance(value, dict):
-                rows += [(f"{key} {name}", found) for name, found in value.items()]
-            elif isinstance(value, list):
-                rows += [(key, ", ".join(map(str, value)) or "none")]
-            else:
-                rows.append((key, value))
-        print_table(rows, ("what", "value"))
-    if problems:
+        print_table([*_rows(document)], ("what", "value"))
+    if document["problems"]:
         ctx.exit(3)
 
 
-def _torch() -> dict[str, Any] | None:
-    if find_spec("torch") is None:
-        return None
-    try:
-        import torch
-    except Exception as error:  # a broken pair of torch and torchvision fails in many ways
-        return {"error": f"{type(error).__name__}: {error}"}
-    return {
-        "version": torch.__version__,
-        "built_for_cuda": torch.version.cuda,
-        "cuda": torch.cuda.is_available(),
-        "devices": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "mps": torch.backends.mps.is_available(),
-        "threads": torch.get_num_threads(),
-    }
+def _rows(document: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    """The document as lines for a reader: sizes in GB, each list in one line."""
+    for key, value in document.items():
+        if key == "devices":
+            for name, why_not in value.items():
+                yield f"--device {name}", why_not or "can be used"
+        elif key == "nvidia":
+            yield from _nvidia(value)
+        elif key == "optional":
+            for name, version in value.items():
+                yield name, version or "not installed"
+        elif isinstance(value, dict):
+            for name, found in value.items():
+                yield f"{key} {name}", _told(name, found)
+        else:
+            yield key.replace("_", " "), _told(key, value)
+
+
+def _nvidia(found: dict[str, Any] | None) -> Iterator[tuple[str, object]]:
+    if not found or not (found["gpus"] or found["driver"] or found["cuda"]):
+        yield "nvidia driver", "none"
+        return
+    yield "nvidia driver", f"{found['driver'] or 'unknown'}, for CUDA {found['cuda'] or 'unknown'}"
+    for place, gpu in enumerate(found["gpus"]):
+        memory, free = (_told("size", gpu[name]) for name in ("memory", "free"))
+        capability = gpu["compute_capability"] or "unknown"
+        yield (
+            f"gpu {place}",
+            f"{gpu['name'] or 'unnamed'}, {memory} ({free} free), compute capability {capability}",
+        )
+
+
+def _told(name: str, value: object) -> object:
+    if value is None:
+        return "unknown" if name in _SIZES else "none"
+    if name in (*_SIZES, "limit"):
+        assert isinstance(value, int)
+        return f"{value / 1e9:.1f} GB"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return value

@@ -8,9 +8,10 @@ from typing import Any
 
 from wbczoo import __version__, checkpoint, environment, files
 from wbczoo.config import RunConfig
+from wbczoo.export.front_matter import write_front_matter
 from wbczoo.export.parity import Parity
 from wbczoo.intended_use import INTENDED, NOT_INTENDED
-from wbczoo.registry import backbones, sequences
+from wbczoo.registry import backbones, datasets, sequences
 
 
 def describe(
@@ -69,7 +70,8 @@ def describe(
 
 def to_markdown(card: dict[str, Any]) -> str:
     """`card.md`: the same for a reader."""
-    lines = [f"# {card['name']}", "", "White blood cell classifier, exported by wbczoo.", ""]
+    lines = [write_front_matter(card), ""]
+    lines += [f"# {card['name']}", "", "White blood cell classifier, exported by wbczoo.", ""]
     lines += ["## What it answers", ""]
     lines += [f"- **{task}**: {', '.join(classes)}" for task, classes in card["tasks"].items()]
     lines += ["", "## What it was trained on", "", *_data_lines(card)]
@@ -111,6 +113,10 @@ def _licences(run: RunConfig) -> dict[str, str]:
         licences["initial weights"] = (
             f"{run.model.weights.description or run.model.weights.source}; see their origin"
         )
+    if run.train is not None:
+        data = run.train.dataset
+        licences[f"data set {data.name}"] = datasets.spec(data.selector).licence or "not stated"
+    licences["code of wbczoo"] = "MIT"
     return licences
 
 

@@ -78,7 +78,7 @@ def read_json(path: Path) -> dict[str, Any]:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise WbczooError(f"{path} is not there.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: no UTF-8, no JSON
         raise WbczooError(f"{path} cannot be read as JSON: {error}.") from None
     found = document.get("format") if isinstance(document, dict) else None
     if not isinstance(document, dict) or found != 1:

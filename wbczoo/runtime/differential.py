@@ -142,8 +142,8 @@ def describe(
         "correction": confusion.told if confusion else None,
         "why_no_correction": why_none,
         "groups": [_describe_group(name, t, task, confusion) for name, t in tallies.items()],
-        "intended_use": card.get("intended_use", INTENDED),
-        "not_for": card.get("not_for", NOT_INTENDED),
+        "intended_use": _printable(card.get("intended_use", INTENDED)),
+        "not_for": _printable(card.get("not_for", NOT_INTENDED)),
     }
 
 
@@ -210,6 +210,9 @@ def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None
                 continue
             matrix = np.array(measured["confusion"], np.int64)
             groups = [measured["per_class"][name]["groups"] for name in task.classes]
+            side = len(task.classes)
+            if matrix.shape != (side, side) or matrix.min() < 0 or min(groups) < 0:
+                raise ValueError("a confusion matrix is none")
             if (matrix.sum(1) == 0).any():
                 continue
             photographs = found["photographs"]
@@ -219,8 +222,8 @@ def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None
                 f"{found['protocol']}, {found['part']}: {found['files']} files of {unit} "
                 "photographs"
             )
-            return Confusion(matrix, np.array(groups, np.int64), told), None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return Confusion(matrix, np.array(groups, np.int64), _printable(told)), None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WbczooError(
             f"The card's evaluations are damaged ({error}). Export the run again."
         ) from None
@@ -228,6 +231,11 @@ def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None
         "The card has no evaluation without leak in which every class occurs. Evaluate the run, "
         "and export it again."
     )
+
+
+def _printable(text: object) -> str:
+    """A stranger's words without what a terminal would obey."""
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))
 
 
 def _read_table(path: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from wbczoo import __version__
+from wbczoo import __version__, files
 from wbczoo.config import RunConfig, told
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
@@ -20,6 +20,9 @@ from wbczoo.tasks import Task
 FORMAT = "1"
 MODEL = "model.onnx"
 INPUT = "images"
+
+MOST_TASKS = 100
+LARGEST_SIDE = 4096  # pixels, as of `--image-size`
 
 _TASKS = TypeAdapter(tuple[Task, ...])
 _PREPROCESSING = TypeAdapter(Preprocessing)
@@ -72,6 +75,29 @@ def find_model(path: str | Path) -> Path:
     return found
 
 
+def check_against_card(path: Path) -> None:
+    """Refuse a file that a card beside it disowns, before a damaged graph asks for all memory.
+
+    A file without a card, or beside one that cannot be read or does not name it, stands alone.
+
+    Raises:
+        WbczooError: if `card.json` gives another SHA-256.
+    """
+    card = path.parent / "card.json"
+    if not card.is_file():
+        return
+    try:
+        told = files.read_json(card).get("files")
+    except WbczooError:
+        return
+    expected = told.get(path.name) if isinstance(told, dict) else None
+    if isinstance(expected, str) and expected != files.sha256_of(path):
+        raise WbczooError(
+            f"{path} is not the file that {card} describes: it was damaged or exchanged. Fetch "
+            "or export it again."
+        )
+
+
 def describe(path: Path, session: Any) -> ModelFile:
     """Read the description from an onnxruntime session on `path`, which must keep to it.
 
@@ -79,7 +105,14 @@ def describe(path: Path, session: Any) -> ModelFile:
         WbczooError: if metadata are missing, damaged, or of another version of wbczoo; or if the
             graph is not the one that they describe.
     """
-    metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+    try:
+        metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        inputs = [(node.name, node.type, node.shape) for node in session.get_inputs()]
+        outputs = {node.name: (node.type, node.shape) for node in session.get_outputs()}
+    except UnicodeDecodeError:
+        raise WbczooError(
+            f"The metadata of {path} are damaged: they are no text in UTF-8. Export the run again."
+        ) from None
 
     def value(key: str) -> str:
         if f"wbczoo.{key}" not in metadata:
@@ -114,7 +147,13 @@ def describe(path: Path, session: Any) -> ModelFile:
             f"{path} prepares images in a way that wbczoo {__version__} does not know "
             f"({what}); use wbczoo {version}, which wrote it."
         )
-    embedded, size = _reads(session.get_inputs(), preprocessing)
+    if len(tasks) > MOST_TASKS or not all(0 < side <= LARGEST_SIDE for side in preprocessing.size):
+        height, width = preprocessing.size
+        raise WbczooError(
+            f"The metadata of {path} are damaged: {len(tasks)} tasks about images of {height} by "
+            f"{width} pixels; at most {MOST_TASKS} tasks and {LARGEST_SIDE} pixels are possible."
+        )
+    embedded, size = _reads(inputs, preprocessing)
     described = ModelFile(
         path,
         tasks,
@@ -126,8 +165,12 @@ def describe(path: Path, session: Any) -> ModelFile:
         embedded,
         size,
     )
-    outputs = {node.name: node.shape[-1] for node in session.get_outputs()}
-    if size == (0, 0) or not tasks or described.outputs.items() - outputs.items():
+    kept = {
+        name: shape[1]
+        for name, (kind, shape) in outputs.items()
+        if kind == "tensor(float)" and len(shape) == 2
+    }
+    if size == (0, 0) or not tasks or described.outputs.items() - kept.items():
         height, width = preprocessing.size
         promised = ", ".join(described.outputs) or "tasks"
         raise WbczooError(
@@ -139,9 +182,9 @@ def describe(path: Path, session: Any) -> ModelFile:
 
 def _reads(inputs: Any, preprocessing: Preprocessing) -> tuple[bool, tuple[int, int] | None]:
     """Whether the graph resizes, and the (H, W) that it reads; (0, 0) if it is no export's."""
-    if [(node.name, node.type) for node in inputs] != [(INPUT, "tensor(uint8)")]:
+    if [each[:2] for each in inputs] != [(INPUT, "tensor(uint8)")] or not inputs[0][2]:
         return False, (0, 0)
-    _, *shape = inputs[0].shape
+    _, *shape = inputs[0][2]
     if shape == [3, *preprocessing.size]:
         return False, preprocessing.size
     if len(shape) == 3 and shape[2] == 3:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels, Source
-from wbczoo.runtime import devices, providers
+from wbczoo.runtime import devices, onnx_file, providers
 from wbczoo.runtime.batches import decoded
-from wbczoo.runtime.model_file import ModelFile, describe, find_model
+from wbczoo.runtime.model_file import ModelFile, check_against_card, describe, find_model
 from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
 from wbczoo.tasks import Task
 
@@ -53,8 +53,9 @@ class Session:
 
     Raises:
         UsageError: if there is no such file, a number is below 1, or the engine has not the device.
-        WbczooError: if it is no ONNX model, or not one that this version of wbczoo reads, or if
-            the device or engine cannot be had; the message says why and what to do.
+        WbczooError: if it is no ONNX model, or not one that this version of wbczoo reads, or not
+            the one of the card beside it, or if the device or engine cannot be had; the message
+            says why and what to do.
     """
 
     def __init__(
@@ -71,6 +72,8 @@ class Session:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
         if fixed_batch is not None and fixed_batch < 1:
             raise UsageError(f"A fixed batch has at least one image, not {fixed_batch}.")
+        onnx_file.check_self_contained(path)
+        check_against_card(path)
         self.why_no_cuda: str | None = None
         self.why_no_graph: str | None = None
         self._network: Network
@@ -130,6 +133,12 @@ class Session:
                 f"{self.path} failed on {len(pixels)} images: {reason_of(error)}. "
                 "If memory ran out, use a smaller batch."
             ) from None
+        for (name, classes), values in zip(outputs.items(), found, strict=True):
+            if values.shape != (len(pixels), classes):  # a graph may declare what it does not keep
+                raise WbczooError(
+                    f"{self.path} failed on {len(pixels)} images: {name} has the shape "
+                    f"{values.shape}. The file is damaged; export the run again."
+                )
         return dict(zip(outputs, found, strict=True))
 
     def answers(

@@ -1,11 +1,13 @@
-"""An export's frozen example is replayed here, and its files are held against their hashes."""
+"""An export's files are held against their hashes here, and then its frozen example is replayed."""
 
 from __future__ import annotations
 
+import os
+import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,27 +16,37 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.runtime import devices
-from wbczoo.runtime.session import INPUT, MODEL, Device, Session
+from wbczoo.runtime.model_file import INPUT, MODEL, find_model
+from wbczoo.runtime.session import Device, Session
 
 Recorded = dict[str, NDArray[np.float64]]
 
 CARD = "card.json"
 EXAMPLE = "example.npz"
 
+# An export has eight examples and a card of some kilobytes. Beyond these a file is no mistake.
+EXAMPLES = 64
+EXAMPLE_BYTES = 1 << 30  # unpacked
+CARD_BYTES = 1 << 24
+CARD_FILES = 100
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
 # Of the largest logit, where that is above 1. On the CPU the same arithmetic runs in another order
 # at most. CUDA's libraries choose their algorithms, and in recurrent layers their precision; a
 # wrong graph or wrong weights miss this bound all the same.
-TOLERANCE = {devices.CPU: 1e-4, devices.CUDA: 1e-2}
+TOLERANCE = {devices.CPU: 1e-4, devices.CUDA: 1e-2, devices.TENSORRT: 1e-2}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a replay found.
+    """What a replay found, or why there was none.
 
     Attributes:
         model: the file that was replayed.
-        provider: what computed.
-        images: how many examples there are.
+        provider: what computed; None if nothing was replayed, because the card disowns the model
+            or the example. The differences and the bound are then NaN.
+        images: how many examples were replayed.
         logit_difference: the largest difference of any logit from the recorded one.
         probability_difference: likewise of the probabilities.
         bound: what neither may exceed: the provider's tolerance times the larger of 1 and the
@@ -44,7 +56,7 @@ class Verification:
     """
 
     model: str
-    provider: str
+    provider: str | None
     images: int
     logit_difference: float
     probability_difference: float
@@ -59,7 +71,9 @@ class Verification:
 
 
 def verify(model: str | Path, device: Device = "auto") -> Verification:
-    """Replay the example beside a model, as one batch and image by image.
+    """Hold an export's files against its card, then replay its example, as a batch and one by one.
+
+    The hashes come first: a file that is not the exported one is not opened.
 
     Args:
         model: an export's folder, or its `model.onnx`, with `example.npz` beside it; if
@@ -68,23 +82,33 @@ def verify(model: str | Path, device: Device = "auto") -> Verification:
 
     Raises:
         UsageError: if there is no such model.
-        WbczooError: if the model cannot be opened, or the example is missing or no example.
+        WbczooError: if the model cannot be opened; if the example is missing or no example; if the
+            card is none, or names anything but files beside it; if any of them is a link that
+            leads out of the folder.
     """
-    session = Session(model, device=device)
-    folder = session.path.parent
-    checked, problems = _check_hashes(folder)
-    images, recorded = _read_example(folder / EXAMPLE)
+    path = find_model(model)
+    folder = path.parent
+    for name in (MODEL, EXAMPLE, CARD):
+        _own(folder, name)
+    if not (folder / EXAMPLE).is_file():
+        raise WbczooError(
+            f"{folder / EXAMPLE} is not there, and without an example nothing can be replayed. "
+            "Give an export's whole folder, or export the run again."
+        )
+    checked, wrong = _check_hashes(folder)
+    problems = [*wrong.values()]
+    if {MODEL, EXAMPLE} & {*wrong}:
+        problems.append("Nothing was replayed: a file that is not the exported one is not opened.")
+        nan = float("nan")
+        return Verification(str(path), None, 0, nan, nan, nan, checked, tuple(problems))
+    session = Session(path, device=device)
+    images, recorded = _read_example(folder / EXAMPLE, session.file.outputs)
     try:
         together = session.run(images)
     except UsageError as error:
         raise WbczooError(f"{folder / EXAMPLE} does not fit the model. {error}") from None
     one_by_one = [session.run(images[i : i + 1]) for i in range(len(images))]
     alone = {name: np.concatenate([found[name] for found in one_by_one]) for name in together}
-    if _shapes(recorded) != _shapes(alone):
-        raise WbczooError(
-            f"{folder / EXAMPLE} records {_shapes(recorded)}, and the model gives "
-            f"{_shapes(alone)}: they are not of one export. Export the run again."
-        )
 
     def difference(kind: str) -> float:
         names = [name for name in recorded if name.endswith(kind)]
@@ -101,62 +125,102 @@ def verify(model: str | Path, device: Device = "auto") -> Verification:
                 f"{bound:.2g} is allowed: this model does not answer as it did when exported."
             )
     return Verification(
-        model=str(session.path),
+        model=str(path),
         provider=session.provider,
         images=len(images),
         logit_difference=logits,
         probability_difference=probabilities,
         bound=bound,
-        checked_files=tuple(checked),
+        checked_files=checked,
         problems=tuple(problems),
     )
 
 
-def _check_hashes(folder: Path) -> tuple[list[str], list[str]]:
+def _own(folder: Path, name: str) -> Path:
+    """A file of the folder; WbczooError if it is a link to a place outside, which is not read."""
+    path = folder / name
+    if path.is_symlink():
+        target = os.path.realpath(path)  # of links in a circle pathlib raises what is no OSError
+        if not Path(target).is_relative_to(os.path.realpath(folder)):
+            raise WbczooError(
+                f"{path} is a link that leads out of its folder, and is not followed. Put the file "
+                "itself in its place."
+            )
+    return path
+
+
+def _check_hashes(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """The files that the card gives a hash of, and a sentence for each that does not have it."""
     card = folder / CARD
     if not card.exists():
-        return [], []
-    hashes = files.read_json(card).get("files")
-    if not isinstance(hashes, dict) or MODEL not in hashes:
-        raise WbczooError(f"{card} gives no hash of {MODEL}. Export the run again.")
-    problems = []
-    for name, expected in hashes.items():
-        path = folder / name
-        if path.name != name:
-            raise WbczooError(f"{card} names {name!r}, which is no file beside it.")
-        if not path.is_file():
-            problems.append(f"{path} is missing, although the card names it.")
-        elif files.sha256_of(path) != expected:
-            problems.append(f"{path} is not the file that was exported: its SHA-256 differs.")
-    return list(hashes), problems
-
-
-def _read_example(path: Path) -> tuple[Pixels, Recorded]:
-    """The example's images, (N, 3, H, W), and what each output was, (N, classes) by its name."""
-    if not path.is_file():
+        return (), {}
+    if card.stat().st_size > CARD_BYTES:
         raise WbczooError(
-            f"{path} is not there, and without an example nothing can be replayed. "
-            "Give an export's whole folder, or export the run again."
+            f"{card} has {card.stat().st_size} bytes, and a card at most {CARD_BYTES}. Export the "
+            "run again."
         )
+    hashes = files.read_json(card).get("files")
+    missing = [
+        name for name in (MODEL, EXAMPLE) if not isinstance(hashes, dict) or name not in hashes
+    ]
+    if not isinstance(hashes, dict) or missing:
+        raise WbczooError(f"{card} gives no hash of {' and '.join(missing)}. Export the run again.")
+    if len(hashes) > CARD_FILES:
+        raise WbczooError(f"{card} names {len(hashes)} files; no export has so many.")
+    wrong = {}
+    for name, expected in hashes.items():
+        if not _NAME.fullmatch(name):
+            raise WbczooError(f"{card} names {name[:100]!a}, which is no file beside it.")
+        path = _own(folder, name)
+        if not path.is_file():
+            wrong[name] = f"{path} is missing, although the card names it."
+        elif files.sha256_of(path) != expected:
+            wrong[name] = f"{path} is not the file that was exported: its SHA-256 differs."
+    return tuple(hashes), wrong
+
+
+def _read_example(path: Path, outputs: Mapping[str, int]) -> tuple[Pixels, Recorded]:
+    """The example's images (N, ...), and what each output was, (N, classes) by its name."""
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            images = archive[INPUT]
-            recorded = {
-                name: np.asarray(archive[name], np.float64) for name in archive if name != INPUT
-            }
+        with path.open("rb") as stream:
+            with zipfile.ZipFile(stream) as archive:
+                sizes = [(member.filename, member.file_size) for member in archive.infolist()]
+            if sorted(name for name, _ in sizes) != sorted(f"{n}.npy" for n in (INPUT, *outputs)):
+                raise _not_of(path, f"has to hold {', '.join((INPUT, *outputs))} and no more")
+            # Said before it is unpacked; zipfile unpacks no more than was said.
+            if (unpacked := sum(size for _, size in sizes)) > EXAMPLE_BYTES:
+                raise WbczooError(
+                    f"{path} would unpack to {unpacked} bytes, and an example to at most "
+                    f"{EXAMPLE_BYTES}. Export the run again."
+                )
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as arrays:
+                images = arrays[INPUT]
+                recorded = {name: arrays[name] for name in outputs}
+            if not all(isinstance(each, np.ndarray) for each in (images, *recorded.values())):
+                raise ValueError("a member is no array")  # numpy gives its bytes
+    except WbczooError:
+        raise
     except Exception as error:  # of a damaged archive numpy and zipfile make a dozen exceptions
-        raise WbczooError(f"{path} is no readable example: {error}. Export the run again.") from (
-            None
-        )
-    if (
-        images.ndim == 0
-        or len(images) == 0
-        or not all(np.isfinite(v).all() for v in recorded.values())
-    ):
-        raise WbczooError(f"{path} holds no image, or no numbers. Export the run again.")
-    return images, recorded
+        raise WbczooError(
+            f"{path} is no readable example: {_in_one_line(error)}. Export the run again."
+        ) from None
+    if images.ndim == 0 or not 0 < len(images) <= EXAMPLES:
+        raise WbczooError(f"{path} holds no image, or more than {EXAMPLES}. Export the run again.")
+    for name, classes in outputs.items():
+        found = recorded[name]
+        if found.dtype.kind != "f" or found.shape != (len(images), classes):
+            raise _not_of(path, f"records {name} as {found.dtype} {found.shape}")
+        if not np.isfinite(found).all():
+            raise WbczooError(f"{path} records no numbers as {name}. Export the run again.")
+    return images, {name: each.astype(np.float64) for name, each in recorded.items()}
 
 
-def _shapes(outputs: Mapping[str, NDArray[Any]]) -> str:
-    return ", ".join(f"{name} {outputs[name].shape}" for name in sorted(outputs))
+def _not_of(path: Path, why: str) -> WbczooError:
+    return WbczooError(
+        f"{path} and the model beside it are not of one export: it {why}. Export the run again."
+    )
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -6,9 +6,13 @@ RGB, the crops, and the resize to what a model reads.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import io
 import stat
+import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, Protocol, runtime_checkable
@@ -54,7 +58,10 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
 
 LARGEST = 100_000_000  # pixels
+LARGEST_WEBP = 50_000_000  # pixels; libwebp holds an image four times while it decodes
 SMALLEST = 16  # pixels a side
+_LARGE = 16_000_000  # pixels; of such images one at a time is decoded, for memory's sake
+_one_large = threading.Lock()
 _LARGEST_FILE = 1 << 30  # bytes; 100 megapixels of uncompressed RGBA take 0.4 GB
 
 _READ_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
@@ -94,7 +101,8 @@ def decode(source: Source) -> Pixels:
     """
     if isinstance(source, np.ndarray):
         return _decode_array(source)
-    return np.array(_open_rgb(source))  # a copy, for what Pillow lends is read-only
+    with contextlib.ExitStack() as held:
+        return np.array(_open_rgb(source, held))  # a copy, for what Pillow lends is read-only
 
 
 def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
@@ -121,7 +129,8 @@ def pixels(source: Source, preprocessing: Preprocessing) -> Pixels:
     """Decode and preprocess: what a model reads of a source; raises as those two do."""
     if preprocessing.crop == "none" and not isinstance(source, np.ndarray):
         # The same, without a way through an array that costs a quarter of the time.
-        return _resize(_open_rgb(source), preprocessing)
+        with contextlib.ExitStack() as held:
+            return _resize(_open_rgb(source, held), preprocessing)
     return preprocess(decode(source), preprocessing)
 
 
@@ -159,7 +168,10 @@ def _decode_array(array: NDArray[np.generic]) -> Pixels:
     return np.array(_to_rgb(Image.fromarray(np.ascontiguousarray(array, np.uint8))))
 
 
-def _open_rgb(source: bytes | str | Path | Readable | Image.Image) -> Image.Image:
+def _open_rgb(
+    source: bytes | str | Path | Readable | Image.Image, held: contextlib.ExitStack
+) -> Image.Image:
+    """The image as RGB; while `held` lasts, no other large one is decoded if this one is."""
     if isinstance(source, str | Path):
         source = _read(Path(source))
     elif isinstance(source, Readable):
@@ -170,16 +182,33 @@ def _open_rgb(source: bytes | str | Path | Readable | Image.Image) -> Image.Imag
         try:
             image = source if isinstance(source, Image.Image) else _open(source)
             _check_header(image)
+            if image.width * image.height > _LARGE:
+                held.enter_context(_one_large)
+                _give_back_large_blocks()
             if isinstance(source, bytes) and image.format == "JPEG" and image.mode == "RGB":
                 decoded = jpeg.decode(source)
                 if decoded is not None:
-                    return _turned(Image.fromarray(decoded), _orientation(image))
+                    orientation, image = _orientation(image), Image.fromarray(decoded)
+                    del decoded  # an image is held as seldom as can be, for it may be large
+                    return _turned(image, orientation)
             image.load()
-            return _to_rgb(_turned(image, _orientation(image)))
+            image = _turned(image, _orientation(image))
+            return _to_rgb(image)
         except ImageRefused:
             raise
         except Exception as error:  # of damaged bytes Pillow makes nearly every exception there is
             _refuse(error)
+
+
+@cache
+def _give_back_large_blocks() -> None:
+    """Let glibc return what a large image took, which it else keeps for each thread that had one.
+
+    Pillow takes 16 MiB at a time. Once such a block was freed, glibc would serve the next from a
+    heap of the thread (mallopt(3), M_MMAP_THRESHOLD); a fixed threshold ends that.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # another C library, which has no such habit
+        ctypes.CDLL(None).mallopt(-3, 8 << 20)
 
 
 def _read(path: Path) -> bytes:
@@ -215,6 +244,8 @@ def _open(content: bytes) -> Image.Image:
 
 def _check_header(image: Image.Image) -> None:
     _check_size(*image.size)
+    if image.format == "WEBP" and image.width * image.height > LARGEST_WEBP:
+        raise ImageRefused("The WebP image has over 50 megapixels.")
     if getattr(image, "is_animated", False):
         raise ImageRefused("The image has several frames or pages; save the one that is meant.")
     if image.mode.startswith(("I", "F")) or _has_deep_samples(image):
@@ -255,10 +286,14 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema()[0] != 255:
+        # A conversion to the mode that an image has would be a copy.
+        solid = image if image.mode == "RGBA" else image.convert("RGBA")
+        if solid.getchannel("A").getextrema()[0] != 255:
             raise ImageRefused("The image has transparent pixels; flatten it onto a background.")
-    return image.convert("RGB")  # itself again where it is RGB
+        if image.mode == "RGBa":
+            image = solid
+        del solid
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _refuse(error: Exception) -> NoReturn:

@@ -22,9 +22,9 @@ def tell(sentence: str) -> None:
 
 @contextmanager
 def bar(
-    total: int, label: str, done: int = 0, unit: str = "step"
+    total: int | None, label: str, done: int = 0, unit: str = "step"
 ) -> Iterator[Callable[[int], object]]:
-    """A progress bar with the time left; yields what advances it.
+    """A progress bar with the time left, if the total is known; yields what advances it.
 
     Where stderr is no terminal a line appears every ten seconds at most.
     """

@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import (
+    engine_option,
     json_option,
     model_option,
     print_json,
     print_table,
     runtime_device_option,
 )
+from wbczoo.cli.predict import images_from, null_option
 
 
 @click.command("differential")
@@ -34,7 +36,9 @@ from wbczoo.cli.options import (
     help="Images whose class is less likely are put aside.",
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people too.")
+@null_option
 @runtime_device_option
+@engine_option
 @json_option
 @click.pass_context
 def command(
@@ -45,7 +49,9 @@ def command(
     by: str | None,
     min_probability: float,
     html: Path | None,
+    null: bool,
     device: Any,
+    engine: Any,
     as_json: bool,
 ) -> None:
     """Count the cells of each class, with intervals and what must be looked at.
@@ -53,21 +59,25 @@ def command(
     Example: wbczoo differential smears/ --model exports/a --by folder
     """
     from wbczoo import files
-    from wbczoo.errors import UsageError
+    from wbczoo.errors import UsageError, WbczooError
     from wbczoo.progress import bar
-    from wbczoo.runtime import Session, find_images, predict_paths
-    from wbczoo.runtime.differential import count, describe, group_by
+    from wbczoo.runtime import Session, predict_paths
+    from wbczoo.runtime.differential import check_card, count, describe, group_by
     from wbczoo.runtime.differential_page import to_html
+    from wbczoo.runtime.members import Member
 
-    paths = find_images(images)
+    paths = [*images_from(images, null=null)]
     group_of = group_by(by, images)
-    for path in paths:  # a table that lacks one is told before anything is computed
-        group_of(path)
-    session = Session(model, device=device)
+    for path in paths:  # what would stop the count is told before anything is computed
+        if isinstance(path, Member) and path.broken:
+            raise WbczooError(f"{path}: {path.broken}")
+        group_of(str(path))
+    session = Session(model, device=device, engine=engine)
     tasks = {task.name: task for task in session.tasks}
     if task_name is not None and task_name not in tasks:
         raise UsageError(f"The model has no task {task_name!r}; it has {', '.join(tasks)}.")
     task = tasks[task_name] if task_name else session.tasks[0]
+    check_card(session, task)
 
     with bar(len(paths), "images", unit="image") as advance:
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from wbczoo.cli.options import model_option, runtime_device_option
+from wbczoo.cli.options import engine_option, model_option, runtime_device_option
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.rows import Row
+    from wbczoo.runtime.sources import Images
+
+null_option = click.option(
+    "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
+)
 
 
 @click.command("predict")
@@ -23,38 +37,120 @@ from wbczoo.cli.options import model_option, runtime_device_option
     help="One JSON line or one CSV row for each image.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write the rows to this file, once all are there.",
+)
+@click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace what --out names.")
+@null_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode images.")
 @runtime_device_option
+@engine_option
 @click.pass_context
 def command(
     ctx: click.Context,
     images: tuple[str, ...],
     model: Path,
-    layout: str,
+    layout: Literal["jsonl", "csv"],
     as_json: bool,
+    out: Path | None,
+    resume: bool,
+    overwrite: bool,
+    null: bool,
     batch_size: int,
     workers: int | None,
     device: Any,
+    engine: Any,
 ) -> None:
-    """Answer image files, folders and patterns, one line for each image, in order.
+    """Answer image files, folders, archives and patterns, one line for each image, in order.
 
-    An image that cannot be used is a line with its reason; the others are answered.
+    An image that cannot be used is a line with its reason; the others are answered. With - the
+    paths of image files are read from stdin, one to a line.
 
     Example: wbczoo predict smears/ --model exports/a --format jsonl
     """
-    from wbczoo.runtime import Session, find_images, predict_paths, write_csv, write_jsonl
+    from wbczoo.errors import UsageError
+    from wbczoo.progress import tell
+    from wbczoo.runtime import Session, predict_paths, write_csv, write_jsonl
 
-    paths = find_images(images)
-    session = Session(model, device=device)
+    if out is None and (resume or overwrite):
+        raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
+    if out is not None:
+        from wbczoo.runtime.resume import check_place, part_of, write_rows
+
+        check_place(out, resume=resume, overwrite=overwrite)
+    found = images_from(images, null=null)
+    session = Session(model, device=device, engine=engine)
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
-    rows = predict_paths(session, paths, batch_size=batch_size, workers=workers)
-    if as_json or layout == "jsonl":
-        count = write_jsonl(rows, sys.stdout)
+    layout = "jsonl" if as_json else layout
+    begun = time.perf_counter()
+    if out is not None:
+        try:
+            written = write_rows(
+                out, session, found, layout=layout, batch_size=batch_size, workers=workers,
+                resume=resume, overwrite=overwrite, watch=partial(_watch, found.total),
+            )  # fmt: skip
+        except KeyboardInterrupt:
+            tell(f"the rows so far are kept in {part_of(out)}; --resume goes on behind them")
+            raise
+        count = written.count
+        tell(_speed(written.computed, time.perf_counter() - begun))
     else:
-        count = write_csv(rows, session.tasks, sys.stdout)
+        rows = predict_paths(session, found, batch_size=batch_size, workers=workers)
+        with _watch(found.total, 0) if _goes_to_a_file() else nullcontext(int) as advance:
+            rows = _counted(rows, advance)
+            if layout == "jsonl":
+                count = write_jsonl(rows, sys.stdout)
+            else:
+                count = write_csv(rows, session.tasks, sys.stdout)
     if count.refused:
         click.echo(f"{count.answered} images answered, {count.refused} refused", err=True)
+    elif not count.images:
+        click.echo("no path was listed on stdin", err=True)
     ctx.exit(count.exit_code)
+
+
+def images_from(given: Sequence[str], *, null: bool) -> Images:
+    """What the arguments and, for `-`, the lines of stdin mean."""
+    from wbczoo.errors import UsageError
+    from wbczoo.runtime.sources import LIST, Images, read_list
+
+    if LIST not in given:
+        if null:
+            raise UsageError(f"--null speaks of a list on stdin; give {LIST} to read one.")
+        return Images(given)
+    if sys.stdin is None:
+        raise UsageError(f"{LIST} reads paths from stdin, which is closed.")
+    stream: Any = sys.stdin.buffer
+    return Images(given, read_list(stream, null=null))
+
+
+def _watch(total: int | None, done: int) -> AbstractContextManager[Callable[[int], object]]:
+    """A bar for whoever sits at a terminal."""
+    from wbczoo.progress import bar
+
+    if not sys.stderr.isatty():
+        return nullcontext(int)
+    return bar(total, "images", done, unit="image")
+
+
+def _counted(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        advance(1)
+
+
+def _goes_to_a_file() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+    except OSError:  # it has no file behind it
+        return False
+
+
+def _speed(images: int, seconds: float) -> str:
+    return f"{images} images in {seconds:.1f} s, {images / seconds:.1f} images/s"

@@ -123,6 +123,11 @@ def count(
     return tallies
 
 
+def check_card(session: Session, task: Task) -> None:
+    """Raise of a damaged card what `describe` would raise after all images were answered."""
+    _confusion_of(_card_of(session), task)
+
+
 def describe(
     tallies: Mapping[str, Tally], task: Task, session: Session, least: float
 ) -> dict[str, Any]:

@@ -22,11 +22,19 @@ class Count:
     refused: int
 
     @property
+    def images(self) -> int:
+        """How many there were."""
+        return self.answered + self.refused
+
+    @property
     def exit_code(self) -> int:
         """0 if all were answered, 3 if some were refused, 1 if all were."""
         if not self.refused:
             return 0
         return 3 if self.answered else 1
+
+    def __add__(self, other: Count) -> Count:
+        return Count(self.answered + other.answered, self.refused + other.refused)
 
 
 def write_jsonl(rows: Iterable[Row], stream: TextIO) -> Count:
@@ -46,13 +54,19 @@ def write_jsonl(rows: Iterable[Row], stream: TextIO) -> Count:
     return Count(answered, refused)
 
 
-def write_csv(rows: Iterable[Row], tasks: Sequence[Task], stream: TextIO) -> Count:
+def write_csv(
+    rows: Iterable[Row], tasks: Sequence[Task], stream: TextIO, *, headed: bool = False
+) -> Count:
     """Write each row as one of a table, at once, under `csv_columns(tasks)`.
 
     What `stream` cannot encode is written with backslashes.
+
+    Args:
+        headed: the columns stand there already.
     """
-    stream.write(_line(csv_columns(tasks), stream))
-    stream.flush()
+    if not headed:
+        stream.write(_line(csv_columns(tasks), stream))
+        stream.flush()
     answered = refused = 0
     for row in rows:
         stream.write(_line(_cells(row, tasks), stream))

@@ -1,0 +1,76 @@
+"""A prediction that ends itself by SIGKILL: `killed_prediction.py PLACE COUNT predict ...`.
+
+PLACE is where it happens for the COUNTth time: with a `half-row` written, `before-rename` or
+`after-rename` of a file; the row's other half and what comes after are lost.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+
+def main(place: str, count: int, arguments: list[str]) -> int:
+    """Run the command with one trap laid."""
+    from wbczoo.cli import main as wbczoo
+    from wbczoo.runtime import resume
+
+    met = 0
+
+    def meet() -> bool:
+        nonlocal met
+        met += 1
+        return met == count
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    replace = Path.replace
+
+    def trapped_replace(self: Path, target: Path) -> Path:
+        due = meet()
+        if due and place == "before-rename":
+            die()
+        done = replace(self, target)
+        if due:
+            die()
+        return done
+
+    class Halving:
+        """A stream whose COUNTth row, or table's head, is written by half."""
+
+        def __init__(self, stream: TextIO) -> None:
+            self._stream = stream
+            self.encoding = stream.encoding
+
+        def write(self, text: str) -> None:
+            if meet():
+                self._stream.write(text[: len(text) // 2])
+                self._stream.flush()
+                die()
+            self._stream.write(text)
+
+        def flush(self) -> None:
+            self._stream.flush()
+
+    jsonl, table = resume.write_jsonl, resume.write_csv
+
+    def halved_jsonl(rows: Iterable[Any], stream: TextIO) -> Any:
+        return jsonl(rows, Halving(stream))  # type: ignore[arg-type]
+
+    def halved_table(rows: Iterable[Any], tasks: Any, stream: TextIO, **more: Any) -> Any:
+        return table(rows, tasks, Halving(stream), **more)  # type: ignore[arg-type]
+
+    if place == "half-row":
+        resume.write_jsonl, resume.write_csv = halved_jsonl, halved_table
+    else:
+        Path.replace = trapped_replace  # type: ignore[method-assign]
+    return wbczoo(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))

@@ -15,3 +15,9 @@ class UsageError(WbczooError):
 
 class ImageRefused(WbczooError):  # noqa: N818 - a verdict on an image, no fault of the program
     """One image that no model may be asked about; the message is the reason."""
+
+
+class BoundMissed(WbczooError):  # noqa: N818 - what was measured, no fault of the program
+    """What was measured does not keep the bound that was promised; the message has both."""
+
+    exit_code = 3

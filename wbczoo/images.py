@@ -109,7 +109,7 @@ def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
     """Crop an RGB image and squash it to the size that a model reads.
 
     With `antialias` the resize is Pillow's, whose filter widens as the image shrinks; without, each
-    axis interpolates between the two (bilinear) or four (bicubic, a = -0.5) nearest pixels.
+    axis interpolates between the two (bilinear) or four (bicubic, a = -1) nearest pixels.
 
     Args:
         image: uint8 (H, W, 3).

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_export import SIZE, TASKS, expected_logits, write_model
 
+from wbczoo import images
 from wbczoo.environment import has_bf16
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.runtime import Session, devices, providers
@@ -112,13 +115,13 @@ def test_a_graph_that_resizes_reads_images_as_they_come(tmp_path: Path) -> None:
     assert session.file.embedded
     assert session.file.size is None
     random = np.random.default_rng(3)
-    images = [
+    photographs = [
         random.integers(0, 256, (height, width, 3), dtype=np.uint8)
         for height, width in ((20, 30), (31, 17), (20, 30), (64, 48), (31, 17))
     ]
-    answers = session.predict([*images[:3], b"no image", *images[3:]], batch_size=6)
+    answers = session.predict([*photographs[:3], b"no image", *photographs[3:]], batch_size=6)
     assert "error" in answers.pop(3)
-    for image, answer in zip(images, answers, strict=True):
+    for image, answer in zip(photographs, answers, strict=True):
         logits = expected_logits(image.transpose(2, 0, 1)[None])
         for task in TASKS:
             best = task.classes[int(logits[task.name].argmax())]
@@ -170,3 +173,39 @@ def test_a_captured_graph_answers_as_the_cpu_does(model: Path) -> None:
         expected = Session(model, device="cpu").run(pixels)
         for name, found in fixed.run(pixels).items():
             np.testing.assert_allclose(found, expected[name], atol=1e-3)
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_batches_side_by_side_are_answered_in_order(model: Path, engine: Engine) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    random = np.random.default_rng(11)
+    sources: list[images.Source] = [
+        random.integers(0, 256, (30, 40, 3), dtype=np.uint8) for _ in range(41)
+    ]
+    sources[7] = sources[30] = b"no image"
+    alone = Session(model, device="cpu", engine=engine).predict(sources, batch_size=4)
+    session = Session(model, device="cpu", engine=engine, parallel=3)
+    found = session.predict(sources, batch_size=4)
+    assert [place for place, answer in enumerate(found) if "error" in answer] == [7, 30]
+    for answer, expected in zip(found, alone, strict=True):
+        assert answer.keys() == expected.keys()
+        for task, told in answer.get("tasks", {}).items():
+            assert told["class"] == expected["tasks"][task]["class"]
+            assert told["probability"] == pytest.approx(expected["tasks"][task]["probability"])
+
+
+def test_of_endless_sources_a_few_batches_are_taken_ahead(model: Path) -> None:
+    taken = 0
+
+    def endless() -> Iterator[images.Source]:
+        nonlocal taken
+        for number in itertools.count():
+            taken += 1
+            yield np.full((20, 20, 3), number % 256, np.uint8)
+
+    most = 0
+    answers = Session(model, device="cpu", parallel=3).answers(endless(), batch_size=4)
+    for answered, _ in enumerate(itertools.islice(answers, 200)):
+        most = max(most, taken - answered)
+    assert most <= (3 + 1) * 4

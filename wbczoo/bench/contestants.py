@@ -134,17 +134,21 @@ class Runtime:
         fixed_batch: int | None = None,
     ) -> None:
         from wbczoo.runtime import Session
+        from wbczoo.runtime.devices import cores
 
-        options: dict[str, Any] = {"device": device, "engine": engine, "fixed_batch": fixed_batch}
-        self.session = Session(model, threads=threads, **options)
-        self.threads = threads
+        options: dict[str, Any] = {"device": device, "engine": engine, "threads": threads}
+        self.session = Session(model, fixed_batch=fixed_batch, **options)
+        # `wbczoo predict` computes batches side by side; whoever wants one answer does not.
+        self.folder_session = self.session
+        if device == "cpu" and fixed_batch is None:
+            self.folder_session = Session(model, parallel=threads or cores(), **options)
 
     def answer_folder(self, paths: Sequence[str], batch: int, out: Path) -> None:
         """Answer image files into a CSV file."""
         from wbczoo.runtime import predict_paths, write_csv
 
         with out.open("w", newline="") as stream:
-            rows = predict_paths(self.session, paths, batch_size=batch, workers=self.threads)
+            rows = predict_paths(self.folder_session, paths, batch_size=batch)
             write_csv(rows, self.session.tasks, stream)
 
     def answer(self, pixels: Pixels) -> Probabilities:

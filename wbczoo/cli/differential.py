@@ -62,6 +62,7 @@ def command(
     from wbczoo.errors import UsageError, WbczooError
     from wbczoo.progress import bar
     from wbczoo.runtime import Session, predict_paths
+    from wbczoo.runtime.devices import cores
     from wbczoo.runtime.differential import check_card, count, describe, group_by
     from wbczoo.runtime.differential_page import to_html
     from wbczoo.runtime.members import Member
@@ -72,7 +73,7 @@ def command(
         if isinstance(path, Member) and path.broken:
             raise WbczooError(f"{path}: {path.broken}")
         group_of(str(path))
-    session = Session(model, device=device, engine=engine)
+    session = Session(model, device=device, engine=engine, parallel=cores())
     tasks = {task.name: task for task in session.tasks}
     if task_name is not None and task_name not in tasks:
         raise UsageError(f"The model has no task {task_name!r}; it has {', '.join(tasks)}.")
@@ -82,7 +83,7 @@ def command(
     with bar(len(paths), "images", unit="image") as advance:
 
         def answered() -> Iterator[dict[str, Any]]:
-            for row in predict_paths(session, paths):
+            for row in predict_paths(session, paths, batch_size=8):
                 yield row
                 advance(1)
 

@@ -2,51 +2,111 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import click
 
 from wbczoo.cli.options import json_option, out_option, print_json, print_table
 
 
+class _Size(click.ParamType[tuple[int, int]]):
+    """HEIGHTxWIDTH in pixels."""
+
+    name = "HxW"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """The pair, from text."""
+        if isinstance(value, tuple):
+            return value
+        found = re.fullmatch(r"(\d{2,5})x(\d{2,5})", value)
+        if found is None or min(int(found[1]), int(found[2])) < 16:
+            self.fail(f"{value!r} is no size such as 480x640: height, x, width, each from 16.")
+        return int(found[1]), int(found[2])
+
+
 @click.command("export")
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @out_option
 @click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of the weights; fp16 and int8 must answer as fp32 does, on 500 real images or more.",
+)
+@click.option(
+    "--embed-preprocess",
+    is_flag=True,
+    help="Let the graph read photographs of any size, (batch, H, W, 3), and resize them itself.",
+)
+@click.option(
+    "--camera-size",
+    "camera",
+    type=_Size(),
+    help="With --embed-preprocess: the one size that it reads, in a form that TensorRT takes.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["folder", "triton"]),
+    default="folder",
+    show_default=True,
+    help="What is written: an export's folder, or a model in the Triton repository --out.",
+)
+@click.option(
     "--images",
     type=click.Path(path_type=Path),
-    help="Real images for the parity gate.  [default: the run's own cached ones]",
+    help="Real images for the gates.  [default: the run's own cached ones]",
 )
 @click.option("--opset", type=click.IntRange(18, 23), default=18, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @json_option
-def command(
-    run: Path, out: Path, images: Path | None, opset: int, overwrite: bool, as_json: bool
-) -> None:
+def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Write a run as model.onnx with card.json, card.md and example.npz.
 
-    An export that answers differently from PyTorch is not written.
+    An export that answers differently from PyTorch is not written; nor is one in fp16 or int8
+    that answers differently from fp32 (exit code 3).
 
     Example: wbczoo export runs/a --out exports/a
     """
     from wbczoo.export import export
+    from wbczoo.export.triton import model_name
     from wbczoo.progress import tell
 
-    card = export(run, out, images=images, opset=opset, overwrite=overwrite, tell=tell)
+    card = export(run, out, tell=tell, **options)
     if as_json:
         print_json(card)
         return
-    parity = card["parity"]
-    print_table(
-        [
-            ("model", card["name"]),
-            ("size", f"{card['bytes'] / 1e6:.1f} MB"),
-            (
-                "parity",
-                f"{parity['difference']:.2g} of {parity['bound']:.2g} allowed, on "
-                f"{parity['images']} {parity['source']}, batches {parity['batches']}",
-            ),
-            ("files", ", ".join(str(out / n) for n in ("model.onnx", "card.md", "example.npz"))),
-        ],
-        ("what", "value"),
+    parity, agreement, speed = card["parity"], card["agreement"], card["speed"]
+    rows = [
+        ("model", card["name"]),
+        ("size", f"{card['bytes'] / 1e6:.1f} MB"),
+        (
+            "parity",
+            f"{parity['difference']:.2g} of {parity['bound']:.2g} allowed, on "
+            f"{parity['images']} {parity['source']}, batches {parity['batches']}",
+        ),
+    ]
+    if agreement:
+        tasks = ", ".join(
+            f"{task} {found['equal']} of {agreement['images']}, within {found['difference']:.2g}"
+            for task, found in agreement["tasks"].items()
+        )
+        rows.append((card["precision"], f"{agreement['layers']}"))
+        rows.append(("as fp32", f"{tasks}; {agreement['speed']:.2f} times as fast"))
+    rows.append(
+        (
+            "speed",
+            f"{speed['images_per_second']:g} images/s in batches of {speed['batch']}, "
+            f"{speed['latency_ms']:g} ms for one, {speed['threads']} threads",
+        )
     )
+    if options["layout"] == "triton":
+        rows.append(("repository", f"{out}, model {model_name(card['name'])}"))
+    else:
+        names = ("model.onnx", "card.md", "example.npz")
+        rows.append(("files", ", ".join(str(out / name) for name in names)))
+    print_table(rows, ("what", "value"))

@@ -45,8 +45,10 @@ null_option = click.option(
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out names.")
 @null_option
-@click.option("--batch-size", type=click.IntRange(min=1), default=16, show_default=True)
-@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode images.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option(
+    "--workers", type=click.IntRange(min=1), help="Threads that decode and, on the CPU, compute."
+)
 @runtime_device_option
 @engine_option
 @click.pass_context
@@ -75,6 +77,7 @@ def command(
     from wbczoo.errors import UsageError
     from wbczoo.progress import tell
     from wbczoo.runtime import Session, predict_paths, write_csv, write_jsonl
+    from wbczoo.runtime.devices import cores
 
     if out is None and (resume or overwrite):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
@@ -83,7 +86,7 @@ def command(
 
         check_place(out, resume=resume, overwrite=overwrite)
     found = images_from(images, null=null)
-    session = Session(model, device=device, engine=engine)
+    session = Session(model, device=device, engine=engine, parallel=workers or cores())
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)

@@ -21,8 +21,13 @@ def describe(
     parity: Parity,
     weights_sha256: str,
     opset: int,
+    measured: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `card.json` holds, but for its format."""
+    """What `card.json` holds, but for its format.
+
+    Args:
+        measured: `precision`, `agreement`, `embedded` and `speed`, as they stand in the card.
+    """
     summary: dict[str, Any] = {}
     if (run_folder / checkpoint.SUMMARY).is_file():
         summary = files.read_json(run_folder / checkpoint.SUMMARY)
@@ -56,6 +61,7 @@ def describe(
             "images": parity.images,
             "source": parity.source,
         },
+        **measured,
         "opset": opset,
         "split_sha256": run.split_sha256,
         "weights_sha256": weights_sha256,
@@ -78,20 +84,9 @@ def to_markdown(card: dict[str, Any]) -> str:
     lines += ["", "## How well it does", "", *_figures(card["evaluations"])]
     lines += ["", "## What it is for", "", card["intended_use"]]
     lines += ["", "## What it is not for", "", card["not_for"]]
-    height, width = card["preprocessing"]["size"]
+    lines += ["", "## The file", "", *_file_lines(card)]
+    lines += ["", "## How fast it is", "", *_speed_lines(card)]
     lines += [
-        "",
-        "## The file",
-        "",
-        f"- input `images`: uint8 RGB (batch, 3, {height}, {width}); scaling and normalisation are "
-        "inside the graph",
-        "- outputs: "
-        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
-        f"- {card['bytes'] / 1e6:.1f} MB, ONNX opset {card['opset']}",
-        f"- differs from PyTorch by at most {card['parity']['difference']:.2g} in a logit on "
-        f"{card['parity']['images']} {card['parity']['source']} (bound "
-        f"{card['parity']['bound']:.2g}; batches of {card['parity']['batches']})",
-        f"- SHA-256 `{card['files']['model.onnx']}`",
         "",
         "## Licences",
         "",
@@ -99,6 +94,77 @@ def to_markdown(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _file_lines(card: dict[str, Any]) -> list[str]:
+    parity, embedded = card["parity"], card["embedded"]
+    height, width = card["preprocessing"]["size"]
+    reads = f"(batch, 3, {height}, {width})"
+    if embedded:
+        size = embedded["camera"] or ("height", "width")
+        reads = f"(batch, {size[0]}, {size[1]}, 3), as the camera gives them"
+    inside = "the resize, scaling" if embedded else "scaling"
+    lines = [
+        f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",
+        "- outputs: "
+        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
+        f"- {card['precision']}, {card['bytes'] / 1e6:.1f} MB, ONNX opset {card['opset']}",
+        f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
+        f"{parity['images']} {parity['source']} (bound {parity['bound']:.2g}; batches of "
+        f"{parity['batches']})",
+    ]
+    if embedded:
+        lines.append(
+            f"- its resize differs from Pillow's by at most {embedded['largest_difference']} of "
+            f"255 steps on {embedded['images']} {embedded['source']}"
+        )
+    lines.append(f"- SHA-256 `{card['files']['model.onnx']}`")
+    if found := card["agreement"]:
+        bound = found["bound"]
+        lines += [
+            "",
+            f"In {card['precision']} are {found['layers']}. Against fp32 on {found['images']} "
+            f"{found['source']}, on the CPU (bound: {100 * bound['equal']:g} % equal answers, no "
+            f"probability further than {bound['difference']:g}):",
+            "",
+            "| task | equal answers | largest probability difference |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {task} | {each['equal']} of {found['images']} | {each['difference']:.2g} |"
+            for task, each in found["tasks"].items()
+        ]
+        lines += ["", "What was tried, with its speed relative to fp32 in the same process:", ""]
+        lines += [f"- {_trial(trial)}" for trial in found["tried"]]
+    return lines
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    told = [f"{trial['layers']}: {trial['speed']:.2f} times as fast"]
+    for found in (trial["training"], trial["agreement"]):
+        if found:
+            tasks = ", ".join(
+                f"{task} {each['equal']} of {found['images']} equal, within "
+                f"{_difference(each['difference'])}"
+                for task, each in found["tasks"].items()
+            )
+            told.append(f"{tasks} ({found['source']})")
+    return "; ".join(told)
+
+
+def _difference(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.2g}"
+
+
+def _speed_lines(card: dict[str, Any]) -> list[str]:
+    speed = card["speed"]
+    shape = ", ".join(map(str, speed["images"]))
+    return [
+        f"{speed['images_per_second']:g} images/s in batches of {speed['batch']}, and "
+        f"{speed['latency_ms']:g} ms for one image, on the CPU: {speed['processor']}, "
+        f"{speed['cores']} cores, {speed['threads']} threads, onnxruntime {speed['onnxruntime']}. "
+        f"Measured at export on images ({shape}): {speed['how']}.",
+    ]
 
 
 def _licences(run: RunConfig) -> dict[str, str]:

@@ -1,25 +1,35 @@
-"""One export, start to end: graph, parity gate, example, card; then one rename puts it in place."""
+"""One export, start to end: graph, gates, example, figures, card; one rename puts it in place."""
 
 from __future__ import annotations
 
 import math
-import shutil
-import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from wbczoo import checkpoint, files
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.export import card, example, parity
+from wbczoo.export import card, example, parity, place, triton
 from wbczoo.export.graph import DEFAULT_OPSET, write_graph
+from wbczoo.export.precision import Precision, lower_precision
+from wbczoo.export.resize import compare_resize, embed, refuse_crop
+from wbczoo.export.sources import cached_images, given_images, real_images
+from wbczoo.export.speed import measure_speed
+from wbczoo.images import Pixels
+from wbczoo.model import FusedClassifier
 from wbczoo.progress import Tell
 from wbczoo.runtime.session import Session
+from wbczoo.specs import Preprocessing
 
-FILES = ("model.onnx", "card.json", "card.md", "example.npz")
+Layout = Literal["folder", "triton"]
 
 _PARITY_IMAGES = max(parity.BATCHES)
+
+# Each of the two passes may round a value that lies between two numbers to the other side.
+_RESIZE_STEPS = 2
+
+_CAMERA = (480, 640)  # on which speed is measured where any size is read
 
 
 def export(
@@ -27,6 +37,10 @@ def export(
     out: Path,
     *,
     images: Path | None = None,
+    precision: Precision = "fp32",
+    embed_preprocess: bool = False,
+    camera: tuple[int, int] | None = None,
+    layout: Layout = "folder",
     opset: int = DEFAULT_OPSET,
     overwrite: bool = False,
     tell: Tell = print,
@@ -35,58 +49,63 @@ def export(
 
     Args:
         run_folder: a trained run, or one that `build --out` saved.
-        out: a new folder; an earlier export is replaced if `overwrite`.
-        images: real images for the parity gate; the run's own cached ones if None.
+        out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
+            a model repository, which may hold other models.
+        images: real images for the gates; the run's own cached ones if None.
+        precision: of the weights; another than fp32 is measured against it.
+        embed_preprocess: let the graph read photographs and resize them itself.
+        camera: the one size (H, W) of photographs that it then reads; any if None.
         opset: of the ONNX standard's default domain, at least 18.
 
     Returns:
         what `card.json` holds.
 
     Raises:
-        UsageError: if there is no run, or `out` is taken.
+        UsageError: if there is no run, `out` is taken, too few images are there to measure
+            another precision, or images that are cropped are to be resized in the graph.
+        BoundMissed: if another precision answers otherwise than fp32; then nothing is written.
         WbczooError: if the graph cannot be made or misses parity; then nothing is written.
     """
+    if camera is not None and not embed_preprocess:
+        raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
     out = out.resolve()
-    _claim(out, overwrite)
+    if layout == "folder":
+        place.claim(out, overwrite)
     run, model = checkpoint.load_model(run_folder)
+    target = out
+    if layout == "triton":
+        target = triton.claim(out, run.model.name, overwrite)
     preprocessing = run.model.preprocessing
-    drawn = example.synthetic_images(preprocessing)
-    if images is not None:
-        compared, source = example.given_images(images, preprocessing, _PARITY_IMAGES), str(images)
-    else:
-        compared = example.cached_images(run_folder, preprocessing, _PARITY_IMAGES)
-        source = "training images"
-    if len(compared) == 0:
-        compared, source = drawn, "synthetic images"
-        tell(
-            "parity is measured on synthetic images, for the run has no cached ones; "
-            "--images PATH measures it on real ones"
-        )
+    if embed_preprocess:
+        refuse_crop(preprocessing)
+    real = None
+    if precision != "fp32":
+        real = real_images(run_folder, preprocessing, precision, images)
+    photographs = example.drawn_photographs()
+    drawn = example.read_by_model(photographs, preprocessing)
+    compared, source = _for_parity(run_folder, preprocessing, images, drawn, tell)
     weights_sha256 = files.sha256_of(run_folder / checkpoint.MODEL)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    replaced = aside.with_name(f"{aside.name}.replaced")
-    try:
+    with place.put_in_place(target, beside=out) as aside:
         graph = aside / "model.onnx"
         tell("writing the graph")
         write_graph(model, run, graph, weights_sha256, opset)
         tell(f"comparing it with PyTorch on {len(compared)} {source}")
-        found = parity.compare(model, graph, compared, source)
-        if math.isnan(found.difference):
-            raise WbczooError(
-                f"{run_folder} answers with NaN: its weights are no numbers. Train it again with a "
-                "smaller --lr."
-            )
-        if not found.holds:
-            raise WbczooError(
-                f"The exported graph differs from PyTorch by {found.difference:.3g} in a logit, "
-                f"and {found.bound:.3g} is allowed; it was not written. Another --opset may help; "
-                "the part that differs should be reported to its author."
-            )
+        found = _check_parity(run_folder, model, graph, compared, source)
+        measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
+        if real is not None:
+            measured["agreement"] = lower_precision(graph, precision, real, tell)
+        if embed_preprocess:
+            embed(graph, preprocessing, camera)
+            drawn = example.of_camera(photographs, camera) if camera else photographs
+            measured["embedded"] = _check_resize(drawn, preprocessing, camera)
         # The example holds what this file answers, so that a replay elsewhere tells that place.
-        arrays: dict[str, Any] = {"images": drawn, **Session(graph, device="cpu").run(drawn)}
+        session = Session(graph, device="cpu")
+        arrays: dict[str, Any] = {"images": drawn, **session.run(drawn)}
         np.savez_compressed(aside / "example.npz", **arrays)
-        document = card.describe(run, run_folder, aside, found, weights_sha256, opset)
+        tell("measuring its speed")
+        timed = example.of_camera(drawn, _CAMERA) if embed_preprocess and not camera else drawn
+        measured["speed"] = measure_speed(session, timed)
+        document = card.describe(run, run_folder, aside, found, weights_sha256, opset, measured)
         files.write_json(aside / "card.json", document)
         try:
             files.write_text(aside / "card.md", card.to_markdown(document))
@@ -95,33 +114,61 @@ def export(
                 f"A summary or evaluation in {run_folder} is damaged: {error} is missing or "
                 "strange. Delete that file, or evaluate the run again."
             ) from None
-        aside.chmod(0o755)
-        if out.exists():
-            # The earlier export is whole at every moment: it moves, and goes when this one stands.
-            out.rename(replaced)
-        aside.rename(out)
-    finally:
-        if replaced.exists() and not out.exists():
-            replaced.rename(out)
-        shutil.rmtree(replaced, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        if layout == "triton":
+            triton.arrange(aside, run.model.tasks)
     return document
 
 
-def _claim(out: Path, overwrite: bool) -> None:
-    if not out.exists():
-        return
-    if not out.is_dir():
-        raise UsageError(f"{out} is a file; --out wants a folder for the export.")
-    found = {path.name for path in out.iterdir()}
-    if not found:
-        return
-    if not (out / "card.json").is_file():
-        raise UsageError(f"{out} is not empty and holds no export. Name a new folder.")
-    if strange := sorted(found - set(FILES)):
-        raise UsageError(
-            f"{out} holds something else than an export ({', '.join(strange[:3])}), which must not "
-            "be lost. Name another folder."
+def _for_parity(
+    run_folder: Path, preprocessing: Preprocessing, images: Path | None, drawn: Pixels, tell: Tell
+) -> tuple[Pixels, str]:
+    """The images that the graph and PyTorch are asked about, and what they are."""
+    if images is not None:
+        return given_images(images, preprocessing, _PARITY_IMAGES), f"images of {images}"
+    cached = cached_images(run_folder, preprocessing, _PARITY_IMAGES)
+    if len(cached):
+        return cached, "training images"
+    tell(
+        "parity is measured on synthetic images, for the run has no cached ones; "
+        "--images PATH measures it on real ones"
+    )
+    return drawn, "synthetic images"
+
+
+def _check_parity(
+    run_folder: Path, model: FusedClassifier, graph: Path, compared: Pixels, source: str
+) -> parity.Parity:
+    found = parity.compare(model, graph, compared, source)
+    if math.isnan(found.difference):
+        raise WbczooError(
+            f"{run_folder} answers with NaN: its weights are no numbers. Train it again with a "
+            "smaller --lr."
         )
-    if not overwrite:
-        raise UsageError(f"{out} already holds an export. Give --overwrite, or name another.")
+    if not found.holds:
+        raise WbczooError(
+            f"The exported graph differs from PyTorch by {found.difference:.3g} in a logit, "
+            f"and {found.bound:.3g} is allowed; it was not written. Another --opset may help; "
+            "the part that differs should be reported to its author."
+        )
+    return found
+
+
+def _check_resize(
+    drawn: Pixels, preprocessing: Preprocessing, camera: tuple[int, int] | None
+) -> dict[str, Any]:
+    """What the card says of the resize within the graph: it must be the runtime's own."""
+    steps = compare_resize(drawn, preprocessing, camera)
+    if steps > _RESIZE_STEPS:
+        raise WbczooError(
+            f"The resize in the graph differs from Pillow's by {steps} of 255 steps, and "
+            f"{_RESIZE_STEPS} are allowed; it was not written. Another version of Pillow may be "
+            "installed than the one whose resize it follows, 13; leave out --embed-preprocess."
+        )
+    return {
+        "camera": list(camera) if camera else None,
+        "largest_difference": steps,
+        "of": 255,
+        "images": len(drawn),
+        "source": "drawn images",
+        "size": list(drawn.shape[1:3]),
+    }

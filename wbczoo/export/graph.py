@@ -151,6 +151,7 @@ def metadata(run: RunConfig, weights_sha256: str) -> dict[str, str]:
         "wbczoo.preprocessing": json.dumps(asdict(run.model.preprocessing)),
         "wbczoo.config": run.model_dump_json(),
         "wbczoo.weights_sha256": weights_sha256,
+        "wbczoo.precision": "fp32",
     }
 
 

@@ -1,10 +1,12 @@
-"""Image sources become batches of pixels here, in order, decoded a few batches ahead by threads."""
+"""Image sources become batches of pixels here, in order, and are answered by a few threads."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,6 +14,8 @@ from wbczoo import images
 from wbczoo.errors import ImageRefused
 from wbczoo.images import Pixels
 from wbczoo.runtime.model_file import ModelFile
+
+T = TypeVar("T")
 
 # One batch is being answered while the others are decoded.
 WINDOW = 3
@@ -26,31 +30,62 @@ def decoded(
     many there are.
 
     Yields:
-        for each `batch_size` sources in their order, and for the rest, a list that holds for each
-        its pixels, uint8 (3, H, W), or (H, W, 3) where the model itself resizes, or the reason
-        why it was refused.
+        for each `batch_size` sources in their order, and for the rest, a list of what `read` gives.
     """
-
-    def read(source: images.Source) -> Pixels | str:
-        try:
-            if file.embedded:
-                return _of_size(images.decode(source), file.size)
-            pixels = images.pixels(source, file.preprocessing)  # (H, W, 3)
-        except ImageRefused as refusal:
-            return str(refusal)
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
     waiting: deque[Future[Pixels | str]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="wbczoo-decode")
     try:
         for source in sources:
-            waiting.append(pool.submit(read, source))
+            waiting.append(pool.submit(read, source, file))
             if len(waiting) == WINDOW * batch_size:
                 yield [waiting.popleft().result() for _ in range(batch_size)]
         while waiting:
             yield [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def side_by_side(
+    sources: Iterable[images.Source],
+    answer: Callable[[list[images.Source]], T],
+    *,
+    batch_size: int,
+    parallel: int,
+) -> Iterator[T]:
+    """Answer `parallel` batches at once, each from its files to its answers by one thread.
+
+    Where the network computes with one thread, no core waits for another one's part of an
+    operator. At most `(parallel + 1) * batch_size` sources are taken beyond those that are done
+    with.
+
+    Yields:
+        what `answer` gives for each `batch_size` sources in their order, and for the rest.
+    """
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="wbczoo-answer")
+    coming = iter(sources)
+    try:
+        while batch := list(islice(coming, batch_size)):
+            waiting.append(pool.submit(answer, batch))
+            if len(waiting) == parallel + 1:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def read(source: images.Source, file: ModelFile) -> Pixels | str:
+    """What a model reads of a source: uint8 (3, H, W), or (H, W, 3) where the model itself resizes;
+    or the reason why the source was refused.
+    """
+    try:
+        if file.embedded:
+            return _of_size(images.decode(source), file.size)
+        pixels = images.pixels(source, file.preprocessing)  # (H, W, 3)
+    except ImageRefused as refusal:
+        return str(refusal)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _of_size(image: Pixels, size: tuple[int, int] | None) -> Pixels:

@@ -24,13 +24,16 @@ class OpenvinoNetwork:
         path: of the ONNX file.
         compute: `fp32`, or `bf16`, whose 8 bits of mantissa change some answers.
         threads: processor threads; all cores that the process may use if None.
+        parallel: how many callers compute at once, each with its share of the threads.
 
     Raises:
         WbczooError: if OpenVINO is not installed, the processor has no bf16, or the file is one
             that OpenVINO does not compile.
     """
 
-    def __init__(self, path: Path, compute: Literal["fp32", "bf16"], threads: int | None) -> None:
+    def __init__(
+        self, path: Path, compute: Literal["fp32", "bf16"], threads: int | None, parallel: int
+    ) -> None:
         openvino = _import()
         core = openvino.Core()
         if compute == "bf16" and "BF16" not in core.get_property(
@@ -48,7 +51,7 @@ class OpenvinoNetwork:
                 {
                     "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[compute],
                     "INFERENCE_NUM_THREADS": threads or devices.cores(),
-                    "PERFORMANCE_HINT": "LATENCY",
+                    "NUM_STREAMS": parallel,  # requests at once, which share the threads
                 },
             )
         except Exception as error:  # OpenVINO raises RuntimeError with several lines

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels, Source
 from wbczoo.runtime import devices, onnx_file, providers
-from wbczoo.runtime.batches import decoded
+from wbczoo.runtime.batches import decoded, read, side_by_side
 from wbczoo.runtime.model_file import ModelFile, check_against_card, describe, find_model
 from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
 from wbczoo.tasks import Task
@@ -40,6 +40,9 @@ class Session:
             can, else the CPU.
         engine: what computes. OpenVINO computes on the CPU alone.
         threads: processor threads of the network; all cores that the process may use if None.
+        parallel: on the CPU, batches that `answers` computes at once, each by its share of the
+            threads. As many as there are cores answer most images in a second; one answers one
+            image soonest.
         fixed_batch: ask the network about exactly so many images each time, in buffers that stay
             on the device; on CUDA the graph is captured once and replayed where it allows that.
         spin: whether onnxruntime's threads on the CPU spin for a moment when they wait for one
@@ -68,21 +71,25 @@ class Session:
         device: Device = "auto",
         engine: Engine = "onnxruntime",
         threads: int | None = None,
+        parallel: int = 1,
         fixed_batch: int | None = None,
         spin: bool = True,
     ) -> None:
         path = find_model(model)
         if threads is not None and threads < 1:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
-        if fixed_batch is not None and fixed_batch < 1:
-            raise UsageError(f"A fixed batch has at least one image, not {fixed_batch}.")
+        if parallel < 1 or (fixed_batch is not None and fixed_batch < 1):
+            raise UsageError(
+                f"Batches at once ({parallel}) and the images of a fixed batch ({fixed_batch}) "
+                "are at least 1."
+            )
         onnx_file.check_self_contained(path)
         check_against_card(path)
         self.why_no_cuda: str | None = None
         self.why_no_graph: str | None = None
         self._network: Network
         if engine == "onnxruntime":
-            network = self._open(path, device, threads, fixed_batch, spin)
+            network = self._open(path, device, threads, parallel, fixed_batch, spin)
             self.file = describe(path, network.session)
             self._network = network
             if fixed_batch is not None:
@@ -98,7 +105,7 @@ class Session:
             # onnxruntime's view of the file is the one gate that every file passes.
             self.file = describe(path, _glance(path))
             self._network = OpenvinoNetwork(
-                path, "bf16" if engine == "openvino-bf16" else "fp32", threads
+                path, "bf16" if engine == "openvino-bf16" else "fp32", threads, parallel
             )
         self.path = path
         self.tasks: tuple[Task, ...] = self.file.tasks
@@ -107,6 +114,8 @@ class Session:
         self.version = self.file.version
         self.weights_sha256 = self.file.weights_sha256
         self.provider: str = self._network.provider
+        on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
+        self._parallel = parallel if on_cpu else 1
 
     def run(self, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
         """Ask the network about preprocessed images.
@@ -153,7 +162,8 @@ class Session:
         Args:
             sources: paths, bytes, Pillow images or uint8 arrays; see `wbczoo.images.decode`.
             batch_size: images that the network is asked about at once.
-            workers: threads that decode; as many as there are cores if None.
+            workers: threads that decode; as many as there are cores if None. Where `parallel`
+                batches are computed at once, the threads that compute them decode too.
 
         Yields:
             for each source `{"tasks": {task: {"class", "probability", "probabilities"}}}`, where
@@ -161,6 +171,11 @@ class Session:
         """
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
+        if self._parallel > 1:
+            options = {"batch_size": batch_size, "parallel": self._parallel}
+            for answers in side_by_side(sources, self._answer_sources, **options):
+                yield from answers
+            return
         workers = workers or min(devices.cores(), 32)
         for batch in decoded(sources, self.file, batch_size=batch_size, workers=workers):
             yield from self._answer(batch)
@@ -170,6 +185,9 @@ class Session:
     ) -> list[Answer]:
         """All `answers` in a list."""
         return list(self.answers(sources, batch_size=batch_size, workers=workers))
+
+    def _answer_sources(self, sources: list[Source]) -> list[Answer]:
+        return list(self._answer([read(source, self.file) for source in sources]))
 
     def _answer(self, batch: list[Pixels | str]) -> Iterator[Answer]:
         alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
@@ -191,7 +209,13 @@ class Session:
         return {"error": "The model's answer is not a number; its weights are damaged."}
 
     def _open(
-        self, path: Path, device: Device, threads: int | None, batch: int | None, spin: bool
+        self,
+        path: Path,
+        device: Device,
+        threads: int | None,
+        parallel: int,
+        batch: int | None,
+        spin: bool,
     ) -> OnnxNetwork:
         if device == "tensorrt":
             fp16 = describe(path, _glance(path)).precision == "fp16"
@@ -206,7 +230,8 @@ class Session:
             if device == "cuda":
                 raise WbczooError(f"CUDA was asked for and cannot be had. {found}")
             self.why_no_cuda = found
-        return providers.open_on_cpu(path, threads, batch, spin=spin)
+        share = max(1, (threads or devices.cores()) // parallel)
+        return providers.open_on_cpu(path, share, batch, spin=spin)
 
     def _fix(self, network: OnnxNetwork, batch: int, threads: int | None) -> FixedBatch:
         """The network with buffers for a batch; on CUDA as a captured graph, or it is said why not.

@@ -1,0 +1,104 @@
+"""An fp32 graph becomes one of half precision here, whole or but for the layers that begin it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+from onnx import TensorProto, helper
+
+from wbczoo.runtime.model_file import INPUT
+
+# What scales and normalises an image. It stays in fp32, for its constants have no exact halves.
+_PREPARES = frozenset({"Cast", "Div", "Sub", "Mul", "Add", "ReduceSum"})
+
+
+def half_graphs(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.ModelProto]]:
+    """What is in fp16, and the graph, from the most to the least of it.
+
+    A network's first convolutions hold few of its weights, and what they round is carried
+    through all the others.
+    """
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+    yield "all layers", convert(proto, None)
+    for part, count in (("quarter", len(convolutions) // 4), ("half", len(convolutions) // 2)):
+        if count:
+            kept = convolutions[count - 1]
+            yield f"all layers after the first {part} of the convolutions", convert(proto, kept)
+
+
+def convert(proto: onnx.ModelProto, last_kept: onnx.NodeProto | None) -> onnx.ModelProto:
+    """A copy in fp16 whose inputs, outputs and preparation of images stay as they are.
+
+    Done by onnxruntime's converter. What stays in fp32 is taken out before it and put back after,
+    for the converter would round between any two nodes that it is told to leave alone.
+
+    Args:
+        last_kept: this node, and all that leads to it, stay in fp32 as well.
+    """
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
+
+    proto = onnx.shape_inference.infer_shapes(proto)
+    graph = proto.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    kept = _preparing(graph) | (_leading_to(graph, last_kept) if last_kept else set())
+    front = [node for place, node in enumerate(graph.node) if place in kept]
+    rest = [node for place, node in enumerate(graph.node) if place not in kept]
+    front_reads = {name for node in front for name in node.input}
+    rest_reads = {name for node in rest for name in node.input}
+    handed_over = {name for node in front for name in node.output} & rest_reads
+    shapes = {value.name: value for value in graph.value_info}
+    own = [constants[name] for name in constants if name in front_reads]
+
+    stripped = onnx.ModelProto()
+    stripped.CopyFrom(proto)
+    del stripped.graph.node[:], stripped.graph.initializer[:], stripped.graph.value_info[:]
+    stripped.graph.node.extend(rest)
+    stripped.graph.initializer.extend(constants[name] for name in constants if name in rest_reads)
+    stripped.graph.input.extend(
+        shapes.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+        for name in sorted(handed_over)
+    )
+    halved = convert_float_to_float16(stripped, keep_io_types=True)
+
+    whole = halved.graph
+    behind = [*whole.node]
+    del whole.node[:], whole.input[:], whole.value_info[:]
+    whole.input.extend(graph.input)
+    for node in front:
+        for place, name in enumerate(node.input):
+            if name in constants:
+                node.input[place] = f"fp32/{name}"
+    for tensor in own:
+        tensor.name = f"fp32/{tensor.name}"
+    whole.node.extend([*front, *behind])
+    whole.initializer.extend(own)
+    model = OnnxModel(halved)
+    model.topological_sort()
+    onnx.checker.check_model(model.model)
+    converted: onnx.ModelProto = model.model
+    return converted
+
+
+def _preparing(graph: onnx.GraphProto) -> set[int]:
+    """Places of the nodes that scale and normalise: they read the images and constants alone."""
+    constants = {tensor.name for tensor in graph.initializer}
+    reached, places = {INPUT}, set()
+    for place, node in enumerate(graph.node):
+        reads = {name for name in node.input if name} - constants
+        if node.op_type in _PREPARES and reads and reads <= reached:
+            reached |= set(node.output)
+            places.add(place)
+    return places
+
+
+def _leading_to(graph: onnx.GraphProto, last: onnx.NodeProto) -> set[int]:
+    """Places of a node and of all whose results it reads, near or far."""
+    wanted, places = {last.output[0]}, set()
+    for place in reversed(range(len(graph.node))):
+        node = graph.node[place]
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            places.add(place)
+    return places

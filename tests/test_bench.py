@@ -44,14 +44,14 @@ def test_bench_predict_compares_each_in_its_own_process(
         assert row["peak_megabytes"] > 10
         for found in row["agreement"].values():
             assert found["equal"] == 1 or "bf16" in row["name"]
+    assert set(ours["images_per_second"]) == {"1", "4", "8"}  # the last is predict's own
+    fastest = max(ours["images_per_second"].values())
     assert ours["ratio_to_pytorch"] == pytest.approx(
-        ours["images_per_second"]["4"] / loop["images_per_second"]["4"]
+        fastest / max(loop["images_per_second"].values())
     )
     spent = ours["processor_ms"]["decoding"] + ours["processor_ms"]["network"]
     assert ours["bound_images_per_second"] == pytest.approx(document["cores"] * 1000 / spent)
-    assert ours["of_bound"] == pytest.approx(
-        ours["images_per_second"]["4"] / ours["bound_images_per_second"]
-    )
+    assert ours["of_bound"] == pytest.approx(fastest / ours["bound_images_per_second"])
 
 
 def test_bench_predict_keeps_the_row_of_what_cannot_be_measured(

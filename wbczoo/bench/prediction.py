@@ -20,6 +20,7 @@ from wbczoo.specs import Preprocessing
 
 _WORK = "wbczoo.bench.contestants:do"
 _LIMIT = 900.0  # seconds of one job; torch.compile may take minutes
+_OWN_BATCH = 8  # of `wbczoo predict`, unless it is told another
 _REPEATS = 30  # runs whose latency is taken, in each round
 
 
@@ -45,12 +46,16 @@ class Contestant:
     peak_bytes: int | None = None
     error: str | None = None
 
-    def images_per_second(self, batch: int) -> float | None:
-        """From files to CSV, over all rounds."""
-        rounds = self.folders.get(batch)
-        if not rounds:
-            return None
-        return sum(count for count, _ in rounds) / sum(seconds for _, seconds in rounds)
+    def images_per_second(self) -> dict[int, float]:
+        """Batch -> images/s from files to CSV, over all rounds."""
+        return {
+            batch: sum(count for count, _ in rounds) / sum(seconds for _, seconds in rounds)
+            for batch, rounds in self.folders.items()
+        }
+
+    def fastest(self) -> float | None:
+        """Images/s from files to CSV at the batch that suits it best."""
+        return max(self.images_per_second().values(), default=None)
 
 
 def bench_predict(
@@ -82,7 +87,8 @@ def bench_predict(
         compiled: with `run`, compare with `torch.compile` too.
 
     Returns:
-        settings, machine, and a row for each contestant.
+        settings, machine, and a row for each contestant. Its ratio and share of the bound are of
+        the batch that suits each best.
 
     Raises:
         UsageError: if fewer images than one batch can be read.
@@ -115,7 +121,7 @@ def bench_predict(
     finally:
         for process in processes.values():
             process.close()
-    rows = [_row(each, contestants, batch, device) for each in contestants]
+    rows = [_row(each, contestants, device) for each in contestants]
     if all(row["error"] for row in rows):
         raise WbczooError(f"Nothing could be measured: {rows[0]['error']}")
     return {
@@ -184,10 +190,15 @@ def _measure(
         if each.kind == "bare":
             continue
         # One by one takes longer; a quarter of the images tells as much.
-        some = count if size == batch else max(batch, count // 4)
-        answer = _ask(each, processes, "folder", batch=size, count=some)
-        if answer:
-            each.folders.setdefault(size, []).append((answer["images"], answer["seconds"]))
+        _time_folder(each, processes, size, count if size == batch else max(batch, count // 4))
+    if each.kind == "runtime" and _OWN_BATCH not in (1, batch):
+        _time_folder(each, processes, _OWN_BATCH, count)
+
+
+def _time_folder(each: Contestant, processes: Mapping[str, Apart], batch: int, count: int) -> None:
+    answer = _ask(each, processes, "folder", batch=batch, count=count)
+    if answer:
+        each.folders.setdefault(batch, []).append((answer["images"], answer["seconds"]))
 
 
 def _finish(
@@ -207,19 +218,15 @@ def _finish(
         each.processor = found
 
 
-def _row(
-    each: Contestant, contestants: Sequence[Contestant], batch: int, device: str
-) -> dict[str, Any]:
-    speed = each.images_per_second(batch)
-    loop = contestants[0].images_per_second(batch) if contestants[0].kind == "pytorch" else None
+def _row(each: Contestant, contestants: Sequence[Contestant], device: str) -> dict[str, Any]:
+    speed = each.fastest()
+    loop = contestants[0].fastest() if contestants[0].kind == "pytorch" else None
     bound = _bound(each.processor, device)
     reference = next((one for one in contestants if one.kind == "runtime" and one.answers), None)
     row: dict[str, Any] = {
         "name": each.name,
         "error": each.error,
-        "images_per_second": {
-            str(size): each.images_per_second(size) for size in (1, batch) if each.folders
-        },
+        "images_per_second": {str(size): found for size, found in each.images_per_second().items()},
         "latency_ms": {
             str(size): _quantiles(seconds) for size, seconds in each.latencies.items() if seconds
         },

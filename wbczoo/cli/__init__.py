@@ -154,7 +154,9 @@ def _explain(error: Exception) -> int:
             "--debug shows where."
         )
         code = 1
-    click.echo(f"Error: {sentence}", err=True)
+    # What a file says of itself may be quoted, with signs that a terminal would obey.
+    told = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in sentence)
+    click.echo(f"Error: {told}", err=True)
     return code
 
 

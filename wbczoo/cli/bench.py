@@ -156,7 +156,7 @@ def predict(
         [_cells(row, str(batch_size)) for row in document["rows"]],
         (
             "what",
-            "files to CSV,\nimages/s",
+            "files to CSV,\nimages/s (batch)",
             "times\nPyTorch",
             "of the\nbound",
             "batch 1, ms\nmedian, p95",
@@ -185,7 +185,7 @@ def _cells(row: dict[str, Any], batch: str) -> list[str]:
     agreement = row["agreement"] or {}
     return [
         row["name"],
-        told(row["images_per_second"].get(batch), 1),
+        ", ".join(f"{value:.0f} ({size})" for size, value in row["images_per_second"].items()),
         told(row["ratio_to_pytorch"], 2),
         told(row["of_bound"], 2),
         latency("1"),

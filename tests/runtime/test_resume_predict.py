@@ -228,7 +228,7 @@ def test_a_stopped_run_says_how_it_goes_on_and_a_full_disk_loses_no_row(
         process.stdin.flush()
         while not part.exists() or b"00.png" not in part.read_bytes():
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)  # a shell in the background ignores SIGINT
         assert "--resume" in process.stderr.read()
     assert process.returncode == 130
     # A list is resumed like anything else, if it is the same.

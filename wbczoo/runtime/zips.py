@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 import threading
+import weakref
 import zipfile
 from collections.abc import Iterator
 
@@ -34,12 +35,12 @@ class Zip:
 
     def __iter__(self) -> Iterator[Member]:
         try:
-            archive = zipfile.ZipFile(self.path)  # closes itself when its last member is gone
+            archive = zipfile.ZipFile(self.path)
+            contents = _Zipped(archive)  # which closes it when the last member is gone
             found = _images_in(archive)
         except Exception as error:
             yield broken(self.path, f"The archive can no longer be read: {told(error)}.")
             return
-        contents = _Zipped(archive)
         for info in found:
             path = f"{self.path}/{info.filename}"
             kind = stat.S_IFMT(info.external_attr >> 16)  # 0 where the system knows no kinds
@@ -55,6 +56,8 @@ class _Zipped:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._lock = threading.Lock()
+        # Left to the garbage collector, the file under it may be met first and complain.
+        weakref.finalize(self, archive.close)
 
     def read(self, member: Member) -> bytes:
         info = member.where

@@ -13,6 +13,7 @@ from wbczoo import registry
 from wbczoo.config import ModelConfig, Part, parse_options, told
 from wbczoo.entries import Entry
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.images import find_crop
 from wbczoo.specs import Size
 from wbczoo.tasks import DEFAULT, Task
 
@@ -27,6 +28,7 @@ def compose(
     tasks: Sequence[Task] = DEFAULT,
     hidden: int = 64,
     image_size: Size | None = None,
+    crop: str = "none",
     backbone_options: tuple[str, ...] = (),
     sequence_options: tuple[str, ...] = (),
 ) -> ModelConfig:
@@ -34,6 +36,7 @@ def compose(
 
     Args:
         image_size: (H, W) in pixels; the backbone's own if None.
+        crop: the name of a step in `wbczoo.images.CROPS`.
         backbone_options, sequence_options: `NAME=VALUE` for options that the part declares.
 
     Raises:
@@ -58,6 +61,9 @@ def compose(
     preprocessing = backbone_spec.preprocessing
     if image_size is not None:
         preprocessing = replace(preprocessing, size=image_size)
+    if crop != "none":
+        find_crop(crop)
+        preprocessing = replace(preprocessing, crop=crop)
     try:
         return ModelConfig(
             backbone=_part(backbone_entry, backbone_options),

@@ -96,10 +96,14 @@ class TrainConfig(_Strict):
     Attributes:
         part: which half of the data is tested on, where the protocol leaves a choice.
         fold: of `grouped`, from 0.
-        train_part: of `grouped`: `augmented` trains on the views of the folds' photographs.
+        train_part: of every protocol but `report`: the part that trains, such as `augmented` for
+            the views of the folds' photographs; the other roles keep theirs.
         limit_photographs: at most so many training photographs; None for all.
         batch_size: images per step over all devices together.
         schedule: `constant`, or `cosine` to zero over all steps.
+        augment: flips and quarter turns.
+        distort: any angle, and sizes, shapes and places that differ; 1 is a usual strength.
+        stain: other strengths and hues of the stains; 0.3 is a usual strength.
         precision: `auto` is bf16 where the hardware has it.
     """
 
@@ -119,6 +123,8 @@ class TrainConfig(_Strict):
     schedule: Literal["constant", "cosine"] = "constant"
     class_weights: Literal["none", "balanced"] = "none"
     augment: bool = False
+    distort: Annotated[float, Field(ge=0, le=4)] = 0.0
+    stain: Annotated[float, Field(ge=0, le=4)] = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 

@@ -38,6 +38,7 @@ from wbczoo import jpeg
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.quiet import hush_libtiff, silence
 from wbczoo.specs import Preprocessing
+from wbczoo.white_cell import crop_white_cell
 
 Pixels = NDArray[np.uint8]
 
@@ -62,7 +63,7 @@ LARGEST_WEBP = 50_000_000  # pixels; libwebp holds an image four times while it 
 SMALLEST = 16  # pixels a side
 _LARGE = 16_000_000  # pixels; of such images one at a time is decoded, for memory's sake
 _one_large = threading.Lock()
-_LARGEST_FILE = 1 << 30  # bytes; 100 megapixels of uncompressed RGBA take 0.4 GB
+LARGEST_FILE = 1 << 30  # bytes; 100 megapixels of uncompressed RGBA take 0.4 GB
 
 _READ_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
 # EXIF 2.32, tag 274: how the stored image is turned upright.
@@ -77,7 +78,9 @@ _UPRIGHT = {
 }
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
-CROPS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType({"none": lambda image: image})
+CROPS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
+    {"none": lambda image: image, "white-cell": crop_white_cell}
+)
 """Named steps from a whole photograph (H, W, 3) to the part (h, w, 3) that a model reads."""
 
 
@@ -122,7 +125,7 @@ def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
     Raises:
         UsageError: if there is no such crop.
     """
-    return _resize(Image.fromarray(_crop_named(preprocessing.crop)(image)), preprocessing)
+    return _resize(Image.fromarray(find_crop(preprocessing.crop)(image)), preprocessing)
 
 
 def pixels(source: Source, preprocessing: Preprocessing) -> Pixels:
@@ -134,7 +137,8 @@ def pixels(source: Source, preprocessing: Preprocessing) -> Pixels:
     return preprocess(decode(source), preprocessing)
 
 
-def _crop_named(name: str) -> Callable[[Pixels], Pixels]:
+def find_crop(name: str) -> Callable[[Pixels], Pixels]:
+    """A step of `CROPS`; UsageError with the names that there are."""
     if name not in CROPS:
         raise UsageError(
             f"There is no crop {name!r} in this version of wbczoo; it has {', '.join(CROPS)}."
@@ -219,7 +223,7 @@ def _read(path: Path) -> bytes:
             raise ImageRefused("It is a folder, not an image.")
         if not stat.S_ISREG(status.st_mode):
             raise ImageRefused("It is no ordinary file.")
-        if status.st_size > _LARGEST_FILE:
+        if status.st_size > LARGEST_FILE:
             raise ImageRefused("The file is larger than 1 GiB.")
         return path.read_bytes()
     except FileNotFoundError:

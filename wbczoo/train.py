@@ -19,7 +19,8 @@ from wbczoo import checkpoint, environment, figures, files, record
 from wbczoo.builder import build
 from wbczoo.checkpoint import Progress
 from wbczoo.config import RunConfig, TrainConfig
-from wbczoo.data.batches import Batches, draw_order, draw_turns, turn
+from wbczoo.data.augment import Augmentation
+from wbczoo.data.batches import Batches, draw_order
 from wbczoo.data.prepared import Prepared
 from wbczoo.data.protocols import write_split
 from wbczoo.errors import WbczooError
@@ -131,7 +132,7 @@ def run_epoch(fit: Fit) -> None:
     count = len(fit.training)
     order = draw_order(config.seed, progress.epoch, count)
     height, width = fit.model.config.preprocessing.size
-    turns = draw_turns(config.seed, progress.epoch, count, height == width)
+    shown = Augmentation(config, progress.epoch, count, height == width)
     fit.wrapped.train()
     saved = time.monotonic()
     started = time.monotonic()
@@ -142,7 +143,7 @@ def run_epoch(fit: Fit) -> None:
         batches = [order[start : start + config.batch_size] for start in starts]
         shares = [positions[share_of(fit.accelerator)] for positions in batches]
         for positions, images in zip(batches, fit.training.ahead(shares), strict=True):
-            train_step(fit, positions, images, turns[positions] if config.augment else None)
+            train_step(fit, positions, images, shown)
             progress.step += 1
             advance(1)
             due = time.monotonic() - saved > fit.checkpoint_seconds
@@ -171,20 +172,20 @@ def share_of(accelerator: Accelerator) -> slice:
 
 
 def train_step(
-    fit: Fit, positions: np.ndarray[Any, Any], images: Tensor, turns: Any = None
+    fit: Fit, positions: np.ndarray[Any, Any], images: Tensor, shown: Augmentation | None = None
 ) -> None:
     """One optimiser step, over all devices together.
 
     Args:
         positions: of the whole batch's images, (N,).
         images: this device's share of them, uint8 (n, 3, H, W).
-        turns: of the whole batch, (N,), or None to show them as they are.
+        shown: what the epoch does to its images, or None to show them as they are.
     """
     accelerator = fit.accelerator
     mine, world = share_of(accelerator), accelerator.num_processes
     targets = fit.training.targets_at(positions)
-    if turns is not None:
-        images = turn(images, turns[mine])
+    if shown is not None:
+        images = shown.show(images, positions[mine])
     for group in fit.optimizer.param_groups:
         group["lr"] = _rate(fit, fit.progress.step)
     fit.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""Order and turns follow from seed and epoch alone, and a turn changes nothing but the pose."""
+"""Batches hold what was asked for, and their order follows from seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wbczoo.data.batches import Batches, draw_order, draw_turns, turn
+from wbczoo.data.batches import Batches, draw_order
 
 CPU = torch.device("cpu")
 
@@ -75,51 +75,3 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
 def test_an_order_is_the_same_on_every_machine() -> None:
     """A resumed run meets the images as it would have: these numbers must not change."""
     assert draw_order(0, 0, 8).tolist() == [2, 4, 3, 6, 5, 0, 1, 7]
-    assert draw_turns(0, 0, 8, square=True).tolist() == [7, 3, 0, 3, 6, 4, 4, 2]
-
-
-def test_turns_are_a_function_of_seed_and_epoch_and_of_the_images_place() -> None:
-    first = draw_turns(3, 1, 500, square=True)
-    assert np.array_equal(draw_turns(3, 1, 500, square=True), first)
-    assert not np.array_equal(draw_turns(3, 2, 500, square=True), first)
-    assert not np.array_equal(draw_turns(4, 1, 500, square=True), first)
-    assert np.bincount(first, minlength=8).min() > 30
-    assert set(first.tolist()) == set(range(8))
-    assert set(draw_turns(3, 1, 500, square=False).tolist()) == set(range(4))
-
-
-def test_turns_are_the_eight_symmetries_of_a_square() -> None:
-    image = torch.from_numpy(pixels(1, 5, 5).transpose(0, 3, 1, 2).copy())
-    turned = turn(image.expand(8, 3, 5, 5), np.arange(8))
-    found = {array.numpy().tobytes() for array in turned}
-    expected = set()
-    for mirrored in (image[0], image[0].flip(2)):
-        for quarters in range(4):
-            expected.add(torch.rot90(mirrored, quarters, (1, 2)).contiguous().numpy().tobytes())
-    assert len(expected) == 8
-    assert found == expected
-    assert torch.equal(turned[0], image[0])
-
-
-def test_turns_of_a_rectangle_keep_its_shape() -> None:
-    image = torch.from_numpy(pixels(1).transpose(0, 3, 1, 2).copy())
-    turned = turn(image.expand(4, 3, 6, 8), np.arange(4))
-    assert turned.shape == (4, 3, 6, 8)
-    assert torch.equal(turned[0], image[0])
-    assert torch.equal(turned[1], image[0].flip(2))
-    assert torch.equal(turned[2], image[0].flip(1))
-    assert torch.equal(turned[3], torch.rot90(image[0], 2, (1, 2)))
-
-
-def test_each_image_of_a_batch_is_turned_by_itself(batches: Batches) -> None:
-    images = batches.images(np.arange(6))
-    before = images.clone()
-    turns = np.array([1, 0, 2, 3, 1, 0])
-    turned = turn(images, turns)
-    assert torch.equal(images, before)
-    for place, kind in enumerate(turns):
-        alone = turn(images[place : place + 1], np.array([kind]))
-        assert torch.equal(turned[place], alone[0])
-        assert torch.equal(
-            turned[place].flatten(1).sort().values, before[place].flatten(1).sort().values
-        )

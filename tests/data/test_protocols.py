@@ -237,6 +237,19 @@ def test_augmented_training_uses_only_views_of_the_training_folds_photographs(
         assert_honest(bccd_rows, plan)
 
 
+@pytest.mark.parametrize("protocol", ["official", "external"])
+def test_training_on_photographs_moves_neither_validation_nor_test(
+    bccd_rows: Rows, protocol: str
+) -> None:
+    plain = split(bccd_rows, protocol)
+    plan = split(bccd_rows, protocol, train_part="photographs")
+    assert (plan.test, plan.validation, plan.counts) == (plain.test, plain.validation, plain.counts)
+    assert parts(bccd_rows, plan.train) == {"photographs"}
+    assert photographs(bccd_rows, plan.train) == photographs(bccd_rows, plain.train)
+    assert len(plan.train) == len(photographs(bccd_rows, plain.train))
+    assert_honest(bccd_rows, plan)
+
+
 def test_folds_of_mixed_groups_stay_whole_and_even(tmp_path: Path) -> None:
     """Fields with up to five cells of any class, as a laboratory's own data may have them."""
     dice = random.Random(11)
@@ -452,6 +465,7 @@ def test_grouped_wants_to_know_the_photographs(tmp_path: Path) -> None:
         ({"protocol": "grouped", "fold": 0, "train_part": "best"}, "no part 'best'"),
         ({"protocol": "official", "part": "best"}, "augmented, photographs, simple"),
         ({"protocol": "report", "part": "best"}, "no part 'best'"),
+        ({"protocol": "report", "train_part": "photographs"}, "draws files.*no --train-part"),
         ({"protocol": "external", "part": "best"}, "no part 'best'"),
     ],
 )

@@ -15,7 +15,8 @@ from accelerate import Accelerator
 from wbczoo import environment
 from wbczoo.builder import build
 from wbczoo.config import ModelConfig, TrainConfig
-from wbczoo.data.batches import Batches, draw_order, draw_turns
+from wbczoo.data.augment import Augmentation
+from wbczoo.data.batches import Batches, draw_order
 from wbczoo.data.prepared import prepare
 from wbczoo.errors import UsageError
 from wbczoo.inference import choose_device
@@ -65,7 +66,7 @@ def bench_train(
     fit.wrapped.train()
     order = draw_order(config.seed, 0, len(fit.training))
     height, width = model.preprocessing.size
-    turns = draw_turns(config.seed, 0, len(fit.training), height == width)
+    shown_as = Augmentation(config, 0, len(fit.training), height == width)
     real, resident = fit.training, _Resident(fit.training, order[: config.batch_size])
 
     def run(batches: Batches) -> float:
@@ -73,7 +74,7 @@ def bench_train(
         started = time.perf_counter()
         chosen = np.split(order[: steps * config.batch_size], steps)
         for positions, pixels in zip(chosen, batches.ahead(chosen), strict=True):
-            train_step(fit, positions, pixels, turns[positions] if config.augment else None)
+            train_step(fit, positions, pixels, shown_as)
         _synchronise(accelerator.device)
         return time.perf_counter() - started
 

@@ -51,6 +51,12 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
             type=click.IntRange(32, 4096),
             help="Height and width in pixels.  [default: the backbone's own]",
         ),
+        click.option(
+            "--crop",
+            default="none",
+            show_default=True,
+            help="What of a photograph is shown: none for all of it, or white-cell.",
+        ),
         click.option("--backbone-option", multiple=True, metavar="NAME=VALUE"),
         click.option("--seq-option", "sequence_option", multiple=True, metavar="NAME=VALUE"),
         click.option(
@@ -100,11 +106,23 @@ device_option = click.option(
     help="Where to compute.",
 )
 
+def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
+    """A path as it is; a published model's folder by its name; the default one where none is."""
+    from wbczoo.published import find_published, published
+
+    if given is None:
+        folder = published().default
+        click.echo(f"answered by the published model {folder.name}", err=True)
+        return folder
+    return Path(given) if Path(given).exists() else find_published(given)
+
+
 model_option = click.option(
     "--model",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="An export's folder, or its model.onnx alone.",
+    metavar="PATH|NAME",
+    callback=_find_model,
+    help="An export's folder, its model.onnx alone, or a published model's name.  "
+    "[default: the first of exports/published.toml]",
 )
 
 runtime_device_option = click.option(
@@ -165,6 +183,7 @@ def compose_from(options: dict[str, Any]) -> Any:
         tasks=tasks.parse(options.pop("tasks")),
         hidden=options.pop("hidden"),
         image_size=(side, side) if side else None,
+        crop=options.pop("crop"),
         backbone_options=options.pop("backbone_option"),
         sequence_options=options.pop("sequence_option"),
     )

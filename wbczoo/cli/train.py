@@ -30,7 +30,10 @@ from wbczoo.cli.options import (
 @dataset_options
 @protocol_options(default="official", shown="official")
 @click.option("--folds", default=5, show_default=True, help="Of grouped: how many folds.")
-@click.option("--train-part", help="Of grouped: the part to train on (bccd: augmented).")
+@click.option(
+    "--train-part",
+    help="The part to train on, where it is not the tested one (bccd: augmented, photographs).",
+)
 @click.option("--limit-photographs", type=click.IntRange(min=1), help="Train on so many at most.")
 @composition_options(default_weights="imagenet")
 @trainable_option(default="head")
@@ -56,6 +59,20 @@ from wbczoo.cli.options import (
     default=False,
     show_default=True,
     help="Flips and quarter turns, which keep size and colour.",
+)
+@click.option(
+    "--distort",
+    type=click.FloatRange(0, 4),
+    default=0.0,
+    show_default=True,
+    help="Strength of turns by any angle, zoom, stretch and shift; 1 is usual.",
+)
+@click.option(
+    "--stain",
+    type=click.FloatRange(0, 4),
+    default=0.0,
+    show_default=True,
+    help="Strength of changes of the stain and its hue; 0.3 is usual.",
 )
 @click.option(
     "--precision",

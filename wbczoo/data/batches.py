@@ -1,4 +1,4 @@
-"""Cached pixels become batches on a device here; order and augmentation follow (seed, epoch)."""
+"""Cached pixels become batches on a device here, in an order that follows (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -81,29 +81,3 @@ class Batches:
 def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The order in which an epoch meets its images: a function of seed and epoch alone."""
     return np.random.default_rng((seed, epoch, 0)).permutation(count)
-
-
-def draw_turns(seed: int, epoch: int, count: int, square: bool) -> NDArray[np.int64]:
-    """For each image which of the symmetries of its rectangle it is shown in, this epoch.
-
-    Bit 0 mirrors left and right, bit 1 top and bottom, bit 2 swaps the axes; together they are
-    the quarter turns and flips of a square, or the half turn and flips of another rectangle.
-    None changes a pixel's colour or the cell's size.
-    """
-    return np.random.default_rng((seed, epoch, 1)).integers(8 if square else 4, size=count)
-
-
-def turn(images: Tensor, turns: NDArray[np.int64]) -> Tensor:
-    """Show each image (N, 3, H, W) in the symmetry that `draw_turns` drew for it."""
-    turned = images.clone()
-    for kind in np.unique(turns):
-        at = torch.from_numpy(np.flatnonzero(turns == kind)).to(images.device)
-        chosen = images[at]
-        if kind & 1:
-            chosen = chosen.flip(3)
-        if kind & 2:
-            chosen = chosen.flip(2)
-        if kind & 4:
-            chosen = chosen.transpose(2, 3)
-        turned[at] = chosen
-    return turned

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -101,6 +101,11 @@ class _Draw:
 
     def report(self, usable: list[int]) -> Plan:
         """All files of the main part at random, 80/10/10, photographs notwithstanding: LEAKY."""
+        if self.config.train_part is not None:
+            raise UsageError(
+                "`report` draws files, not photographs, so it has no --train-part; leave it out, "
+                "or use another --protocol."
+            )
         pool = self._of_part(usable, self._part(self.main))
         pool = [row for row in pool if self.rows.samples[row].split != "validation"]
         # By content, not by name: the same files give the same split in a zip and in a folder.
@@ -134,6 +139,7 @@ class _Draw:
             self._count(plan, "training", "validation", set(clean) - set(kept))
         else:
             plan = self._held_out(clean, test)
+        plan = self._trained_on(plan, usable)
         if published:
             self._count(plan, "validation", "test", set(published) - set(held))
         self._count(plan, "training", "test", set(train) - set(clean))
@@ -153,25 +159,30 @@ class _Draw:
                 f"it was given {self.config.fold}."
             )
         part = self._part("photographs" if "photographs" in self.parts else self.main)
-        train_part = self.config.train_part or part
-        if train_part not in self.parts:
-            raise UsageError(self._no_part(train_part))
         scored = self._of_part(usable, part)
         fold_of = self._folds(scored)
         test = [row for row in scored if fold_of[self.rows.groups[row]] == self.config.fold]
         rest = [row for row in scored if fold_of[self.rows.groups[row]] != self.config.fold]
-        plan = self._held_out(rest, test)
-        if train_part == part:
-            return plan
-        # Only the views of the training folds' photographs; validation stays on the tested part.
-        seen = {self._photograph(row) for row in plan.train}
-        views = self._of_part(usable, train_part)
-        views = [row for row in views if self._photograph(row) in seen]
-        return self._plan(views, plan.validation, test)
+        return self._trained_on(self._held_out(rest, test), usable)
 
     def external(self, usable: list[int]) -> Plan:
         """Every group of the main part trains or validates; the test is another data set."""
-        return self._held_out(self._of_part(usable, self._part(self.main)), [])
+        pool = self._of_part(usable, self._part(self.main))
+        return self._trained_on(self._held_out(pool, []), usable)
+
+    def _trained_on(self, plan: Plan, usable: list[int]) -> Plan:
+        """The plan with what `train_part` holds of the training photographs; no other role moves.
+
+        Only files of those very photographs: a group has others, which may show something else.
+        """
+        part = self.config.train_part
+        if part is None:
+            return plan
+        if part not in self.parts:
+            raise UsageError(self._no_part(part))
+        seen = {self._photograph(row) for row in plan.train}
+        chosen = [row for row in self._of_part(usable, part) if self._photograph(row) in seen]
+        return replace(self._plan(chosen, plan.validation, plan.test), counts=plan.counts)
 
     def _held_out(self, pool: list[int], test: Sequence[int]) -> Plan:
         """Let 15 % of the groups of each label validate and the others train."""

@@ -1,0 +1,152 @@
+"""Training images come in here and leave turned, distorted and stained otherwise, as drawn.
+
+What is done to an image follows from (seed, epoch, its position) alone, so that a run that was
+stopped goes on with equal pixels. Images stay 8-bit RGB: a model reads nothing else later.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+Floats = NDArray[np.float32]
+
+_ZOOM = 0.2  # of distort = 1: from 1/1.2 to 1.2 times the size
+_STRETCH = 0.08  # wider by up to exp(0.08), and less high by as much
+_SHIFT = 0.05  # of the side, to either side
+
+# Which generator of an epoch draws what; 0 draws the order.
+_TURNS, _PLACES, _STAINS = 1, 2, 3
+
+
+class Settings(Protocol):
+    """What a `TrainConfig` says of augmentation."""
+
+    @property
+    def augment(self) -> bool: ...
+    @property
+    def distort(self) -> float: ...
+    @property
+    def stain(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+
+
+class Augmentation:
+    """What one epoch does to each of its images.
+
+    Args:
+        settings: `augment` for flips and quarter turns, `distort` and `stain` for strengths, and
+            the seed.
+        count: N, the images of the epoch.
+        square: whether they are as high as wide.
+    """
+
+    def __init__(self, settings: Settings, epoch: int, count: int, square: bool) -> None:
+        seed = settings.seed
+        self.turns = draw_turns(seed, epoch, count, square) if settings.augment else None
+        self.places = draw_places(seed, epoch, count, settings.distort)
+        self.stains = draw_stains(seed, epoch, count, settings.stain)
+
+    def show(self, images: Tensor, positions: NDArray[np.int64]) -> Tensor:
+        """The images (n, 3, H, W) uint8 of these positions, as the epoch shows them."""
+        if self.turns is not None:
+            images = turn(images, self.turns[positions])
+        if self.places is not None:
+            images = distort(images, self.places[positions])
+        if self.stains is not None:
+            images = restain(images, self.stains[positions])
+        return images
+
+
+def draw_turns(seed: int, epoch: int, count: int, square: bool) -> NDArray[np.int64]:
+    """For each image which of the symmetries of its rectangle it is shown in, this epoch.
+
+    Bit 0 mirrors left and right, bit 1 top and bottom, bit 2 swaps the axes; together they are
+    the quarter turns and flips of a square, or the half turn and flips of another rectangle.
+    None changes a pixel's colour or the cell's size.
+    """
+    return np.random.default_rng((seed, epoch, _TURNS)).integers(8 if square else 4, size=count)
+
+
+def turn(images: Tensor, turns: NDArray[np.int64]) -> Tensor:
+    """Show each image (N, 3, H, W) in the symmetry that `draw_turns` drew for it."""
+    turned = images.clone()
+    for kind in np.unique(turns):
+        at = torch.from_numpy(np.flatnonzero(turns == kind)).to(images.device)
+        chosen = images[at]
+        if kind & 1:
+            chosen = chosen.flip(3)
+        if kind & 2:
+            chosen = chosen.flip(2)
+        if kind & 4:
+            chosen = chosen.transpose(2, 3)
+        turned[at] = chosen
+    return turned
+
+
+def draw_places(seed: int, epoch: int, count: int, strength: float) -> Floats | None:
+    """For each image the affine map (2, 3) from where it is shown to where it is read.
+
+    Any angle; with strength 1 up to 1.2 times larger or smaller, stretched by 8 % and moved by
+    5 % of the side, and in proportion with others. None without strength.
+    """
+    if strength == 0:
+        return None
+    drawn = np.random.default_rng((seed, epoch, _PLACES)).uniform(-1, 1, (5, count))
+    angle = drawn[0] * math.pi
+    zoom = np.exp(drawn[1] * strength * math.log(1 + _ZOOM))
+    wide = np.exp(drawn[2] * strength * _STRETCH)
+    cos, sin = np.cos(angle) / zoom, np.sin(angle) / zoom
+    shift = 2 * _SHIFT * strength * drawn[3:]  # in affine_grid's units a side is 2
+    rows = [[cos * wide, -sin * wide, shift[0]], [sin / wide, cos / wide, shift[1]]]
+    return np.stack([np.stack(row, 1) for row in rows], 1).astype(np.float32)
+
+
+def distort(images: Tensor, places: Floats) -> Tensor:
+    """Read each image (N, 3, H, W) uint8 through its map; beyond an edge it is mirrored.
+
+    A square stays a square under a turn; of another rectangle the turn also stretches.
+    """
+    maps = torch.from_numpy(places).to(images.device)
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    read = F.grid_sample(
+        images.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return _eight_bits(read)
+
+
+def draw_stains(seed: int, epoch: int, count: int, strength: float) -> Floats | None:
+    """For each image what its absorbances become, (3, 4): a mix of channels, and what is added.
+
+    In absorbance two stains add up, and a thicker smear or a longer bath multiplies (Ruifrok and
+    Johnston 2001); so strength is the spread of a factor of all channels, half of it of each
+    channel alone, and a thirteenth of it of what one channel takes from another. The lamp's
+    colour moves by 4 %. None without strength.
+    """
+    if strength == 0:
+        return None
+    draw = np.random.default_rng((seed, epoch, _STAINS)).standard_normal
+    factors = np.exp(strength * draw((count, 1)) + strength / 2 * draw((count, 3)))  # (N, 3)
+    mix = np.eye(3) + 0.075 * strength * draw((count, 3, 3))
+    lamp = min(1.0, strength / 0.3) * 0.04 * draw((count, 3, 1))
+    return np.concatenate([mix * factors[:, None, :], lamp], 2).astype(np.float32)
+
+
+def restain(images: Tensor, stains: Floats) -> Tensor:
+    """Change the absorbances of each image (N, 3, H, W) uint8 as drawn."""
+    drawn = torch.from_numpy(stains).to(images.device)
+    absorbed = -torch.log((images.float() + 1) / 256)
+    absorbed = torch.einsum("nij,njhw->nihw", drawn[..., :3], absorbed) + drawn[..., 3:, None]
+    return _eight_bits(torch.exp(-absorbed) * 256 - 1)
+
+
+def _eight_bits(values: Any) -> Tensor:
+    rounded: Tensor = values.round().clamp(0, 255).to(torch.uint8)
+    return rounded.contiguous(memory_format=torch.channels_last)

@@ -13,6 +13,7 @@ from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
 from wbczoo.guard import Seen
 from wbczoo.progress import Tell
+from wbczoo.runtime.folder import CONFIG, MODEL
 from wbczoo.scoring import (
     Predict,
     Scored,
@@ -85,11 +86,15 @@ def _folders(model: Path) -> list[Path]:
     ]
     if folds:
         return sorted(folds, key=lambda path: int(path.name.split("-")[1]))
-    if _is_run(model) or model.suffix == ".onnx" or (model / "model.onnx").is_file():
+    if _is_run(model) or _is_export(model):
         return [model]
     raise UsageError(
         f"{model} is neither a run (config.json with model.safetensors) nor an export (model.onnx)."
     )
+
+
+def _is_export(path: Path) -> bool:
+    return path.suffix == ".onnx" or any((path / each).is_file() for each in (MODEL, CONFIG))
 
 
 def _is_run(path: Path) -> bool:

@@ -13,13 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from wbczoo import __version__, files
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.runtime.folder import CARD, FILES
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-# Of an export, and all that is ever fetched of a repository, whatever else it holds.
-CARD = "card.json"
-FILES = ("model.onnx", CARD, "card.md", "example.npz")
 README = "README.md"  # the page that a hub shows: the card again
 
 _PATIENCE = 20.0  # seconds for the first answer; a hub that gives one is up

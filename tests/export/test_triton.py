@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,37 @@ def test_a_repository_has_the_card_and_keeps_its_other_models(
     assert call(["export", small_run, *options, "--overwrite"]) == 2
     assert "notes.txt" in capsys.readouterr().err
     (folder / "notes.txt").unlink()
+
+
+def test_a_model_is_opened_and_verified_as_it_lies_there(
+    repository: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(repository / "gru", tmp_path / "models" / "renamed"))
+    graph = folder / "1" / "model.onnx"
+    images = sorted((smears / "test").rglob("*.jpg"))[:2]
+    answered = []
+    for given in (folder, graph):
+        capsys.readouterr()
+        assert call(["verify", given, "--device", "cpu", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["model"], found["images"]) == (str(graph), 8)
+        assert found["checked_files"] == ["model.onnx", "example.npz"]
+        assert call(["predict", *images, "--model", given, "--device", "cpu"]) == 0
+        answered.append(capsys.readouterr().out)
+    assert answered[0] == answered[1]
+    assert answered[0].count("tasks") == 2
+    outside = tmp_path / "1"
+    graph.parent.rename(outside)
+    graph.parent.symlink_to(outside)
+    assert call(["verify", folder, "--device", "cpu"]) == 1
+    assert "leads out of its folder" in capsys.readouterr().err
+    graph.parent.unlink()
+    outside.rename(graph.parent)
+    graph.write_bytes(graph.read_bytes() + b"\x70\0")  # a field of its own; the graph is the same
+    assert call(["verify", folder, "--device", "cpu", "--json"]) == 3
+    assert f"{graph} is not the file" in json.loads(capsys.readouterr().out)["problems"][0]
+    assert call(["predict", *images, "--model", folder, "--device", "cpu"]) == 1
+    assert "damaged or exchanged" in capsys.readouterr().err
 
 
 def test_the_graph_of_the_highest_opset_answers_photographs(

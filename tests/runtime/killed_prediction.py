@@ -1,7 +1,8 @@
 """A prediction that ends itself by SIGKILL: `killed_prediction.py PLACE COUNT predict ...`.
 
 PLACE is where it happens for the COUNTth time: with a `half-row` written, `before-rename` or
-`after-rename` of a file; the row's other half and what comes after are lost.
+`after-rename` of a file; the row's other half and what comes after are lost. At `no-rename` it
+only waits for somebody who kills it, however fast it came there.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def main(place: str, count: int, arguments: list[str]) -> int:
         due = meet()
         if due and place == "before-rename":
             die()
+        while due and place == "no-rename":
+            signal.pause()
         done = replace(self, target)
         if due:
             die()

@@ -151,6 +151,18 @@ def test_a_lone_model_has_no_errors_to_correct_by(
     assert "Not for: Diagnosis" in table
 
 
+def test_the_card_of_a_triton_repository_corrects_too(
+    measured: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(shutil.copytree(measured, tmp_path / "gru"))
+    (folder / "1").mkdir()
+    (folder / "model.onnx").rename(folder / "1" / "model.onnx")
+    (folder / "config.pbtxt").touch()
+    capsys.readouterr()
+    assert call(["differential", smears / "test", "--model", folder, "--json"]) == 0
+    assert "official" in json.loads(capsys.readouterr().out)["correction"]
+
+
 def test_a_leaky_evaluation_corrects_nothing(measured: Path, smears: Path, tmp_path: Path) -> None:
     from wbczoo.runtime.differential import _confusion_of
 

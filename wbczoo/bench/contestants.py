@@ -169,7 +169,7 @@ class Bare:
     def __init__(self, model: str, device: str, threads: int | None) -> None:
         import onnxruntime
 
-        from wbczoo.runtime.model_file import find_model
+        from wbczoo.runtime.folder import find_model
 
         if device != "cpu":
             raise ValueError("the bare call is compared on the CPU")

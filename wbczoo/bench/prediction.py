@@ -15,12 +15,12 @@ from wbczoo.apart import Apart, EndedApart
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime import Session
+from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.devices import cores
 from wbczoo.specs import Preprocessing
 
 _WORK = "wbczoo.bench.contestants:do"
 _LIMIT = 900.0  # seconds of one job; torch.compile may take minutes
-_OWN_BATCH = 8  # of `wbczoo predict`, unless it is told another
 _REPEATS = 30  # runs whose latency is taken, in each round
 
 
@@ -191,8 +191,8 @@ def _measure(
             continue
         # One by one takes longer; a quarter of the images tells as much.
         _time_folder(each, processes, size, count if size == batch else max(batch, count // 4))
-    if each.kind == "runtime" and _OWN_BATCH not in (1, batch):
-        _time_folder(each, processes, _OWN_BATCH, count)
+    if each.kind == "runtime" and BATCH not in (1, batch):
+        _time_folder(each, processes, BATCH, count)
 
 
 def _time_folder(each: Contestant, processes: Mapping[str, Apart], batch: int, count: int) -> None:

@@ -83,7 +83,7 @@ def command(
     with bar(len(paths), "images", unit="image") as advance:
 
         def answered() -> Iterator[dict[str, Any]]:
-            for row in predict_paths(session, paths, batch_size=8):
+            for row in predict_paths(session, paths):
                 yield row
                 advance(1)
 

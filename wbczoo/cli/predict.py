@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from wbczoo.cli.options import engine_option, model_option, runtime_device_option
+from wbczoo.runtime.batches import BATCH
 
 if TYPE_CHECKING:
     from wbczoo.runtime.rows import Row
@@ -45,7 +46,7 @@ null_option = click.option(
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out names.")
 @null_option
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--batch-size", type=click.IntRange(min=1), default=BATCH, show_default=True)
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Threads that decode and, on the CPU, compute."
 )

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wbczoo.errors import UsageError
-
-FILES = ("model.onnx", "card.json", "card.md", "example.npz")
+from wbczoo.runtime.folder import CARD, FILES
 
 
 def claim(out: Path, overwrite: bool, is_own: Callable[[str], bool] = FILES.__contains__) -> None:
@@ -29,7 +28,7 @@ def claim(out: Path, overwrite: bool, is_own: Callable[[str], bool] = FILES.__co
     found = {path.name for path in out.iterdir()}
     if not found:
         return
-    if not (out / "card.json").is_file():
+    if not (out / CARD).is_file():
         raise UsageError(f"{out} is not empty and holds no export. Name a new folder.")
     if strange := sorted(name for name in found if not is_own(name)):
         raise UsageError(

@@ -12,10 +12,8 @@ import onnx
 from wbczoo import files
 from wbczoo.errors import UsageError
 from wbczoo.export import place
+from wbczoo.runtime.folder import CARD, CONFIG, FILES, MODEL, VERSION
 from wbczoo.tasks import Task
-
-CONFIG = "config.pbtxt"
-VERSION = "1"
 
 _TYPES: dict[int, str] = {
     onnx.TensorProto.UINT8: "TYPE_UINT8",
@@ -59,7 +57,7 @@ def claim(repository: Path, name: str, overwrite: bool) -> Path:
     """
     if repository.exists() and not repository.is_dir():
         raise UsageError(f"{repository} is a file; --out wants a folder for the repository.")
-    if (repository / "card.json").exists():
+    if (repository / CARD).exists():
         raise UsageError(
             f"{repository} holds an export that is no model repository. Name another folder."
         )
@@ -70,10 +68,7 @@ def claim(repository: Path, name: str, overwrite: bool) -> Path:
 
 def is_own(name: str) -> bool:
     """Whether a model's folder in a repository has a file of that name."""
-    return (
-        name in (*place.FILES, CONFIG, VERSION)
-        or re.fullmatch(r"labels_\w+\.txt", name) is not None
-    )
+    return name in (*FILES, CONFIG, VERSION) or re.fullmatch(r"labels_\w+\.txt", name) is not None
 
 
 def arrange(folder: Path, tasks: Sequence[Task]) -> None:
@@ -82,9 +77,9 @@ def arrange(folder: Path, tasks: Sequence[Task]) -> None:
     The graph goes to `1/model.onnx`; `config.pbtxt` and a file of labels for each task are added
     (Triton's model repository and model configuration).
     """
-    graph = onnx.load(folder / "model.onnx").graph
+    graph = onnx.load(folder / MODEL).graph
     (folder / VERSION).mkdir()
-    (folder / "model.onnx").rename(folder / VERSION / "model.onnx")
+    (folder / MODEL).rename(folder / VERSION / MODEL)
     labels = {}
     for task in tasks:
         labels[f"{task.name}_probabilities"] = f"labels_{task.name}.txt"

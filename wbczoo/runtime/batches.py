@@ -17,6 +17,10 @@ from wbczoo.runtime.model_file import ModelFile
 
 T = TypeVar("T")
 
+# Images that the network is asked about at once, if nobody says otherwise. On a processor so few
+# are fastest, for what is between two layers then stays in the caches.
+BATCH = 8
+
 # One batch is being answered while the others are decoded.
 WINDOW = 3
 

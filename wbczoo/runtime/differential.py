@@ -15,6 +15,7 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.intended_use import INTENDED, NOT_INTENDED
 from wbczoo.proportions import correct, multinomial_intervals
+from wbczoo.runtime.folder import CARD, folder_of
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import NUCLEUS_OF, Task
@@ -198,7 +199,7 @@ def _percents(shares: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]
 
 
 def _card_of(session: Session) -> dict[str, Any]:
-    path = session.path.parent / "card.json"
+    path = folder_of(session.path) / CARD
     card = files.read_json(path) if path.is_file() else {}
     # A card beside another model's file speaks of another model.
     return card if card.get("weights_sha256") == session.weights_sha256 else {}

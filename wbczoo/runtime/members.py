@@ -7,9 +7,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, NoReturn, Protocol
 
 from wbczoo.errors import ImageRefused, UsageError
-from wbczoo.images import SUFFIXES
-
-_LARGEST = 1 << 30  # bytes; as of files, see `wbczoo.images`
+from wbczoo.images import LARGEST_FILE, SUFFIXES
 
 
 class Contents(Protocol):
@@ -69,7 +67,7 @@ def why_not(name: str, size: int, *, link: bool) -> str | None:
         return "Its name leads out of the archive."
     if link:
         return "It is a link, not an image."
-    if size > _LARGEST:
+    if size > LARGEST_FILE:
         return "The file is larger than 1 GiB."
     return None
 

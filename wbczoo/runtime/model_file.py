@@ -14,11 +14,11 @@ from wbczoo import __version__, files
 from wbczoo.config import RunConfig, told
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
+from wbczoo.runtime.folder import CARD, folder_of
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
 
 FORMAT = "1"
-MODEL = "model.onnx"
 INPUT = "images"
 
 MOST_TASKS = 100
@@ -65,25 +65,15 @@ class ModelFile:
         return f"(N, {', '.join((*sides, '3') if self.embedded else ('3', *sides))})"
 
 
-def find_model(path: str | Path) -> Path:
-    """The `model.onnx` of an export's folder, or the file itself; UsageError if it is not there."""
-    found = Path(path)
-    if found.is_dir():
-        found = found / MODEL
-    if not found.is_file():
-        raise UsageError(f"{found} is not there. Give an export's folder, or its {MODEL}.")
-    return found
-
-
 def check_against_card(path: Path) -> None:
-    """Refuse a file that a card beside it disowns, before a damaged graph asks for all memory.
+    """Refuse a file that its card disowns, before a damaged graph asks for all memory.
 
-    A file without a card, or beside one that cannot be read or does not name it, stands alone.
+    A file without a card, or with one that cannot be read or does not name it, stands alone.
 
     Raises:
         WbczooError: if `card.json` gives another SHA-256.
     """
-    card = path.parent / "card.json"
+    card = folder_of(path) / CARD
     if not card.is_file():
         return
     try:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.members import Member
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
@@ -15,7 +16,7 @@ def predict_paths(
     session: Session,
     paths: Iterable[str | Path | Member],
     *,
-    batch_size: int = 16,
+    batch_size: int = BATCH,
     workers: int | None = None,
 ) -> Iterator[Row]:
     """Answer image files and archives' members in their order; few are in memory at a time.

@@ -20,7 +20,7 @@ from wbczoo.runtime.model_file import INPUT
 Outputs = list[NDArray[np.float32]]
 
 # Threads that wait for one another's part of an operator spin for less than putting them to sleep
-# and waking them costs: a fifth of an answer's time. They stop with the answer, for the threads
+# and waking them costs: 5 to 12 % of an answer's time. They stop with the answer, for the threads
 # that decode need the cores. onnxruntime before 1.26 spins for longer and also stops.
 _BRIEF_SPIN = {
     "session.intra_op.allow_spinning": "1",

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import SUFFIXES
+from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.predict import predict_paths
 from wbczoo.runtime.rows import Count, Row, csv_columns, write_csv, write_jsonl
 from wbczoo.runtime.session import Session
@@ -76,7 +77,7 @@ def write_rows(
     images: Iterable[Found],
     *,
     layout: Layout,
-    batch_size: int = 16,
+    batch_size: int = BATCH,
     workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,

@@ -16,13 +16,11 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.runtime import devices
-from wbczoo.runtime.model_file import INPUT, MODEL, find_model
+from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
+from wbczoo.runtime.model_file import INPUT
 from wbczoo.runtime.session import Device, Session
 
 Recorded = dict[str, NDArray[np.float64]]
-
-CARD = "card.json"
-EXAMPLE = "example.npz"
 
 # An export has eight examples and a card of some kilobytes. Beyond these a file is no mistake.
 EXAMPLES = 64
@@ -76,8 +74,9 @@ def verify(model: str | Path, device: Device = "auto") -> Verification:
     The hashes come first: a file that is not the exported one is not opened.
 
     Args:
-        model: an export's folder, or its `model.onnx`, with `example.npz` beside it; if
-            `card.json` is there too, the hashes that it gives are checked.
+        model: an export's folder, also one in a Triton repository, or its `model.onnx`, with
+            `example.npz` beside it; if `card.json` is there too, the hashes that it gives are
+            checked.
         device: as of `Session`.
 
     Raises:
@@ -87,15 +86,15 @@ def verify(model: str | Path, device: Device = "auto") -> Verification:
             leads out of the folder.
     """
     path = find_model(model)
-    folder = path.parent
-    for name in (MODEL, EXAMPLE, CARD):
-        _own(folder, name)
+    folder = folder_of(path)
+    for each in (path, folder / EXAMPLE, folder / CARD):
+        _refuse_link_out(folder, each)
     if not (folder / EXAMPLE).is_file():
         raise WbczooError(
             f"{folder / EXAMPLE} is not there, and without an example nothing can be replayed. "
             "Give an export's whole folder, or export the run again."
         )
-    checked, wrong = _check_hashes(folder)
+    checked, wrong = _check_hashes(folder, path)
     problems = [*wrong.values()]
     if {MODEL, EXAMPLE} & {*wrong}:
         problems.append("Nothing was replayed: a file that is not the exported one is not opened.")
@@ -136,20 +135,17 @@ def verify(model: str | Path, device: Device = "auto") -> Verification:
     )
 
 
-def _own(folder: Path, name: str) -> Path:
-    """A file of the folder; WbczooError if it is a link to a place outside, which is not read."""
-    path = folder / name
-    if path.is_symlink():
-        target = os.path.realpath(path)  # of links in a circle pathlib raises what is no OSError
-        if not Path(target).is_relative_to(os.path.realpath(folder)):
-            raise WbczooError(
-                f"{path} is a link that leads out of its folder, and is not followed. Put the file "
-                "itself in its place."
-            )
-    return path
+def _refuse_link_out(folder: Path, path: Path) -> None:
+    """WbczooError if a file of the folder is a link, or behind one, to a place outside it."""
+    target = os.path.realpath(path)  # of links in a circle pathlib raises what is no OSError
+    if not Path(target).is_relative_to(os.path.realpath(folder)):
+        raise WbczooError(
+            f"{path} is a link that leads out of its folder, and is not followed. Put the file "
+            "itself in its place."
+        )
 
 
-def _check_hashes(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
+def _check_hashes(folder: Path, model: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """The files that the card gives a hash of, and a sentence for each that does not have it."""
     card = folder / CARD
     if not card.exists():
@@ -171,7 +167,8 @@ def _check_hashes(folder: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     for name, expected in hashes.items():
         if not _NAME.fullmatch(name):
             raise WbczooError(f"{card} names {name[:100]!a}, which is no file beside it.")
-        path = _own(folder, name)
+        path = model if name == MODEL else folder / name
+        _refuse_link_out(folder, path)
         if not path.is_file():
             wrong[name] = f"{path} is missing, although the card names it."
         elif files.sha256_of(path) != expected:

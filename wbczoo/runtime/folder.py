@@ -1,0 +1,46 @@
+"""An export's folder is found here: what it holds, and where its graph and its card lie in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wbczoo.errors import UsageError
+
+MODEL = "model.onnx"
+CARD = "card.json"
+EXAMPLE = "example.npz"
+FILES = (MODEL, CARD, "card.md", EXAMPLE)
+
+# A model of a Triton repository has the graph in the folder of its version, and the rest above.
+CONFIG = "config.pbtxt"
+VERSION = "1"
+
+
+def find_model(path: str | Path) -> Path:
+    """The `model.onnx` of an export's folder, or the file itself.
+
+    Args:
+        path: an export's folder, a model's folder in a Triton repository, or a file.
+
+    Raises:
+        UsageError: if it is not there.
+    """
+    found = Path(path)
+    if found.is_dir():
+        of_triton = (found / CONFIG).is_file() and not (found / MODEL).exists()
+        found = found / VERSION / MODEL if of_triton else found / MODEL
+    if not found.is_file():
+        raise UsageError(f"{found} is not there. Give an export's folder, or its {MODEL}.")
+    return found
+
+
+def folder_of(model: Path) -> Path:
+    """The folder that a graph's card and example belong in; they need not be there.
+
+    It is the graph's own, or the one above if that is a model of a Triton repository.
+    """
+    version = model.absolute().parent
+    if version.name != VERSION or not (version.parent / CONFIG).is_file():
+        return model.parent
+    # Somebody may have laid a whole export into the folder of the version.
+    return model.parent if (version / CARD).exists() else version.parent

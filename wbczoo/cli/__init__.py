@@ -34,6 +34,7 @@ VERBS = {
     "pull": "Fetch an export from a model hub, and check it.",
     "predict": "Answer images with an export, without torch.",
     "differential": "Count the cells of each class, with intervals.",
+    "study": "Run a grid of cells under several protocols.",
     "data": "Prepare and show data sets.",
     "plugin": "Write, check and list plugins.",
     "bench": "Measure speed as ratios.",

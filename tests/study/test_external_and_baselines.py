@@ -1,0 +1,78 @@
+"""Cells that train on one data set and test on another, and cells of baselines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_study import cell
+
+from wbczoo import registry
+from wbczoo.study.classical import NativeImages, run_baseline, training_side
+from wbczoo.study.plan import Cell
+from wbczoo.study.results import answers_of
+from wbczoo.study.roles import Library
+
+
+def baseline(name: str, **changes: object) -> Cell:
+    """A baseline's cell on the real archive."""
+    return Cell(**{"dataset": "bccd", "protocol": "official", "tasks": ("cell", "nucleus"),
+                   "seed": 0, "baseline": name, **changes})  # fmt: skip
+
+
+@pytest.mark.archive
+def test_external_trains_on_one_data_set_and_tests_on_the_classes_of_another(shared: Path) -> None:
+    data = shared / "data"
+    paths = {"bccd": data / "blood-cells.zip", "pbc": data / "pbc-sample.zip"}
+    library = Library(paths, lambda sentence: None)
+    there = library.split(cell(dataset="bccd", protocol="external", test_dataset="pbc"), None)
+    assert not there.plan.test
+    assert len(there.test) == 1999  # 500 of each of four classes, less one file that is no image
+    assert {there.tested.samples[n].label for n in there.test} == {
+        "eosinophil", "lymphocyte", "monocyte", "neutrophil",
+    }  # fmt: skip
+    groups = {there.rows.groups[n] for n in there.plan.train}
+    assert not groups & {there.rows.groups[n] for n in there.plan.validation}
+    back = library.split(cell(dataset="pbc", protocol="external", test_dataset="bccd"), None)
+    assert len(back.test) == 348
+    assert {back.tested.samples[n].part for n in back.test} == {"photographs"}
+
+
+@pytest.mark.archive
+def test_a_baseline_is_fitted_on_the_training_side_alone(shared: Path) -> None:
+    library = Library({"bccd": shared / "data" / "blood-cells.zip"}, lambda sentence: None)
+    one = baseline("majority", train_part="photographs")
+    split = library.split(one, None)
+    side = training_side(one, split)
+    assert {split.rows.samples[n].part for n in side} == {"photographs"}
+    assert not {split.rows.groups[n] for n in side} & {split.rows.groups[n] for n in split.test}
+    views = training_side(baseline("majority"), split)
+    assert {split.rows.samples[n].part for n in views} == {"augmented"}
+    photographs = {split.rows.samples[n].photograph for n in views}
+    assert {split.rows.samples[n].photograph for n in side} == photographs
+
+
+@pytest.mark.archive
+def test_the_majority_class_answers_every_file_alike(shared: Path) -> None:
+    if "majority" not in {entry.name for entry in registry.baselines.entries()}:
+        pytest.skip("no baseline is installed")
+    library = Library({"bccd": shared / "data" / "blood-cells.zip"}, lambda sentence: None)
+    row = run_baseline(baseline("majority", protocol="grouped", folds=5), library, print)
+    assert row["how"] == "baseline"
+    assert row["photographs"] == row["files"] == 348
+    answers = answers_of(row, "cell")
+    right = sum(one.counts[one.truth] for one in answers)
+    neutrophils = sum(one.label == "NEUTROPHIL" for one in answers)
+    assert right == neutrophils
+
+
+def test_native_images_are_read_in_the_order_asked(smears: Path) -> None:
+    library = Library({"synthetic": smears}, lambda sentence: None)
+    split = library.split(cell(), None)
+    images = NativeImages(split.rows, split.test)
+    assert len(images) == len(split.test)
+    assert all(np.array_equal(one, images[place]) for place, one in enumerate(images))
+    assert np.array_equal(images[1:][0], images[1])
+    assert images[0].dtype == np.uint8
+    assert images[0].shape[2] == 3

@@ -1,0 +1,62 @@
+"""The fast ways give what `wbczoo train` gives: equal curves, equal best epochs, equal answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_study import cell, workshop
+
+from wbczoo.study.networks import run_branch, run_heads, run_images
+from wbczoo.study.plan import Cell
+
+
+def same(fast: dict[str, Any], ordinary: dict[str, Any]) -> None:
+    """Fail unless two rows of one cell agree within the rounding of float32."""
+    assert ordinary["how"] == "images"
+    assert fast["how"] != "images"
+    for name in ("key", "data", "best_epochs", "answers", "photographs", "files"):
+        assert fast[name] == ordinary[name], name
+    for ours, theirs in zip(fast["curves"], ordinary["curves"], strict=True):
+        assert len(ours) == len(theirs) == fast["settings"]["epochs"]
+        for row, other in zip(ours, theirs, strict=True):
+            assert row == pytest.approx(other, abs=2e-4)
+    for task, found in fast["tasks"].items():
+        for bin_, other in zip(
+            found["reliability"], ordinary["tasks"][task]["reliability"], strict=True
+        ):
+            assert bin_ == pytest.approx(other, abs=0.05)
+
+
+def test_stacked_heads_end_as_ordinary_trainings_do(smears: Path, tmp_path: Path) -> None:
+    # Two seeds split, start and order differently, and have different numbers of images.
+    cells = [
+        cell(seed=seed, batch_size=size, lr=lr)
+        for seed in (0, 1)
+        for size, lr in ((8, 1e-2), (8, 1e-3), (7, 1e-2))
+    ]
+    shop = workshop(smears, tmp_path)
+    found: dict[Cell, Any] = {one.key: row for one, row in run_heads(cells, shop)}
+    assert len(found) == len(cells)
+    for one in (cells[0], cells[2], cells[4]):
+        same(found[one.key], run_images(one, shop))
+
+
+def test_heads_of_every_fold_end_as_ordinary_trainings_do(smears: Path, tmp_path: Path) -> None:
+    one = cell(protocol="grouped", folds=2, train_part="augmented", part="augmented")
+    shop = workshop(smears, tmp_path)
+    ((_, row),) = run_heads([one], shop)
+    assert len(row["data"]) == 2
+    same(row, run_images(one, shop))
+
+
+@pytest.mark.parametrize("branch", ["gru", "bilstm_features"])
+def test_a_branch_over_cached_features_ends_as_an_ordinary_training_does(
+    branch: str, smears: Path, tmp_path: Path
+) -> None:
+    one = cell(sequence=branch)
+    shop = workshop(smears, tmp_path)
+    fast = run_branch(one, shop)
+    shop.forget(one)  # or the ordinary training would find the other's state
+    same(fast, run_images(one, shop))

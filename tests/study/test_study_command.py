@@ -1,0 +1,144 @@
+"""`study run` and `study show` as a user meets them: reruns, kills, several processes, refusals."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import Completed, call
+from small_study import PLAN, write_plan
+
+from wbczoo.study import run as running
+from wbczoo.study.results import read_results
+from wbczoo.study.run import run_study
+
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="module")
+def done_study(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The small study's plan and its folder, by two processes at once."""
+    folder = tmp_path_factory.mktemp("study")
+    plan, out = write_plan(folder, smears), folder / "out"
+    command = [sys.executable, "-m", "wbczoo", "study", "run", plan, "--out", out, "--json",
+               "--device", "cpu"]  # fmt: skip
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    assert sum(json.loads(out)["done_now"] for out, _ in told) == 9
+    assert any("left for one process" in err for _, err in told)
+    return plan, out
+
+
+def test_two_processes_share_a_study_and_run_each_cell_once(
+    done_study: tuple[Path, Path],
+) -> None:
+    _, out = done_study
+    lines = (out / "results.jsonl").read_text().splitlines()
+    assert len(lines) == len(read_results(out / "results.jsonl")) == 9
+
+
+def test_done_cells_are_skipped_also_those_kept_beside_the_plan(
+    done_study: tuple[Path, Path], tmp_path: Path, smears: Path, wbczoo: Run
+) -> None:
+    plan, out = done_study
+    again = json.loads(wbczoo("study", "run", plan, "--out", out, "--json").stdout)
+    assert (again["done_before"], again["done_now"]) == (9, 0)
+    kept = write_plan(tmp_path, smears)
+    kept.with_suffix("").mkdir()
+    lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
+    (kept.with_suffix("") / "results.jsonl").write_text("".join(lines[:5]))
+    dry = wbczoo("study", "run", kept, "--out", tmp_path / "new", "--dry-run", "--json")
+    cells = json.loads(dry.stdout)
+    assert cells["done"] == 5
+    assert len(cells["cells"]) == 9
+    assert cells["seconds"] > 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_show_prints_protocol_counts_and_intervals(
+    done_study: tuple[Path, Path], wbczoo: Run
+) -> None:
+    plan, out = done_study
+    told = wbczoo("study", "show", plan, "--out", out, "--resamples", "50").stdout
+    assert "LEAKY report" in told
+    document = json.loads(
+        wbczoo("study", "show", plan, "--out", out, "--resamples", "50", "--json").stdout
+    )
+    for one in document["cells"]:
+        assert one["done"]
+        assert one["photographs"] > 0
+        for figures in one["tasks"].values():
+            accuracy = figures["accuracy"]
+            assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+            assert accuracy["low"] < accuracy["high"]
+    nothing = wbczoo("study", "show", plan, "--only", "branch").stdout
+    assert "not run: official, gru: 1 cells" in nothing
+
+
+def test_a_killed_study_goes_on(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, out = write_plan(tmp_path, smears), tmp_path / "out"
+    command = [sys.executable, "-m", "wbczoo", "study", "run", plan, "--out", out]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    assert process.stderr is not None
+    while b"are left" not in process.stderr.readline():
+        pass
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not read_results(out / "results.jsonl"):
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = read_results(out / "results.jsonl")
+    monkeypatch.setattr(running, "_GRACE", 2)
+    monkeypatch.setattr(running, "_HEARTBEAT", 1)
+    told: list[str] = []
+    report = run_study(plan, out, {}, device="cpu", tell=told.append)
+    assert report.before == len(before)
+    assert report.before + report.done == 9
+    assert not report.refused
+    assert {key: row for key, row in read_results(out / "results.jsonl").items()
+            if key in before} == before  # fmt: skip
+
+
+def test_a_cell_that_cannot_be_is_refused_and_the_others_go_on(
+    smears: Path, tmp_path: Path, wbczoo: Run
+) -> None:
+    # mobilenetv2's ImageNet weights are not here, and nobody may fetch them (HF_HUB_OFFLINE).
+    lost = 'backbones = ["mobilenetv2"]\nweights = "imagenet"'
+    text = PLAN.replace('backbones = ["squeezenet1_1"]\nweights = "none"', lost)
+    text = text.replace('["official", "report"]', '["official"]').replace("[8, 16]", "[8]")
+    plan, out = write_plan(tmp_path, smears, text), tmp_path / "out"
+    done = wbczoo("study", "run", plan, "--out", out, expect=3)
+    assert "2 refused" in done.stdout
+    assert "WBCZOO_WEIGHTS" in done.stdout
+    assert [row["model"] for row in read_results(out / "results.jsonl").values()] == ["gru"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--data", "synthetic"], "DATASET=PATH"),
+        (["--data", "bccd=here"], "no data set 'bccd'"),
+        (["--only", "lost"], "no block 'lost'"),
+        (["--storage", "nonsense"], "cannot be opened"),
+    ],
+)
+def test_what_cannot_be_asked_is_told(
+    arguments: list[str], reason: str, smears: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    plan = write_plan(tmp_path, smears)
+    assert call(["study", "run", plan, "--out", tmp_path / "out", *arguments]) in (1, 2)
+    assert reason in capsys.readouterr().err

@@ -1,0 +1,97 @@
+"""What a plan's cells are, and how a plan that cannot be is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from commands import ROOT
+from small_study import PLAN, cell, write_plan
+
+from wbczoo.errors import UsageError
+from wbczoo.study.plan import read_plan
+from wbczoo.study.run import bundle
+
+REPORT = ROOT / "docs" / "studies" / "report-2020.toml"
+
+
+def test_a_study_is_the_union_of_its_blocks(tmp_path: Path) -> None:
+    plan = read_plan(write_plan(tmp_path, tmp_path))
+    assert len(plan.cells()) == 2 * 2 * 2 + 1
+    again = PLAN + PLAN[PLAN.index("[[blocks]]") :].replace('name = "', 'name = "again-')
+    doubled = read_plan(write_plan(tmp_path, tmp_path, again))
+    assert len(doubled.blocks) == 4
+    assert list(doubled.cells()) == list(plan.cells())
+
+
+def test_a_key_follows_what_decides_a_result_and_nothing_else() -> None:
+    assert cell().key == cell(batch_size=8).key
+    changes = ({"batch_size": 9}, {"seed": 1}, {"lr": 2e-2}, {"protocol": "report"},
+               {"settings": {"augment": True}}, {"tasks": ("cell",)})  # fmt: skip
+    keys = {cell(**change).key for change in changes}
+    assert len(keys | {cell().key}) == len(changes) + 1
+    # Written down, so that results of other days stay known: a new default must not move it.
+    assert cell().key.startswith("18b25f95ad56")
+
+
+def test_what_means_nothing_to_a_cell_makes_no_second_one(tmp_path: Path) -> None:
+    bare = PLAN[PLAN.index("[[blocks]]") :].replace("squeezenet1_1", "none")
+    bare = bare.replace('name = "heads"', 'name = "x"\nsequences = ["gru"]\nhidden = 4')
+    bare = bare.replace('weights = "none"', 'weights = "imagenet"\ntrainable = ["head", "all"]')
+    text = PLAN[: PLAN.index("[[blocks]]")] + bare
+    cells = read_plan(write_plan(tmp_path, tmp_path, text)).cells().values()
+    assert {(c.trainable, c.weights) for c in cells} == {("head", "none")}
+
+
+def test_heads_of_one_backbone_and_protocol_are_one_job(tmp_path: Path) -> None:
+    jobs = bundle([*read_plan(write_plan(tmp_path, tmp_path)).cells().values()])
+    assert [len(job) for job in jobs] == [4, 4, 1]
+    assert [job[0].how for job in jobs] == ["cached heads", "cached heads", "images"]
+
+
+def test_the_shipped_plan_holds_the_reports_grid() -> None:
+    cells = read_plan(REPORT).cells().values()
+    grid = {
+        (c.backbone, c.sequence, c.batch_size, c.lr)
+        for c in cells
+        if c.protocol == "report" and c.trainable == "head" and c.seed == 0 and c.epochs == 10
+    }
+    for backbone in ("resnet18", "mobilenetv2", "googlenet"):
+        for branch in ("none", "bilstm"):
+            assert {(backbone, branch, size, 1e-4) for size in (8, 16, 64)} <= grid
+            best = {s for b, q, s, lr in grid if (b, q, lr) == (backbone, branch, 1e-3)}
+            assert len(best) == 1
+            assert {(backbone, branch, *best, lr) for lr in (1e-5, 1e-4, 1e-3)} <= grid
+    seeds = {
+        (c.protocol, c.backbone, c.sequence, c.seed)
+        for c in cells
+        if c.sequence in ("none", "bilstm") and c.trainable == "head"
+    }
+    for protocol in ("official", "grouped"):
+        for backbone in ("mobilenetv2", "resnet18"):
+            for branch in ("none", "bilstm"):
+                assert {(protocol, backbone, branch, seed) for seed in range(5)} <= seeds
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ("format = 1", "format = 2", "format"),
+        ('data = "drawn"', 'data = "lost"', "lost"),
+        ('["official", "report"]', '["offical"]', "offical"),
+        ("batch_sizes = [8, 16]", "batch_sizes = [0]", "batch_sizes"),
+        ("batch_sizes = [8, 16]", "sizes = [8]", "sizes"),
+        ('name = "branch"', 'name = "heads"', "name of its own"),
+        ('backbones = ["none"]', "", "backbones or baselines"),
+        ('backbones = ["none"]', 'backbones = ["none"]\nsettings = {{ lr = 1 }}', "lr"),
+        ('report = {{ protocol = "report"', 'report = {{ protocol = "external"', "test"),
+        ("epochs = 2", "epochs = = 2", "TOML"),
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused_with_the_place(
+    before: str, after: str, reason: str, tmp_path: Path
+) -> None:
+    assert before in PLAN
+    with pytest.raises(UsageError, match=reason) as error:
+        read_plan(write_plan(tmp_path, tmp_path, PLAN.replace(before, after)))
+    assert "small.toml" in str(error.value)

@@ -1,0 +1,235 @@
+"""`study report` as a user meets it: two files that agree, and need nothing beside them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from commands import call
+from made_results import PLAN, gain, write_study
+from PIL import Image
+from small_study import write_plan
+
+from wbczoo.study.findings import measure_study
+from wbczoo.study.missed import find_missed
+from wbczoo.study.plan import read_plan
+from wbczoo.study.results import RESULTS, append_result, read_results
+from wbczoo.study.series import Series
+
+CHANCES = {
+    "report none": gain(0.3), "official none": gain(0.0), "official gru": gain(0.02),
+    "official majority": gain(-0.2),
+}  # fmt: skip
+
+# A study that runs in a second, for the road from `run` to `report`.
+QUICK = """
+format = 1
+name = "quick"
+[data.drawn]
+dataset = "synthetic"
+path = "{smears}"
+[protocols]
+report = {{ protocol = "report", data = "drawn" }}
+official = {{ protocol = "official", data = "drawn" }}
+[[blocks]]
+name = "classical"
+baselines = ["majority"]
+protocols = ["report", "official"]
+seeds = [0, 1]
+"""
+
+
+class Page(HTMLParser):
+    """What a browser would fetch or follow, and whether the tags are balanced."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.fetched: list[str] = []
+        self.anchors: set[str] = set()
+        self.ids: set[str] = set()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.tags.add(tag)
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+        self.ids |= {found["id"]} if "id" in found else set()
+        for address in (found.get("src", ""), found.get("href", "")):
+            if address.startswith("#"):
+                self.anchors.add(address[1:])
+            elif address and not address.startswith("data:"):
+                self.fetched.append(address)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of made results with its report."""
+    folder = write_study(tmp_path_factory.mktemp("made") / "study", CHANCES)
+    assert call(["study", "report", folder, "--resamples", "200"]) == 0
+    return folder
+
+
+def test_the_page_needs_nothing_beside_it(made: Path) -> None:
+    text = (made / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert not page.fetched
+    assert not page.open
+    assert not page.tags & {"script", "link", "iframe", "object"}
+    assert page.anchors
+    assert page.anchors <= page.ids
+    assert "@import" not in text
+    assert "url(" not in re.sub(r'src="data:[^"]+"', "", text)
+    drawings = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", text)
+    # A forest plot; for each of two protocols curves, and confusion and reliability of two tasks.
+    assert len(drawings) == 1 + 2 * (1 + 2 * 2)
+    for drawing in drawings:
+        assert base64.b64decode(drawing).rstrip().endswith(b"</svg>")
+
+
+def test_both_files_hold_the_same_facts(made: Path) -> None:
+    html = (made / "report.html").read_text(encoding="utf-8")
+    plain = re.sub(r'src="[^"]+"', "", html)
+    markdown = (made / "report.md").read_text(encoding="utf-8")
+    number = re.compile(r"\d\.\d{4} \[\d\.\d\d, \d\.\d\d\]|[+−]\d+\.\d points \[[^\]]+\]")
+    found = number.findall(markdown)
+    assert len(found) > 20
+    assert sorted(found) == sorted(number.findall(plain))
+    assert "](" not in markdown
+    for text in (plain, markdown):
+        assert "LEAKY report" in text
+        assert "300 files of 60 photographs in 60 groups" in text
+        assert "corrected" in text
+
+
+def test_published_values_stand_beside_ours_and_what_is_not_run_says_so(made: Path) -> None:
+    markdown = (made / "report.md").read_text(encoding="utf-8")
+    (line,) = [one for one in markdown.splitlines() if "published 0.9876" in one]
+    ours, missing = line.split("|")[2:4]
+    value = float(re.findall(r"ours (0\.\d+)", ours)[0])
+    gap = re.findall(r"difference ([+−][\d.]+) points", ours)[0]
+    assert float(gap.replace("−", "-")) == pytest.approx(100 * (value - 0.9876), abs=0.06)
+    assert "(no ImageNet weights)" in ours
+    assert "published 0.5000<br>ours not run" in missing
+    rows = [one for one in markdown.splitlines() if one.startswith("| squeezenet1\\_1+gru")]
+    assert all(one.split("|")[2].strip() == "not run" for one in rows)
+    assert rows
+
+
+def test_equal_results_give_equal_bytes(made: Path, tmp_path: Path) -> None:
+    assert call(["study", "report", made, "--resamples", "200", "--out", tmp_path]) == 0
+    for name in ("report.html", "report.md"):
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_json_has_claims_and_comparisons(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(["study", "report", made, "--resamples", "50", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["cells_done"], document["cells"]) == (16, 21)
+    assert [one["rule"] for one in document["claims"]] == ["exceeds", "reaches", "keeps"]
+    kinds = {one["kind"] for one in document["comparisons"]}
+    assert kinds == {"branch", "bar"}
+    branch = next(one for one in document["comparisons"] if one["kind"] == "branch")
+    assert branch["accuracy"]["low"] < branch["accuracy"]["value"] < branch["accuracy"]["high"]
+    assert branch["corrected_p"] >= branch["p"]
+
+
+def test_run_keeps_the_plan_and_what_lies_beside_it_with_its_results(
+    smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    first, second = (write_plan(tmp_path / name, smears, QUICK) for name in ("a", "b"))
+    assert call(["study", "run", first, "--out", tmp_path / "out", "--device", "cpu"]) == 0
+    rows = list(read_results(tmp_path / "out" / RESULTS).values())
+    for row in rows[:3]:
+        append_result(second.with_suffix("") / RESULTS, row)
+    taken = tmp_path / "taken"
+    capsys.readouterr()
+    assert call(["study", "run", second, "--out", taken, "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["done_before"] == 3
+    assert len(read_results(taken / RESULTS)) == 4
+    assert (taken / "plan.toml").read_bytes() == second.read_bytes()
+    # The folder alone is enough, and so is a plan with its results beside it.
+    elsewhere = taken.rename(tmp_path / "elsewhere")
+    assert call(["study", "report", elsewhere, "--resamples", "50"]) == 0
+    assert "4 of 4 cells" in (elsewhere / "report.md").read_text(encoding="utf-8")
+    assert call(["study", "report", second, "--resamples", "50"]) == 0
+    beside = (second.with_suffix("") / "report.md").read_text(encoding="utf-8")
+    assert "3 of 4 cells" in beside
+    # Its own plan can be run again in place.
+    plan = elsewhere / "plan.toml"
+    assert call(["study", "run", plan, "--out", elsewhere, "--device", "cpu"]) == 0
+
+
+def test_photographs_that_every_model_gets_wrong_are_named_and_shown(
+    tmp_path: Path,
+) -> None:
+    names = [f"photograph{place:05}" for place in range(24)]
+    out = write_study(tmp_path / "study", CHANCES, photographs=names)
+    plan = read_plan(out / "plan.toml")
+    found = measure_study(plan, read_results(out / RESULTS), resamples=50)
+    here = [one for one in found.series if one.protocol == "official" and one.rows]
+    for one in here:
+        for row in one.rows.values():
+            for place, line in enumerate(row["answers"]):
+                truth = place % 4
+                # All get the fifth wrong, and the first model alone the sixth.
+                wrong = place == 4 or (place == 5 and one is here[0])
+                line[3] = [5 * (answer == (truth + wrong) % 4) for answer in range(4)]
+    learned = [_learned(one) for one in here]
+    assert find_missed(learned, "cell") == ([(names[4], "EOSINOPHIL")], 2)
+    # Without learned weights a network is not asked; the majority class never is.
+    assert find_missed(here, "cell") == ([], 0)
+
+
+def _learned(one: Series) -> Series:
+    cells = {s: cell.model_copy(update={"weights": "imagenet"}) for s, cell in one.cells.items()}
+    return Series(one.protocol, cells, one.rows)
+
+
+def test_images_are_shown_only_where_they_are_asked_for(smears: Path, tmp_path: Path) -> None:
+    from wbczoo_datasets.synthetic import SYNTHETIC
+
+    samples = list(SYNTHETIC.samples(smears))
+    names = list(dict.fromkeys(str(one.photograph) for one in samples))
+    learned = PLAN.replace('weights = "none"', 'weights = "imagenet"')
+    never = {"official none": gain(-1.0), "official gru": gain(-1.0)}
+    out = write_study(tmp_path / "study", never, learned, photographs=names)
+    report = ["study", "report", out, "--resamples", "20"]
+    assert call(report) == 0
+    assert "data:image/jpeg" not in (out / "report.html").read_text(encoding="utf-8")
+    assert names[0] in (out / "report.md").read_text(encoding="utf-8")
+    assert call([*report, "--images", "--data", f"synthetic={smears}"]) == 0
+    page = (out / "report.html").read_text(encoding="utf-8")
+    shown = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert shown
+    for one in shown:
+        assert max(Image.open(io.BytesIO(base64.b64decode(one))).size) <= 160
+    # Data that are not there take no report away.
+    assert call([*report, "--images", "--data", f"synthetic={tmp_path / 'lost'}"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "reason"),
+    [("empty", 2, "holds no plan.toml"), ("undone", 1, "No cell of the study made is done")],
+)
+def test_what_cannot_be_reported_is_told(
+    name: str, code: int, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    if name == "undone":
+        write_study(folder, {})
+    assert call(["study", "report", folder]) == code
+    assert reason in capsys.readouterr().err

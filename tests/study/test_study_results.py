@@ -1,0 +1,94 @@
+"""Results survive a dying writer, and give the figures that an evaluation gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_study import cell, workshop
+
+from wbczoo.errors import WbczooError
+from wbczoo.metrics import measure
+from wbczoo.study.networks import run_heads
+from wbczoo.study.results import (
+    Answered,
+    answers_of,
+    append_result,
+    make_row,
+    measure_answers,
+    read_results,
+)
+
+
+@pytest.fixture(scope="module")
+def row(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A done cell."""
+    ((_, found),) = run_heads([cell()], workshop(smears, tmp_path_factory.mktemp("row")))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_line_that_a_dying_process_tore_is_dropped_and_cut_off(
+    row: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    assert read_results(path) == {}
+    assert append_result(path, row)
+    other = {**row, "key": "other"}
+    path.write_bytes(path.read_bytes() + json.dumps(other).encode()[:200])
+    assert list(read_results(path)) == [row["key"]]
+    assert append_result(path, other)
+    assert read_results(path) == {row["key"]: row, "other": other}
+
+
+def test_a_cell_is_written_once(row: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    assert append_result(path, row)
+    before = path.read_bytes()
+    assert not append_result(path, {**row, "seconds": 0.0})
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_line_is_told_with_its_number(row: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    append_result(path, row)
+    path.write_bytes(path.read_bytes() + b'{"format": 1}\n' + path.read_bytes())
+    with pytest.raises(WbczooError, match="line 2"):
+        read_results(path)
+
+
+def test_answers_by_photograph_give_the_figures_of_an_evaluation(
+    smears: Path, tmp_path: Path
+) -> None:
+    """Whatever the files were answered: figures and intervals are those of `measure`."""
+    shop = workshop(smears, tmp_path)
+    split = shop.library.split(cell(protocol="report"), None)
+    numbers, rows = split.test, split.tested
+    targets = split.targets("test", numbers)
+    generator = np.random.default_rng(0)
+    likely = {task.name: generator.dirichlet([0.5] * len(task.classes), len(numbers))
+              for task in split.tasks}  # fmt: skip
+    found = make_row(cell(protocol="report"), [Answered(split, numbers, likely)], seconds=1,
+                     how="images", device="cpu")  # fmt: skip
+    assert found["leaky"]
+    assert found["files"] == len(numbers)
+    for task in split.tasks:
+        photographs = answers_of(found, task.name)
+        assert len({one.photograph for one in photographs}) == found["photographs"]
+        assert sum(sum(one.counts) for one in photographs) == len(numbers)
+        ours = measure_answers(found, task.name)
+        theirs = measure(
+            task, targets[task.name], likely[task.name], [rows.groups[n] for n in numbers],
+            [rows.samples[n].label for n in numbers],
+        )  # fmt: skip
+        for name, figure in ours.items():
+            assert figure["value"] == pytest.approx(theirs[name]["value"])
+            # The order of the rows decides which draws the bootstrap makes.
+            assert figure["low"] == pytest.approx(theirs[name]["low"], abs=0.03)
+            assert figure["high"] == pytest.approx(theirs[name]["high"], abs=0.03)
+        bins = np.array(found["tasks"][task.name]["reliability"])
+        assert bins[:, 0].sum() == len(numbers)
+        assert bins[:, 2].sum() / len(numbers) == pytest.approx(ours["accuracy"]["value"])

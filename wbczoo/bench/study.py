@@ -1,0 +1,241 @@
+"""The study's three speeds are measured here: cached heads, a branch's cell, and both's ratios."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from wbczoo import environment
+from wbczoo.builder import build
+from wbczoo.config import Part, Protocol
+from wbczoo.data.batches import draw_order
+from wbczoo.data.prepared import prepare
+from wbczoo.data.protocols import Role
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.loss import summed_cross_entropy
+from wbczoo.progress import Tell
+from wbczoo.study.branches import prepare_branch
+from wbczoo.study.networks import run_heads
+from wbczoo.study.plan import Cell
+from wbczoo.study.roles import Library
+from wbczoo.study.workshop import (
+    Workshop,
+    build_cell,
+    compose_cell,
+    fill_features,
+    fill_pixels,
+    open_workshop,
+)
+from wbczoo.train import Fit, prepare_fit, train_step
+
+_ROUNDS = 3
+
+# Figures 4 and 5 of the report: batch sizes at one learning rate, then learning rates.
+FIGURES = ((8, 1e-4), (16, 1e-4), (64, 1e-4), (8, 1e-5), (8, 1e-3))
+
+
+def bench_study(
+    data: Path,
+    dataset: Part,
+    backbones: Sequence[str],
+    *,
+    sequence: str = "bilstm",
+    weights: str = "imagenet",
+    protocol: Protocol = "report",
+    epochs: int = 10,
+    batch_size: int = 8,
+    steps: int = 24,
+    device: str = "auto",
+    tell: Tell = print,
+) -> dict[str, Any]:
+    """Run the CNN cells of Figures 4 and 5, and measure a branch's cell and the way from images.
+
+    Nothing is extrapolated: what is printed was run. Decoding and features are computed in a
+    fresh cache, and count.
+
+    Args:
+        backbones: whose cells are run; the first also stands beside the branch and is what is run
+            from images.
+        batch_size: of the steps that are measured.
+        steps: in a round of those.
+
+    Returns:
+        `cells`, seconds and images/s of each backbone's cells; `branch`, images/s of a cell with
+        the branch and of the bare branch's step, in turn, and their ratio; `images`, images/s of
+        an ordinary training of the same cell, and the ratio of the cached cells to it.
+
+    Raises:
+        UsageError, WbczooError: as the cells do, and if there are too few training images.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        shop = open_workshop(Library({dataset.name: data}, tell), out, device, tell)
+        shop.cache = out / "cache"
+
+        def cell(backbone: str, branch: str, size: int, lr: float) -> Cell:
+            return Cell(
+                dataset=dataset.name, dataset_options=dataset.options, protocol=protocol,
+                folds=5 if protocol == "grouped" else None, tasks=("cell", "nucleus"), seed=0,
+                backbone=backbone, sequence=branch, hidden=64, weights=weights, trainable="head",
+                batch_size=size, lr=lr, epochs=epochs, precision="fp32",
+            )  # fmt: skip
+
+        cells = []
+        for backbone in backbones:
+            tell(f"the {len(FIGURES)} cells of {backbone}")
+            job = [cell(backbone, "none", size, lr) for size, lr in FIGURES]
+            cells.append(_time_cells(job, shop))
+        beside = cell(backbones[0], sequence, batch_size, 1e-4)
+        alone = cell(backbones[0], "none", batch_size, 1e-4)
+        branch = _time_branch(beside, shop, out / "branch", steps)
+        from_images = _time_images(alone, shop, out / "images", steps)
+    return {
+        "cells": cells,
+        "branch": {"name": beside.model, **branch},
+        "images": {
+            "name": alone.model,
+            "images_per_second": from_images,
+            "cached_images_per_second": cells[0]["images_per_second"],
+            "ratio": cells[0]["images_per_second"] / from_images,
+        },
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "steps": steps,
+        "rounds": _ROUNDS,
+        "protocol": protocol,
+        "device": str(shop.device),
+        "processor": environment.processor(),
+    }
+
+
+def _time_cells(job: Sequence[Cell], shop: Workshop) -> dict[str, Any]:
+    started = time.perf_counter()
+    rows = [row for _, row in run_heads(job, shop)]
+    seconds = time.perf_counter() - started
+    if refused := [row for row in rows if isinstance(row, str)]:
+        raise WbczooError(refused[0])
+    split = shop.library.split(job[0], job[0].folds_run[0])
+    shown = len(split.numbers("train")) * (job[0].epochs or 1) * len(job) * len(job[0].folds_run)
+    return {
+        "name": job[0].model,
+        "cells": len(job),
+        "seconds": seconds,
+        "training_images": len(split.numbers("train")),
+        "images_per_second": shown / seconds,
+    }
+
+
+def _time_branch(cell: Cell, shop: Workshop, out: Path, steps: int) -> dict[str, float]:
+    """Images/s of a cell's training steps and of the bare branch's, in turn."""
+    model = build_cell(cell)
+    split = shop.library.split(cell, cell.folds_run[0])
+    cache = shop.features(model, "pooled" if model.reads == "pixels" else "map")
+    fill_features(cache, split, shop)
+    if model.reads == "pixels":
+        fill_pixels(cache.pixels, split, shop.tell)
+    roles: tuple[Role, ...] = ("train", "validation", "test")
+    used = {role: split.numbers(role) for role in roles}
+    fit, _, _ = prepare_branch(cell, model, cache, split, out, used, shop.device)
+    batches = _batches(fit, steps)
+    bare = _bare_step(cell, fit, batches[0])
+
+    def real() -> None:
+        for positions, images in zip(batches, fit.training.ahead(batches), strict=True):
+            train_step(fit, positions, images)
+
+    def alone() -> None:
+        for _ in batches:
+            bare()
+
+    fit.wrapped.train()
+    seconds = _in_turn({"cell": real, "bare": alone}, shop.device)
+    shown = _ROUNDS * steps * fit.config.batch_size
+    return {
+        "images_per_second": shown / seconds["cell"],
+        "bare_images_per_second": shown / seconds["bare"],
+        "ratio": seconds["bare"] / seconds["cell"],
+    }
+
+
+def _bare_step(cell: Cell, fit: Fit, positions: np.ndarray[Any, Any]) -> Callable[[], None]:
+    """A training step of the branch and heads of its own, on one batch that lies ready."""
+    whole = build_cell(cell).to(fit.accelerator.device)
+    branch = whole.sequence
+    assert branch is not None
+    width = int(whole.sequence_features)
+    heads = nn.ModuleDict(
+        {f"{task.name}_head": nn.Linear(width, len(task.classes)) for task in whole.config.tasks}
+    ).to(fit.accelerator.device)
+    optimizer = torch.optim.Adam([*branch.parameters(), *heads.parameters()], lr=fit.config.lr)
+    pixels, features = fit.training.images(positions)
+    if pixels is None:
+        read: Tensor = features
+    else:
+        read = (pixels.float() / 255 * whole.grey).sum(1)
+    targets = fit.training.targets_at(positions)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        given = branch(read)
+        logits = {task.name: heads[f"{task.name}_head"](given) for task in whole.config.tasks}
+        loss = summed_cross_entropy(logits, targets, fit.class_weights, slice(None))
+        torch.autograd.backward(loss)
+        optimizer.step()
+
+    return step
+
+
+def _time_images(cell: Cell, shop: Workshop, out: Path, steps: int) -> float:
+    """Images/s of the training steps of `wbczoo train` of the same cell."""
+    split = shop.library.split(cell, cell.folds_run[0])
+    config = cell.train_config(cell.folds_run[0])
+    composition = compose_cell(cell)
+    prepared = prepare(
+        config, split.rows.source.root, split.tasks, composition.preprocessing,
+        rows=split.rows, tell=shop.tell,
+    )  # fmt: skip
+    accelerator = Accelerator(cpu=shop.device.type == "cpu", mixed_precision="no")
+    model = build(composition, weights=cell.weights or "none")
+    fit = prepare_fit(model, config, prepared, out, accelerator)
+    fit.wrapped.train()
+    batches = _batches(fit, steps)
+
+    def real() -> None:
+        for positions, images in zip(batches, fit.training.ahead(batches), strict=True):
+            train_step(fit, positions, images)
+
+    seconds = _in_turn({"images": real}, shop.device)["images"]
+    return _ROUNDS * steps * config.batch_size / seconds
+
+
+def _batches(fit: Fit, steps: int) -> list[np.ndarray[Any, Any]]:
+    size = fit.config.batch_size
+    if len(fit.training) < steps * size:
+        raise UsageError(
+            f"{len(fit.training)} training images are too few for {steps} steps of {size}; give "
+            "more images, or fewer --steps."
+        )
+    order = draw_order(fit.config.seed, 0, len(fit.training))
+    return [order[at * size : (at + 1) * size] for at in range(steps)]
+
+
+def _in_turn(runs: dict[str, Callable[[], None]], device: torch.device) -> dict[str, float]:
+    """Seconds of each over all rounds, after one to warm up; whoever goes first changes."""
+    seconds = dict.fromkeys(runs, 0.0)
+    for number in range(_ROUNDS + 1):
+        for name, run in sorted(runs.items(), reverse=bool(number % 2)):
+            started = time.perf_counter()
+            run()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if number:
+                seconds[name] += time.perf_counter() - started
+    return seconds

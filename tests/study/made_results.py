@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from wbczoo.study.plan import Cell, read_plan
-from wbczoo.study.results import BINS, append_result
+from wbczoo.study.results import BINS, append_results
 
 TASKS = {
     "cell": ("eosinophil", "lymphocyte", "monocyte", "neutrophil"),
@@ -170,8 +170,10 @@ def write_study(
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.toml").write_text(text, encoding="utf-8")
-    for cell in read_plan(folder / "plan.toml").cells().values():
-        found = chances.get(f"{cell.protocol} {cell.baseline or cell.sequence}")
-        if found is not None:
-            append_result(folder / "results.jsonl", made_row(cell, found, **row))
+    rows = [
+        made_row(cell, found, **row)
+        for cell in read_plan(folder / "plan.toml").cells().values()
+        if (found := chances.get(f"{cell.protocol} {cell.baseline or cell.sequence}")) is not None
+    ]
+    append_results(folder / "results.jsonl", rows)
     return folder

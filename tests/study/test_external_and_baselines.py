@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from small_study import cell
 
-from wbczoo import registry
 from wbczoo.study.classical import NativeImages, run_baseline, training_side
 from wbczoo.study.plan import Cell
 from wbczoo.study.results import answers_of
@@ -55,8 +54,6 @@ def test_a_baseline_is_fitted_on_the_training_side_alone(shared: Path) -> None:
 
 @pytest.mark.archive
 def test_the_majority_class_answers_every_file_alike(shared: Path) -> None:
-    if "majority" not in {entry.name for entry in registry.baselines.entries()}:
-        pytest.skip("no baseline is installed")
     library = Library({"bccd": shared / "data" / "blood-cells.zip"}, lambda sentence: None)
     row = run_baseline(baseline("majority", protocol="grouped", folds=5), library, print)
     assert row["how"] == "baseline"

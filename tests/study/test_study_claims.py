@@ -97,6 +97,21 @@ def test_a_cell_with_a_special_setting_decides_only_where_it_is_named(tmp_path: 
     assert "one seed" in found.judged[0].why
 
 
+def test_a_task_without_a_tested_photograph_is_undefined_and_promises_nothing(
+    tmp_path: Path,
+) -> None:
+    """Else every figure would keep what nobody knows."""
+    out = write_study(tmp_path, {"report none": gain(0.0), "official none": gain(0.0)}, **MANY)
+    done = read_results(out / RESULTS)
+    for row in done.values():
+        if row["leaky"]:
+            for line in row["answers"]:
+                line[3] = None  # the task `cell` leaves every label out
+    found = measure_study(read_plan(out / "plan.toml"), done, resamples=50)
+    cell, nucleus = found.judged[2].parts
+    assert (cell.verdict, nucleus.verdict) == ("undecidable", "confirmed")
+
+
 @pytest.mark.parametrize(
     ("rule", "parts", "verdict"),
     [
@@ -162,6 +177,9 @@ def test_a_figure_is_held_against_a_claim_of_90(
         ("targets = { cell = 0.70 }", "", "no `targets`"),
         ("values = [0.9876, 0.5]", "values = [0.9876]", "1 values for 2 columns"),
         ('under = "report"', 'under = "reports"', "'reports'"),
+        ("targets = { cell = 0.70 }", "targets = { cel = 0.70 }", "the task 'cel'"),
+        ('columns = { "batch 8" = { batch_size', 'columns = { "batch 8" = { batch', "'batch'"),
+        ('pairs = [[{ sequence = "gru" }', 'pairs = [[{ branch = "gru" }', "the field 'branch'"),
     ],
 )
 def test_claims_and_tables_that_cannot_be_are_refused(

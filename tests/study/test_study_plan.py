@@ -86,6 +86,19 @@ def test_the_shipped_plan_holds_the_reports_grid() -> None:
         ('backbones = ["none"]', 'backbones = ["none"]\nsettings = {{ lr = 1 }}', "lr"),
         ('report = {{ protocol = "report"', 'report = {{ protocol = "external"', "test"),
         ("epochs = 2", "epochs = = 2", "TOML"),
+        ("batch_sizes = [8, 16]", "batch_sizes = []", "batch_sizes"),
+        ("epochs = 2", 'epochs = 2\ntasks = ["cel"]', "no task 'cel'"),
+        ("epochs = 2", 'epochs = 2\nbar = "nearest"', "baseline of no block"),
+        (
+            "[protocols]",
+            '[data.again]\ndataset = "synthetic"\npath = "x"\n[protocols]',
+            "two places",
+        ),
+        (
+            'report = {{ protocol = "report"',
+            'report = {{ protocol = "external", test = "drawn"',
+            "data set that trained",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused_with_the_place(

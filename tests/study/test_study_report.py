@@ -18,7 +18,7 @@ from small_study import write_plan
 from wbczoo.study.findings import measure_study
 from wbczoo.study.missed import find_missed
 from wbczoo.study.plan import read_plan
-from wbczoo.study.results import RESULTS, append_result, read_results
+from wbczoo.study.results import RESULTS, append_results, read_results
 from wbczoo.study.series import Series
 
 CHANCES = {
@@ -126,6 +126,28 @@ def test_published_values_stand_beside_ours_and_what_is_not_run_says_so(made: Pa
     assert rows
 
 
+def test_rows_that_differ_are_told_apart_and_unknown_photographs_are_told(tmp_path: Path) -> None:
+    """Of files that nobody told apart, under tasks of the user's own, with special settings."""
+    text = PLAN.replace("seeds = [0, 1, 2, 3, 4]", "seeds = [0, 1, 2, 3, 4]\ntasks = TASKS", 1)
+    text = text.replace("TASKS", '["cell", "nucleus=mononuclear,polynuclear"]')
+    special = text[text.index("[[blocks]]") : text.index('[[blocks]]\nname = "classical')]
+    special = special.replace("networks", "special").replace('"none", "gru"', '"gru"')
+    special += 'hidden = 32\nprecision = "auto"\n\n'
+    at = text.index("[[published]]")
+    out = write_study(tmp_path / "study", CHANCES, text[:at] + special + text[at:])
+    rows = [{**row, "photographs": None} for row in read_results(out / RESULTS).values()]
+    (out / RESULTS).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert call(["study", "report", out, "--resamples", "20"]) == 0
+    markdown = (out / "report.md").read_text(encoding="utf-8")
+    assert "None" not in markdown
+    assert "an unknown number of photographs, 5 seeds" in markdown
+    names = [
+        line.split("|")[1] for line in markdown.splitlines() if line.startswith("| squeezenet")
+    ]
+    assert any("hidden 32, precision auto" in name for name in names)
+    assert call(["study", "show", out / "plan.toml", "--out", out, "--resamples", "20"]) == 0
+
+
 def test_equal_results_give_equal_bytes(made: Path, tmp_path: Path) -> None:
     assert call(["study", "report", made, "--resamples", "200", "--out", tmp_path]) == 0
     for name in ("report.html", "report.md"):
@@ -152,8 +174,7 @@ def test_run_keeps_the_plan_and_what_lies_beside_it_with_its_results(
     first, second = (write_plan(tmp_path / name, smears, QUICK) for name in ("a", "b"))
     assert call(["study", "run", first, "--out", tmp_path / "out", "--device", "cpu"]) == 0
     rows = list(read_results(tmp_path / "out" / RESULTS).values())
-    for row in rows[:3]:
-        append_result(second.with_suffix("") / RESULTS, row)
+    assert append_results(second.with_suffix("") / RESULTS, rows[:3]) == 3
     taken = tmp_path / "taken"
     capsys.readouterr()
     assert call(["study", "run", second, "--out", taken, "--device", "cpu", "--json"]) == 0

@@ -16,7 +16,7 @@ from wbczoo.study.networks import run_heads
 from wbczoo.study.results import (
     Answered,
     answers_of,
-    append_result,
+    append_results,
     make_row,
     measure_answers,
     read_results,
@@ -36,25 +36,38 @@ def test_a_line_that_a_dying_process_tore_is_dropped_and_cut_off(
 ) -> None:
     path = tmp_path / "results.jsonl"
     assert read_results(path) == {}
-    assert append_result(path, row)
+    assert append_results(path, [row]) == 1
     other = {**row, "key": "other"}
     path.write_bytes(path.read_bytes() + json.dumps(other).encode()[:200])
     assert list(read_results(path)) == [row["key"]]
-    assert append_result(path, other)
+    assert append_results(path, [other]) == 1
     assert read_results(path) == {row["key"]: row, "other": other}
 
 
 def test_a_cell_is_written_once(row: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    assert append_result(path, row)
+    assert append_results(path, [row]) == 1
     before = path.read_bytes()
-    assert not append_result(path, {**row, "seconds": 0.0})
+    assert append_results(path, [{**row, "seconds": 0.0}]) == 0
     assert path.read_bytes() == before
+
+
+def test_many_cells_are_written_at_once_less_those_that_are_there(
+    row: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "results.jsonl"
+    # As another program may write JSON: with spaces.
+    path.write_text(json.dumps(row) + "\n")
+    others = [{**row, "key": name} for name in ("b", "c")]
+    assert append_results(path, [others[0], {**row, "seconds": 0.0}, others[1]]) == 2
+    assert read_results(path) == {row["key"]: row, "b": others[0], "c": others[1]}
+    assert len(path.read_text().splitlines()) == 3
+    assert append_results(path, []) == 0
 
 
 def test_a_damaged_line_is_told_with_its_number(row: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
-    append_result(path, row)
+    append_results(path, [row])
     path.write_bytes(path.read_bytes() + b'{"format": 1}\n' + path.read_bytes())
     with pytest.raises(WbczooError, match="line 2"):
         read_results(path)

@@ -106,6 +106,7 @@ device_option = click.option(
     help="Where to compute.",
 )
 
+
 def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
     """A path as it is; a published model's folder by its name; the default one where none is."""
     from wbczoo.published import find_published, published

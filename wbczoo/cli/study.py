@@ -117,7 +117,8 @@ def show(
     print_table(
         [
             (cell["arena"], cell["model"], _setting(cell["settings"]),
-             f"{cell['photographs']} / {cell['files']}", *(_told(cell["tasks"][t]) for t in tasks))
+             f"{_known(cell['photographs'])} / {cell['files']}",
+             *(_told(cell["tasks"][t]) for t in tasks))
             for cell in done
         ],
         ("protocol", "model", "setting", "photographs\n/ files",
@@ -193,14 +194,22 @@ def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) ->
 
 
 def _setting(settings: dict[str, Any]) -> str:
+    from wbczoo.study.plan import Cell
+    from wbczoo.study.words import told_special
+
     if settings["baseline"] is not None:
         part = f", fitted on {settings['train_part']}" if settings["train_part"] else ""
-        return f"seed {settings['seed']}{part}"
-    changes = "".join(f", {name} {value}" for name, value in settings["settings"].items())
+        options = "".join(f", {k} {v}" for k, v in settings["baseline_options"].items())
+        return f"seed {settings['seed']}{options}{part}"
+    changes = "".join(f", {text}" for text in told_special(Cell(**settings)))
     return (
         f"{settings['trainable']}, batch {settings['batch_size']}, lr {settings['lr']:g}, "
         f"{settings['epochs']} epochs, seed {settings['seed']}{changes}"
     )
+
+
+def _known(count: int | None) -> str:
+    return "unknown" if count is None else str(count)
 
 
 def _told(figures: dict[str, Any]) -> str:

@@ -141,7 +141,7 @@ def _drawings(found: Findings) -> Iterator[Block]:
                 f"Loss and accuracy by epoch under {arena} ({counts} in the test). A line is the "
                 "mean over seeds and folds, a band reaches from the least to the largest.",
             )
-        for task in found.plan.tasks:
+        for task in found.plan.task_names:
             yield Picture(
                 plots.draw_confusions(shown, task),
                 f"Confusion in the task {task} under {arena}, {counts}; files of all seeds.",
@@ -164,7 +164,7 @@ def _missed(found: Findings, pictured: Mapping[str, Path] | None, tell: Tell) ->
         shown = tables.shown_series(found.plan, found.series, name)
         if not shown or shown[0].leaky:
             continue
-        for task in found.plan.tasks:
+        for task in found.plan.task_names:
             missed, asked = find_missed(shown, task)
             if not asked:
                 continue

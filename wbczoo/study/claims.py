@@ -106,7 +106,7 @@ def judge(
     *,
     resamples: int = 2000,
 ) -> list[Judged]:
-    """Judge each claim of a plan by `RULES`, which were fixed before the cells were run.
+    """Judge each claim of a plan by `RULES`, which are the same for every study.
 
     Args:
         comparisons: with corrected p-values; those that a claim asks for are looked up here.
@@ -171,7 +171,7 @@ def _compared(
     for first, second in claim.pairs:
         for protocol in claim.protocols:
             pair = find_pairs(series, protocol, claim.of, first, second)
-            for task in plan.tasks:
+            for task in plan.task_names:
                 if pair is None:
                     named = " less ".join(
                         "+".join(str(value) for value in side.values()) for side in (first, second)
@@ -217,13 +217,17 @@ def _kept(claim: Claim, plan: StudyPlan, series: Sequence[Series], resamples: in
     doubted = _find(claim, series, claim.under or "")
     for protocol in claim.protocols:
         chosen = _find(claim, series, protocol)
-        for task in plan.tasks:
+        for task in plan.task_names:
             if doubted is None or chosen is None or not doubted.rows or not chosen.rows:
                 parts.append(Part(task, protocol, NOT_RUN, NOT_RUN))
                 continue
             theirs, said = _figure(doubted, task, resamples, "balanced_accuracy")
             figure, found = _figure(chosen, task, resamples, "balanced_accuracy")
-            verdict = judge_figure(figure, theirs["value"] or 0, theirs["low"] or 0)
+            target, floor = theirs["value"], theirs["low"]
+            if target is None or floor is None:
+                verdict = UNDECIDABLE
+            else:
+                verdict = judge_figure(figure, target, floor)
             found = f"balanced accuracy {found}; against {said}, under {doubted.arena}"
             parts.append(
                 Part(f"{chosen.model}, {task}", chosen.arena, found, verdict, value=figure["value"])
@@ -242,7 +246,7 @@ def _figure(
     rows = list(chosen.rows.values())
     figure = measure_seeds(rows, task, resamples=resamples)[name]
     trained = f", {chosen.trained}" if chosen.trained else ""
-    return figure, f"{told(figure)}; {rows[0]['photographs']} photographs{trained}"
+    return figure, f"{told(figure)}; {chosen.counts}{trained}"
 
 
 def _reason(claim: Claim, parts: Sequence[Part]) -> str:

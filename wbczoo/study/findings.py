@@ -47,7 +47,7 @@ def measure_study(plan: StudyPlan, done: Mapping[str, Row], *, resamples: int = 
     compared = compare.distinct(
         compare.compare(first, second, task, kind, resamples=resamples)
         for kind, first, second in pairs
-        for task in plan.tasks
+        for task in plan.task_names
     )
     comparisons = compare.correct(compared)
     judged = judge(plan, series, comparisons, resamples=resamples)

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,26 +16,20 @@ from wbczoo import registry
 from wbczoo.config import Part, Protocol, TrainConfig, told, train_config
 from wbczoo.errors import UsageError
 from wbczoo.specs import Option
+from wbczoo.study.grid import Arena, Block, Data, Positive, Precision, Rate, Seed, Some, Trainable
 from wbczoo.study.stated import Claim, PublishedTable, Strict
+from wbczoo.tasks import parse as parse_tasks
 
 PLAN = "plan.toml"  # the copy that a folder of results keeps
-
-Trainable = Literal["head", "last-block", "all"]
-Positive = Annotated[int, Field(gt=0)]
-Rate = Annotated[float, Field(gt=0)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-
-# What a plan names itself; whatever else TrainConfig takes may stand in a block's `settings`.
-_NAMED = {"dataset", "protocol", "part", "fold", "folds", "train_part", "seed", "trainable",
-          "epochs", "batch_size", "lr", "precision"}  # fmt: skip
 
 
 class Cell(Strict):
     """One combination of a study: what is fitted, on what, and how it is tested.
 
     A cell of `grouped` covers all folds. Of a network `baseline` is None; of a baseline all
-    that speaks of networks is None. `train_part` lets `grouped` train on views, and a baseline
-    of any protocol read another part of the training photographs, such as `photographs`.
+    that speaks of networks is None. `train_part` trains on another part of the training
+    photographs than the tested one, such as `photographs`; `report`, which draws files, has none
+    for networks.
     """
 
     dataset: str
@@ -60,7 +54,7 @@ class Cell(Strict):
     batch_size: Positive | None = None
     lr: Rate | None = None
     epochs: Positive | None = None
-    precision: Literal["auto", "fp32", "bf16"] | None = None
+    precision: Precision | None = None
     settings: dict[str, Option] = Field(default_factory=dict)
 
     @property
@@ -80,7 +74,7 @@ class Cell(Strict):
         parts = [part for part in (self.backbone, self.sequence) if part != "none"]
         unlearned = " (no ImageNet weights)" if self.weights == "none" != self.backbone else ""
         shown = f" of the {self.crop}" if self.crop not in (None, "none") else ""
-        return "+".join(map(str, parts)) + ("" if self.backbone == "none" else unlearned) + shown
+        return "+".join(map(str, parts)) + unlearned + shown
 
     @property
     def arena(self) -> str:
@@ -135,87 +129,41 @@ class Cell(Strict):
         )
 
 
-class Data(Strict):
-    """A data set of a study: which it is, and where its images lie unless the user says."""
-
-    dataset: str
-    path: str
-    options: dict[str, Option] = Field(default_factory=dict)
-
-
-class Arena(Strict):
-    """A protocol over a study's data; `test` names the other data set of `external`."""
-
-    protocol: Protocol
-    data: str
-    test: str | None = None
-    folds: Annotated[int, Field(ge=2)] = 5
-    part: str | None = None
-    train_part: str | None = None
-
-    @model_validator(mode="after")
-    def _has_a_test(self) -> Self:
-        if (self.protocol == "external") != (self.test is not None):
-            raise ValueError("`external`, and no other protocol, names a `test` data set")
-        return self
-
-
-class Block(Strict):
-    """A grid: every combination of its lists. A study is the union of its blocks.
-
-    `baselines` stand beside the networks: of their grid only protocols and seeds count.
-    """
-
-    name: str
-    backbones: tuple[str, ...] = ()
-    sequences: tuple[str, ...] = ("none",)
-    baselines: tuple[str, ...] = ()
-    baseline_options: dict[str, Option] = Field(default_factory=dict)
-    hidden: Positive = 64
-    weights: str = "imagenet"
-    image_size: Positive | None = None
-    crop: str | None = None
-    trainable: tuple[Trainable, ...] = ("head",)
-    batch_sizes: tuple[Positive, ...] = (32,)
-    learning_rates: tuple[Rate, ...] = (1e-4,)
-    epochs: Positive | None = None
-    seeds: tuple[Seed, ...] | None = None
-    protocols: tuple[str, ...]
-    train_part: str | None = None
-    precision: Literal["auto", "fp32", "bf16"] = "fp32"
-    settings: dict[str, Option] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if not self.backbones and not self.baselines:
-            raise ValueError("a block names backbones or baselines")
-        if twice := sorted(set(self.settings) & _NAMED):
-            raise ValueError(f"`settings` may not hold {', '.join(twice)}; the plan names it")
-        return self
-
-
 class StudyPlan(Strict):
     """What a study's TOML file holds; `bar` names the baseline that a network has to beat."""
 
     format: Literal[1]
     name: str
     title: str = ""
-    tasks: tuple[str, ...] = ("cell", "nucleus")
+    tasks: Annotated[tuple[str, ...], Some] = ("cell", "nucleus")
     epochs: Positive = 10
-    seeds: tuple[Seed, ...] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Some] = (0,)
     data: dict[str, Data]
     protocols: dict[str, Arena]
-    blocks: tuple[Block, ...]
+    blocks: Annotated[tuple[Block, ...], Some]
     bar: str | None = None
     published: tuple[PublishedTable, ...] = ()
     claims: tuple[Claim, ...] = ()
 
     @model_validator(mode="after")
-    def _knows_its_names(self) -> Self:
+    def _knows_its_data(self) -> Self:
         for name, arena in self.protocols.items():
             for data in (arena.data, arena.test):
                 if data is not None and data not in self.data:
                     raise ValueError(f"the protocol {name!r} names the data {data!r}, not in data")
+            # What trained would test, under the name of an honest protocol.
+            if arena.test and self.data[arena.test].dataset == self.data[arena.data].dataset:
+                raise ValueError(f"the protocol {name!r} tests on the data set that trained")
+        places: dict[str, str] = {}
+        for one in self.data.values():
+            if places.setdefault(one.dataset, one.path) != one.path:
+                raise ValueError(
+                    f"data names {one.dataset!r} at two places; a study has one for each data set"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_names(self) -> Self:
         names = [block.name for block in self.blocks]
         if len(set(names)) != len(names):
             raise ValueError(f"each block needs a name of its own, not {names}")
@@ -225,7 +173,29 @@ class StudyPlan(Strict):
         for who, protocols in naming:
             if lost := [name for name in protocols if name not in self.protocols]:
                 raise ValueError(f"{who} names the protocol {lost[0]!r}")
+        if self.bar and not any(self.bar in block.baselines for block in self.blocks):
+            raise ValueError(f"`bar` names {self.bar!r}, a baseline of no block")
         return self
+
+    @model_validator(mode="after")
+    def _states_what_cells_have(self) -> Self:
+        try:
+            known = self.task_names
+        except UsageError as error:
+            raise ValueError(str(error).rstrip(".")) from None
+        stated = [(repr(table.title), table.fields, table.tasks) for table in self.published]
+        stated += [(repr(claim.says), claim.fields, tuple(claim.targets)) for claim in self.claims]
+        for who, fields, tasks in stated:
+            if lost := [name for name in fields if name not in Cell.model_fields]:
+                raise ValueError(f"{who} names the field {lost[0]!r}, which no cell has")
+            if lost := [name for name in tasks if name not in known]:
+                raise ValueError(f"{who} names the task {lost[0]!r}, not in tasks")
+        return self
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names of its tasks, which results have them under; a task may be NAME=CLASS,CLASS."""
+        return tuple(task.name for task in parse_tasks(self.tasks))
 
     def cells(self) -> dict[str, Cell]:
         """Every cell once, by its key, in the order of the file."""
@@ -308,3 +278,15 @@ def read_plan(path: Path) -> StudyPlan:
         return StudyPlan.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"{path} is no plan of a study: {told(error)}") from None
+
+
+def locate_data(plan: StudyPlan, given: Mapping[str, Path]) -> dict[str, Path]:
+    """Data set -> where its images lie: as the user says, else as the plan does.
+
+    Raises:
+        UsageError: if the plan has no such data set.
+    """
+    known = {data.dataset: Path(data.path) for data in plan.data.values()}
+    if strange := sorted(set(given) - set(known)):
+        raise UsageError(f"The study has no data set {strange[0]!r}; it has {', '.join(known)}.")
+    return {**known, **given}

@@ -13,7 +13,7 @@ from wbczoo.study.compare import SEEDS, Comparison
 from wbczoo.study.results import BINS
 from wbczoo.study.series import Series
 from wbczoo.study.tally import tally_together
-from wbczoo.study.words import told_seeds
+from wbczoo.study.words import told_photographs, told_seeds
 
 # Okabe and Ito 2008, Color Universal Design: told apart by every kind of colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
@@ -92,7 +92,7 @@ def draw_reliability(shown: Sequence[Series], task: str) -> bytes:
         files, confidence, right = np.asarray(bins).T
         some = files > 0
         places = (np.arange(BINS) + 0.5) / BINS
-        panel.bar(places, files / files.sum(), width=0.9 / BINS, color=GREY, alpha=0.35)
+        panel.bar(places, files / max(files.sum(), 1), width=0.9 / BINS, color=GREY, alpha=0.35)
         panel.plot([0, 1], [0, 1], ":", color=GREY)
         panel.plot(
             confidence[some] / files[some], right[some] / files[some], "o-", color=BLUE,
@@ -137,7 +137,7 @@ def draw_forest(comparisons: Sequence[Comparison]) -> bytes:
 
 
 def _label(one: Comparison) -> str:
-    where = f"{one.first.arena}, {one.task}, {one.photographs} photographs"
+    where = f"{one.first.arena}, {one.task}, {told_photographs(one.photographs)}"
     return f"{one.first.model}, {one.first.setting}; {where}, {told_seeds(one.seeds)}"
 
 

@@ -12,7 +12,7 @@ from wbczoo.progress import Tell
 from wbczoo.study.chapters import compose_report
 from wbczoo.study.findings import measure_study
 from wbczoo.study.pages import to_html, to_markdown
-from wbczoo.study.plan import PLAN, read_plan
+from wbczoo.study.plan import PLAN, locate_data, read_plan
 from wbczoo.study.results import RESULTS, done_cells
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -41,7 +41,7 @@ def write_report(
         what JSON can hold: the files, counts of cells, claims and comparisons.
 
     Raises:
-        UsageError: if there is no plan, or it cannot be.
+        UsageError: if there is no plan, or it cannot be, or `data` names a set that it has not.
         WbczooError: if no cell is done, or results cannot be read or files written.
     """
     folder, plan_path = (study, study / PLAN) if study.is_dir() else (study.with_suffix(""), study)
@@ -56,8 +56,8 @@ def write_report(
             f"No cell of the study {found.plan.name} is done: {folder / RESULTS} has none. "
             "Run it first: wbczoo study run."
         )
-    paths = {one.dataset: Path(one.path) for one in found.plan.data.values()}
-    pictured = {**paths, **(data or {})} if images else None
+    paths = locate_data(found.plan, data or {})
+    pictured = paths if images else None
     title = found.plan.title or f"The study {found.plan.name}"
     blocks = list(compose_report(found, pictured, tell))
     out = out or folder

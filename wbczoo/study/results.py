@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -236,22 +236,36 @@ def done_cells(plan_path: Path, out: Path | None) -> dict[str, Row]:
     return rows if out is None else {**rows, **read_results(out / RESULTS)}
 
 
-def append_result(path: Path, row: Row) -> bool:
-    """Add a done cell's line, on the disk before this returns; False if the cell is there already.
+def append_results(path: Path, rows: Iterable[Row]) -> int:
+    """Add done cells' lines by one write, on the disk before this returns.
 
     Safe for several processes; a line that a dying one tore is cut off first.
+
+    Returns:
+        how many were added; a cell that is there already is passed over.
+
+    Raises:
+        WbczooError: if the file has one of these cells already, and a line that cannot be read.
     """
-    line = json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    lines = {
+        row["key"]: json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        for row in rows
+    }
+    if not lines:
+        return 0
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
-        if row["key"] in read_results(path):
-            return False
+        content = path.read_bytes() if path.exists() else b""
+        content = content[: _whole_bytes(content)]
+        # A file of many megabytes is parsed only if a key's digits stand anywhere in it.
+        here = {row["key"] for row in _rows(content, path)} if _names(content, lines) else set()
+        new = [line for key, line in lines.items() if key not in here]
         with path.open("ab") as stream:
-            stream.truncate(_whole_bytes(path.read_bytes()))
-            stream.write(line.encode() + b"\n")
+            stream.truncate(len(content))
+            stream.write("".join(f"{line}\n" for line in new).encode())
             stream.flush()
             os.fsync(stream.fileno())
-    return True
+    return len(new)
 
 
 def _rows(content: bytes, path: Path) -> Iterator[Row]:
@@ -267,6 +281,10 @@ def _rows(content: bytes, path: Path) -> Iterator[Row]:
                 "Take the line out, and the cell is run again."
             )
         yield row
+
+
+def _names(content: bytes, keys: Iterable[str]) -> bool:
+    return any(key.encode() in content for key in keys)
 
 
 def _whole_bytes(content: bytes) -> int:

@@ -25,8 +25,8 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.progress import Tell
 from wbczoo.study import estimate
 from wbczoo.study.classical import run_baseline
-from wbczoo.study.plan import PLAN, Cell, StudyPlan, read_plan
-from wbczoo.study.results import RESULTS, Row, append_result, done_cells, read_results
+from wbczoo.study.plan import PLAN, Cell, StudyPlan, locate_data, read_plan
+from wbczoo.study.results import RESULTS, Row, append_results, done_cells, read_results
 from wbczoo.study.roles import Library
 
 # A process that shows no sign of life for so many seconds is taken for dead, and its job goes on
@@ -34,6 +34,10 @@ from wbczoo.study.roles import Library
 _HEARTBEAT = 5
 _GRACE = 30
 _RETRIES = 3
+_LOST = (
+    "Another process had it, and refused it, was stopped or died. Give the command again, and it "
+    "is taken up."
+)
 
 
 @dataclass
@@ -57,18 +61,6 @@ def bundle(cells: Sequence[Cell]) -> list[list[Cell]]:
         jobs.setdefault(shared if cell.how == "cached heads" else cell.key, []).append(cell)
     order = ("cached heads", "baseline", "cached branch", "images")
     return sorted(jobs.values(), key=lambda job: order.index(job[0].how))
-
-
-def locate_data(plan: StudyPlan, given: Mapping[str, Path]) -> dict[str, Path]:
-    """Data set -> where its images lie: as the user says, else as the plan does.
-
-    Raises:
-        UsageError: if the plan has no such data set.
-    """
-    known = {data.dataset: Path(data.path) for data in plan.data.values()}
-    if strange := sorted(set(given) - set(known)):
-        raise UsageError(f"The study has no data set {strange[0]!r}; it has {', '.join(known)}.")
-    return {**known, **given}
 
 
 def run_study(
@@ -120,17 +112,22 @@ def run_study(
         if not keys:  # another process took the last one between our look and our grasp
             raise optuna.TrialPruned
         done = done_cells(plan_path, out)
+        if theirs := [key for key in keys if key not in cells and key not in done]:
+            # Of a process that runs other blocks, or another plan of this name: they wait again.
+            queue.enqueue_trial({}, user_attrs={"cells": theirs})
         job = [cells[key] for key in keys if key in cells and key not in done]
         for cell, row in run_job(job, shop):
             if isinstance(row, str):
                 report.refused[cell.key] = row
                 tell(f"refused {cell.model}, {cell.arena}: {row}")
                 continue
-            report.done += append_result(out / RESULTS, row)
+            report.done += append_results(out / RESULTS, [row])
             shop.forget(cell)
-        left = [c for k, c in cells.items() if k not in done_cells(plan_path, out)]
-        left = [cell for cell in left if cell.key not in report.refused]
-        seconds = estimate.seconds_of(left, list(done_cells(plan_path, out).values()))
+        if not job:
+            return 0.0
+        done = done_cells(plan_path, out)
+        left = [c for k, c in cells.items() if k not in done.keys() | report.refused.keys()]
+        seconds = estimate.seconds_of(left, list(done.values()))
         tell(
             f"{len(cells) - len(left) - len(report.refused)} of {len(cells)} cells done, "
             f"about {estimate.told(seconds)} left for one process"
@@ -138,6 +135,9 @@ def run_study(
         return float(len(job))
 
     _work(queue, run_trial, cells, tell)
+    done = done_cells(plan_path, out)
+    # What was refused here, because another process had it in hand, may be done by that one.
+    report.refused = {key: report.refused.get(key, _LOST) for key in cells if key not in done}
     return report
 
 
@@ -153,9 +153,8 @@ def keep_together(plan_path: Path, plan: StudyPlan, out: Path) -> dict[str, Row]
         files.write_bytes(out / PLAN, plan_path.read_bytes())
     done = done_cells(plan_path, out)
     here = read_results(out / RESULTS)
-    for key in plan.cells():
-        if key in done and key not in here:
-            append_result(out / RESULTS, done[key])
+    beside = [done[key] for key in plan.cells() if key in done and key not in here]
+    append_results(out / RESULTS, beside)
     return done
 
 
@@ -166,16 +165,19 @@ def run_job(job: Sequence[Cell], shop: Any) -> Iterator[tuple[Cell, Row | str]]:
     if not job:
         return
     kind, first = job[0].how, job[0]
+    left = list(job)
     try:
         if kind == "cached heads":
-            yield from run_heads(job, shop)
+            for cell, row in run_heads(job, shop):
+                left.remove(cell)
+                yield cell, row
         elif kind == "baseline":
             yield first, run_baseline(first, shop.library, shop.tell)
         else:
             yield first, (run_branch if kind == "cached branch" else run_images)(first, shop)
     except Exception as error:  # a plugin's own failure too: the other cells go on
         reason = str(error) if isinstance(error, WbczooError) else _named(error)
-        for cell in job:
+        for cell in left:
             yield cell, reason
 
 
@@ -219,7 +221,7 @@ def _work(queue: optuna.Study, run_trial: Any, cells: Mapping[str, Cell], tell: 
             optuna.storages.fail_stale_trials(queue)
             mine = [t for t in _open_trials(queue) if set(_keys(t)) & cells.keys()]
             if any(trial.state == TrialState.WAITING for trial in mine):
-                queue.optimize(run_trial, n_trials=1)
+                _take_one(queue, run_trial)
                 continue
         if not mine:
             return
@@ -230,6 +232,25 @@ def _work(queue: optuna.Study, run_trial: Any, cells: Mapping[str, Cell], tell: 
             )
             said = True
         time.sleep(1)
+
+
+def _take_one(queue: optuna.Study, run_trial: Any) -> None:
+    """Run one waiting job; what this process finished is finished, also where it came late."""
+    finished = False
+
+    def run(trial: optuna.Trial) -> float:
+        nonlocal finished
+        value: float = run_trial(trial)
+        finished = True
+        return value
+
+    try:
+        queue.optimize(run, n_trials=1)
+    except (ValueError, AssertionError):
+        # A process that slept longer than the grace is taken for dead and its trial failed, so
+        # that Optuna takes no value for it. The results are written all the same.
+        if not finished:
+            raise
 
 
 def _open_trials(queue: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -8,12 +8,14 @@ from typing import Any
 
 from wbczoo.study.plan import Cell, StudyPlan
 from wbczoo.study.results import Row
-from wbczoo.study.words import told_counts, told_rate, told_seeds
+from wbczoo.study.words import told_counts, told_rate, told_seeds, told_special
 
 Fields = Mapping[str, Any]
 
 # What a cell has unless its plan says otherwise; a cell that differs is asked for by name.
-_PLAIN: Fields = {"train_part": None, "image_size": None, "crop": None, "settings": {}}
+_PLAIN: Fields = {
+    "train_part": None, "image_size": None, "crop": None, "settings": {}, "baseline_options": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,11 @@ class Series:
         """How it is trained, but for the epochs, in a few words."""
         cell = self.cell
         if cell.baseline is not None:
-            return f"fitted on {cell.train_part}" if cell.train_part else ""
-        size = f"{cell.image_size} pixels" if cell.image_size else None
-        crop = f"crop {cell.crop}" if cell.crop else None
-        part = f"trained on {cell.train_part}" if cell.train_part else None
-        changes = [f"{name} {value}" for name, value in cell.settings.items()]
-        special = [text for text in (size, crop, part, *changes) if text]
+            options = [f"{name} {value}" for name, value in cell.baseline_options.items()]
+            part = [f"fitted on {cell.train_part}"] if cell.train_part else []
+            return ", ".join([*options, *part])
         plain = [str(cell.trainable), f"batch {cell.batch_size}", f"lr {told_rate(cell.lr or 0)}"]
-        return ", ".join([*plain, *special])
+        return ", ".join([*plain, *told_special(cell)])
 
     @property
     def counts(self) -> str:

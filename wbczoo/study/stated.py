@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -52,6 +53,17 @@ class PublishedTable(Strict):
                 )
         return self
 
+    @property
+    def fields(self) -> set[str]:
+        """The fields of cells that it names."""
+        of = (self.of, *self.columns.values(), *(row.of for row in self.rows))
+        return {name for fields in of for name in fields}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The task of each row."""
+        return tuple(row.task for row in self.rows)
+
 
 class Claim(Strict):
     """A sentence of a report, and the cells that decide it (`wbczoo.study.claims` has the rules).
@@ -84,3 +96,8 @@ class Claim(Strict):
     def named(self) -> tuple[str, ...]:
         """All the protocols that it names."""
         return (*self.protocols, *self.also, *([self.under] if self.under else []))
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields of cells that it names."""
+        return {name for of in (self.of, *itertools.chain(*self.pairs)) for name in of}

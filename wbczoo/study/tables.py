@@ -11,7 +11,7 @@ from wbczoo.study.series import Series, choose
 from wbczoo.study.show import told
 from wbczoo.study.stated import PublishedTable
 from wbczoo.study.tally import measure_seeds
-from wbczoo.study.words import told_counts, told_p, told_points, told_seeds
+from wbczoo.study.words import told_counts, told_p, told_photographs, told_points, told_seeds
 
 _UNLEARNED = "(no ImageNet weights)"
 
@@ -24,7 +24,7 @@ def model_tables(plan: StudyPlan, series: Sequence[Series], resamples: int) -> l
     """
     rows = list(_rows(series))
     tables = []
-    for task in plan.tasks:
+    for task in plan.task_names:
         body = []
         for models in rows:
             shown = [choose([s for s in models if s.protocol == name]) for name in plan.protocols]
@@ -61,22 +61,25 @@ def published_table(published: PublishedTable, series: Sequence[Series], resampl
             used.append(chosen)
             figure = measure_seeds(list(chosen.rows.values()), row.task, resamples=resamples)
             ours = figure["accuracy"]
-            gap = 100 * ((ours["value"] or 0) - value)
             note = "\nstill learning" if chosen.learning else ""
-            note += f"\n{_UNLEARNED}" if chosen.cell.weights == "none" != row.of["backbone"] else ""
-            cells.append(
-                f"published {value:.4f}\nours {told(ours)}\n"
-                + f"difference {gap:+.1f} points".replace("-", "−")
-                + note
-            )
+            bare = chosen.cell.backbone in (None, "none")
+            note += f"\n{_UNLEARNED}" if chosen.cell.weights == "none" and not bare else ""
+            if ours["value"] is not None:
+                gap = f"difference {100 * (ours['value'] - value):+.1f} points"
+                note = "\n" + gap.replace("-", "−") + note
+            cells.append(f"published {value:.4f}\nours {told(ours)}{note}")
         body.append(cells)
     arena = here[0].arena if here else published.protocol
     counts = "None is run yet."
     if used:
         seeds = sorted({len(one.rows) for one in used})
         span = told_seeds(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-        counts = f"Ours: {told_counts([r for one in used for r in one.rows.values()])}, {span}, "
-        counts += f"{used[0].cell.epochs} epochs; the published number of them is not known."
+        counts = f"Ours: {told_counts([r for one in used for r in one.rows.values()])}, {span}"
+        epochs = sorted({one.cell.epochs for one in used if one.cell.epochs is not None})
+        if epochs:
+            spent = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
+            counts += f", {spent} epochs; the published number of them is not known"
+        counts += "."
     caption = f"{published.title}. Accuracy under {arena}. {counts} Intervals are 95 %, by group."
     return Table(caption, ["model and task", *published.columns], body)
 
@@ -93,7 +96,7 @@ def comparison_table(comparisons: Iterable[Comparison], caption: str) -> Table:
                 one.task,
                 told_points(one.figures["accuracy"]),
                 told_points(one.figures["macro_f1"]),
-                f"{one.photographs} photographs, {one.groups} groups\n"
+                f"{told_photographs(one.photographs)}, {one.groups} groups\n"
                 f"{one.differing} groups differ, {told_seeds(one.seeds)}"
                 + ("\nstill learning" if one.learning else ""),
                 told_p(one).replace(", corrected", "\ncorrected").replace(": not", "\nnot"),
@@ -109,15 +112,15 @@ def all_cells(plan: StudyPlan, series: Sequence[Series], resamples: int) -> Tabl
     for one in series:
         rows = list(one.rows.values())
         done = f"{len(one.rows)} of {len(one.cells)}"
-        figures = [NOT_RUN] * len(plan.tasks)
+        figures = [NOT_RUN] * len(plan.task_names)
         if rows:
-            measured = [measure_seeds(rows, task, resamples=resamples) for task in plan.tasks]
+            measured = [measure_seeds(rows, task, resamples=resamples) for task in plan.task_names]
             figures = [f"{told(m['accuracy'])}\n{told(m['macro_f1'])}" for m in measured]
         counts = told_counts(rows) if rows else ""
         body.append([one.arena, f"{one.model}\n{_setting(one)}", done, *figures, counts])
     return Table(
         "Every setting: accuracy, then macro-F1",
-        ["protocol", "model", "seeds done", *plan.tasks, "test"],
+        ["protocol", "model", "seeds done", *plan.task_names, "test"],
         body,
         folded=True,
     )

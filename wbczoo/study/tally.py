@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,8 +119,8 @@ def replicate_seeds(
         drawn: B draws of the groups.
         seeds: (B, S) the weight of each seed in each resample; each row sums to 1.
     """
-    flat = tally.counts.reshape(*tally.counts.shape[:2], -1).astype(np.float64)
-    shape = tally.counts.shape[2:]
+    seen, groups, *shape = tally.counts.shape  # a task that nobody was tested in has no group
+    flat = tally.counts.reshape(seen, groups, math.prod(shape)).astype(np.float64)
     point = figures_of(tally.counts.sum(1).astype(np.float64))
     weights = drawn.counts.astype(np.float64)  # (B, G)
     each = [figures_of((weights @ one).reshape(-1, *shape)) for one in flat]

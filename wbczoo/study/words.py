@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
+from wbczoo.study.plan import Cell
 from wbczoo.study.results import Row
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ def told_counts(rows: Sequence[Row]) -> str:
         )  # fmt: skip
 
     return f"{span('files')} files of {span('photographs')} photographs in {span('groups')} groups"
+
+
+def told_photographs(count: int | None) -> str:
+    """`71 photographs`, or that their number is unknown, as of files that nobody told apart."""
+    return "an unknown number of photographs" if count is None else f"{count} photographs"
 
 
 def told_seeds(count: int) -> str:
@@ -51,9 +57,22 @@ def told_comparison(comparison: Comparison) -> str:
     """A comparison's difference in accuracy with all that it rests on."""
     learning = ", still learning" if comparison.learning else ""
     return (
-        f"{told_points(comparison.figures['accuracy'])}; {comparison.photographs} photographs, "
+        f"{told_points(comparison.figures['accuracy'])}; "
+        f"{told_photographs(comparison.photographs)}, "
         f"{told_seeds(comparison.seeds)}{learning}; {told_p(comparison)}"
     )
+
+
+def told_special(cell: Cell) -> list[str]:
+    """What a network's cell has otherwise than most: all that tells it from another of its rate."""
+    return [
+        *([f"hidden {cell.hidden}"] if cell.hidden not in (None, 64) else []),
+        *([f"{cell.image_size} pixels"] if cell.image_size else []),
+        *([f"crop {cell.crop}"] if cell.crop else []),
+        *([f"trained on {cell.train_part}"] if cell.train_part else []),
+        *([f"precision {cell.precision}"] if cell.precision not in (None, "fp32") else []),
+        *(f"{name} {value}" for name, value in cell.settings.items()),
+    ]
 
 
 def told_rate(rate: float) -> str:

@@ -32,6 +32,9 @@ NEVER = {
     "wbczoo/strangers.py": FRAMEWORKS | {"wbczoo.registry", "wbczoo.entries", "wbczoo.cli"},
     "wbczoo/skeleton": FRAMEWORKS | {"wbczoo.registry", "wbczoo.builder", "wbczoo.cli"},
     "wbczoo/testing": {"wbczoo.cli", "wbczoo.train", "wbczoo.study", "wbczoo.evaluate"},
+    "wbczoo/white_cell.py": FRAMEWORKS | {"wbczoo"},
+    "wbczoo/published.py": FRAMEWORKS | {"wbczoo.runtime", "wbczoo.cli"},
+    "wbczoo/study": {"wbczoo.cli", "wbczoo.runtime.predict"},
     "wbczoo/train.py": {"wbczoo.cli", "wbczoo.export", "wbczoo.runtime", "wbczoo.study"},
 }
 

@@ -53,9 +53,15 @@ def test_progress_is_on_stderr_with_the_time_left(
     wbczoo: Run, smears: Path, tmp_path: Path
 ) -> None:
     done = wbczoo("train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--tensorboard",
-                  "--json", "--out", tmp_path / "run")  # fmt: skip
-    assert json.loads(done.stdout)["epochs"] == 2  # stdout is JSON alone
-    assert "epoch 1/2" in done.stderr
+                  "--epochs", "3", "--lr", "1", "--keep", "last", "--json",
+                  "--out", tmp_path / "run")  # fmt: skip
+    summary = json.loads(done.stdout)  # stdout is JSON alone
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    scores = [(row["validation_score"], -row["validation_loss"]) for row in rows]
+    assert max(scores) > scores[2]  # at that rate it gets worse, and the last is kept all the same
+    assert summary["best_epoch"] == summary["epochs"] == 3
+    assert "epoch 1/3" in done.stderr
     assert "step/s" in done.stderr or "s/step" in done.stderr
     (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
     assert b"validation_cell_accuracy" in events.read_bytes()

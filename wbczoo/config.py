@@ -101,6 +101,7 @@ class TrainConfig(_Strict):
         limit_photographs: at most so many training photographs; None for all.
         batch_size: images per step over all devices together.
         schedule: `constant`, or `cosine` to zero over all steps.
+        keep: the epoch whose model a run keeps: `best` by validation, or `last`.
         augment: flips and quarter turns.
         distort: any angle, and sizes, shapes and places that differ; 1 is a usual strength.
         stain: other strengths and hues of the stains; 0.3 is a usual strength.
@@ -122,6 +123,7 @@ class TrainConfig(_Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
     class_weights: Literal["none", "balanced"] = "none"
+    keep: Literal["best", "last"] = "best"
     augment: bool = False
     distort: Annotated[float, Field(ge=0, le=4)] = 0.0
     stain: Annotated[float, Field(ge=0, le=4)] = 0.0

@@ -243,7 +243,8 @@ def keep(fit: Fit, row: dict[str, float]) -> None:
     # Balanced accuracy, for a rare class counts as much; equal scores go by the loss. Without
     # validation photographs the last epoch is kept.
     score, loss = row.get("validation_score", 1.0), row.get("validation_loss", 0.0)
-    best = (score, -loss) > (progress.best_score, -progress.best_loss) or not len(fit.validation)
+    best = (score, -loss) > (progress.best_score, -progress.best_loss)
+    best = best or not len(fit.validation) or fit.config.keep == "last"
     if progress.best_epoch < 0 or best:
         progress.best_epoch, progress.best_score, progress.best_loss = progress.epoch, score, loss
         if fit.accelerator.is_main_process:
@@ -290,6 +291,7 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
         "leaky": prepared.plan.leaky,
         "data": prepared.describe(),
         "epochs": fit.progress.epoch,
+        "keep": fit.config.keep,
         "best_epoch": fit.progress.best_epoch + 1,
         "best": rows[fit.progress.best_epoch] if rows else {},
         "temperatures": {

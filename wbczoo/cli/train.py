@@ -48,6 +48,13 @@ from wbczoo.cli.options import (
     "--schedule", type=click.Choice(["constant", "cosine"]), default="constant", show_default=True
 )
 @click.option(
+    "--keep",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="Which epoch's model: the best by validation, or the last.",
+)
+@click.option(
     "--class-weights",
     type=click.Choice(["none", "balanced"]),
     default="none",
@@ -169,6 +176,10 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     return [
         *rows,
-        ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}, by validation"),
+        (
+            ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}, by validation")
+            if summary["keep"] == "best"
+            else ("epoch kept", f"{summary['best_epoch']} of {summary['epochs']}, the last")
+        ),
         ("figures", "not yet: wbczoo evaluate measures it on photographs that it never saw"),
     ]

@@ -253,10 +253,10 @@ def table(document: Mapping[str, Any]) -> str:
         if "accuracy" in found.get("shared_classes", {}):
             tasks[f"{task}, shared classes"] = found["shared_classes"]
     rows: list[list[object]] = [
-        [name, *(_told(found[key]) for found in tasks.values())] for key, name in _NAMES.items()
+        [name, *(told(found[key]) for found in tasks.values())] for key, name in _NAMES.items()
     ]
     for place, share in enumerate(COVERAGES):
-        errors = [_told(found["coverage"][place]["error"]) for found in tasks.values()]
+        errors = [told(found["coverage"][place]["error"]) for found in tasks.values()]
         rows.append([f"error at coverage {share:.0%}", *errors])
     parts = [_heading(document)]
     if tasks:
@@ -264,7 +264,7 @@ def table(document: Mapping[str, Any]) -> str:
     for task, found in tasks.items():
         rows = [
             [name, own["files"], own["groups"]]
-            + [_told(own[figure]) for figure in ("precision", "recall", "auroc")]
+            + [told(own[figure]) for figure in ("precision", "recall", "auroc")]
             for name, own in found["per_class"].items()
         ]
         headers = [task, "files", "groups", "precision", "recall", "AUROC"]
@@ -274,7 +274,7 @@ def table(document: Mapping[str, Any]) -> str:
         parts.append(tabulate(rows, ["truth \\ answer", *names]))
     if document.get("contradictions"):
         rate = document["contradictions"]
-        parts.append(f"The tasks contradict each other: {_told(rate)} of {rate['files']} files.")
+        parts.append(f"The tasks contradict each other: {told(rate)} of {rate['files']} files.")
     for task, count in document.get("left_out", {}).items():
         parts.append(f"The task {task} leaves out {count} files by their labels.")
     parts += [f"Refused {path}: {reason}" for path, reason in document.get("refused", {}).items()]
@@ -294,10 +294,11 @@ def _heading(document: Mapping[str, Any]) -> str:
     )
 
 
-def _told(figure: Mapping[str, float | None]) -> str:
+def told(figure: Mapping[str, float | None], digits: int = 3) -> str:
+    """`0.571 [0.45, 0.68]`, with so many digits of the value."""
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return "undefined"
     # Outwards, so that an interval never reads narrower than it is; 1e-9 for what is exact.
     low, high = floor(low * 100 + 1e-9) / 100, ceil(high * 100 - 1e-9) / 100
-    return f"{value:.3f} [{low:.2f}, {high:.2f}]"
+    return f"{value:.{digits}f} [{low:.2f}, {high:.2f}]"

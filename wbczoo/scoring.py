@@ -81,7 +81,7 @@ def score(
         UsageError: if the data or the protocol do not fit the model.
     """
     if asked.protocol == "external":
-        plan = _external_plan(rows, model.tasks)
+        plan = external_plan(rows, model.tasks)
         if seen is None:
             seen = draw_again(rows, model, trained, split_sha256)
     else:
@@ -232,7 +232,12 @@ def _over_shared(
     )
 
 
-def _external_plan(rows: Rows, tasks: Sequence[Task]) -> Plan:
+def external_plan(rows: Rows, tasks: Sequence[Task]) -> Plan:
+    """The test of a data set that nothing was trained on: rows of the classes that it shares.
+
+    Raises:
+        UsageError: if it shares fewer than two classes with every task.
+    """
     shared = {task.name: shared_classes(task, rows) for task in tasks}
     if all(len(names) < 2 for names in shared.values()):
         told = "; ".join(f"{task}: {', '.join(names) or 'none'}" for task, names in shared.items())

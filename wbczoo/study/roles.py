@@ -13,7 +13,7 @@ from wbczoo.data.protocols import Plan, Role, digest_of, plan_split
 from wbczoo.data.samples import Rows, Targets, read_rows
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
-from wbczoo.scoring import shared_classes
+from wbczoo.scoring import external_plan
 from wbczoo.study.plan import Cell
 from wbczoo.tasks import Task
 from wbczoo.tasks import parse as parse_tasks
@@ -114,25 +114,7 @@ class Library:
         if cell.test_dataset is None:
             return Split(cell, tasks, rows, rows, plan, plan.test)
         tested = self.rows(cell.test_dataset, cell.test_options)
-        return Split(cell, tasks, rows, tested, plan, _external_test(tested, tasks))
-
-
-def _external_test(rows: Rows, tasks: Sequence[Task]) -> tuple[int, ...]:
-    """The rows of another data set that share a class; of one that has them, the photographs."""
-    if all(len(shared_classes(task, rows)) < 2 for task in tasks):
-        names = ", ".join(task.name for task in tasks)
-        raise UsageError(
-            f"{rows.source.root} shares fewer than two classes with {names}, so there is nothing "
-            "to tell apart."
-        )
-    targets = rows.targets(tasks)
-    parts = {sample.part for sample in rows.samples}
-    part = "photographs" if "photographs" in parts else min(parts)
-    return tuple(
-        row
-        for row in range(len(rows))
-        if rows.samples[row].part == part and any(t[row] >= 0 for t in targets.values())
-    )
+        return Split(cell, tasks, rows, tested, plan, external_plan(tested, tasks).test)
 
 
 def readers(rows: Rows, numbers: Iterable[int]) -> dict[str, Callable[[], bytes]]:

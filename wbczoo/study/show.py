@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
+from wbczoo import metrics
 from wbczoo.study import estimate
 from wbczoo.study.plan import read_plan
 from wbczoo.study.results import done_cells, measure_answers
@@ -68,9 +68,5 @@ def describe_missing(plan_path: Path, out: Path, only: Sequence[str] = ()) -> di
 
 
 def told(figure: Mapping[str, float | None]) -> str:
-    """`0.571 [0.45, 0.68]`, limits rounded outwards so that none reads narrower than it is."""
-    value, low, high = (figure[name] for name in ("value", "low", "high"))
-    if value is None or low is None or high is None:
-        return "undefined"
-    low, high = floor(low * 100 + 1e-9) / 100, ceil(high * 100 - 1e-9) / 100
-    return f"{value:.4f} [{low:.2f}, {high:.2f}]"
+    """`0.5711 [0.45, 0.68]`: four digits, as published accuracies have them."""
+    return metrics.told(figure, digits=4)

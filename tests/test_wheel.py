@@ -12,6 +12,8 @@ import pytest
 from commands import ROOT
 from elsewhere import build_wheel
 
+from wbczoo.published import published
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -31,7 +33,9 @@ def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:
     ):
         assert name in names
     assert not [name for name in names if name.startswith(("tests/", "plugins/", "docs/"))]
-    assert not [name for name in names if name.endswith((".jpeg", ".jpg", ".onnx"))]
+    assert not [name for name in names if name.endswith((".jpeg", ".jpg"))]
+    models = {f"wbczoo/published/{name}/model.onnx" for name in published().names}
+    assert {name for name in names if name.endswith(".onnx")} == models
 
 
 def test_installed_wheel_lists_and_builds_elsewhere(wheel: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from wbczoo.tasks import class_of
 
 RESULTS = "results.jsonl"
 BINS = 10
+_CURVE = 60  # epochs of a curve that are kept; a reader sees no more, and results are kept in git
 
 Row = dict[str, Any]
 
@@ -149,7 +150,10 @@ def make_row(
         },
         "weights": dict(weights or {}),
         "best_epochs": [one.best_epoch for one in tested],
-        "curves": [[_short(row) for row in one.curves] for one in tested],
+        "curves": [
+            [_short(one.curves[epoch]) for epoch in _shown(len(one.curves), one.best_epoch)]
+            for one in tested
+        ],
         "tasks": {
             task.name: {
                 "classes": list(task.classes),
@@ -289,6 +293,12 @@ def _names(content: bytes, keys: Iterable[str]) -> bool:
 
 def _whole_bytes(content: bytes) -> int:
     return content.rfind(b"\n") + 1
+
+
+def _shown(epochs: int, best: int) -> list[int]:
+    """The epochs, from 0, that a result keeps of a curve: all of a short one, 60 of a long one."""
+    even = np.linspace(0, max(epochs - 1, 0), min(epochs, _CURVE)).round().astype(int)
+    return sorted({*even.tolist(), *([best - 1] if best else [])})
 
 
 def _short(row: Mapping[str, float]) -> dict[str, float]:

@@ -1,0 +1,80 @@
+"""The published model: it is whole, small, measured on photographs it never saw, and answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Completed
+
+from wbczoo.errors import UsageError
+from wbczoo.published import find_published, published
+from wbczoo.runtime import Session, verify
+
+MODELS = published()
+
+
+@pytest.mark.parametrize("name", MODELS.names)
+def test_a_published_model_is_whole_and_small(name: str) -> None:
+    folder = find_published(name)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "card.json", "card.md", "example.npz", "model.onnx",
+    ]  # fmt: skip
+    assert (folder / "model.onnx").stat().st_size <= 12_000_000
+    assert verify(folder).ok
+
+
+@pytest.mark.parametrize("name", MODELS.names)
+def test_its_card_gives_each_figure_with_photographs_and_interval(name: str) -> None:
+    card = json.loads((find_published(name) / "card.json").read_text())
+    measured = {(each["protocol"], each["part"]): each for each in card["evaluations"]}
+    assert not any(each["leaky"] for each in measured.values())
+    found = measured["official", "augmented"]
+    assert found["photographs"] == 71
+    for task in ("cell", "nucleus"):
+        accuracy = found["tasks"][task]["accuracy"]
+        assert 0.5 < accuracy["low"] < accuracy["value"] < accuracy["high"] <= 1
+
+
+def test_where_nobody_names_a_model_the_published_one_answers(
+    wbczoo: Callable[..., Completed], smears: Path, tmp_path: Path
+) -> None:
+    image = next((smears / "test").rglob("*.jpg"))
+    plain = wbczoo("predict", image, "--device", "cpu", cwd=tmp_path)
+    assert f"published model {MODELS.names[0]}" in plain.stderr
+    named = wbczoo("predict", image, "--model", MODELS.names[0], "--device", "cpu", cwd=tmp_path)
+    assert named.stdout == plain.stdout
+    answer = json.loads(plain.stdout)
+    session = Session(MODELS.default)
+    assert answer["tasks"] == session.predict([image])[0]["tasks"]
+
+
+def test_a_name_that_is_none_is_told_with_those_that_are(
+    wbczoo: Callable[..., Completed], smears: Path
+) -> None:
+    done = wbczoo("predict", smears, "--model", "exports/nowhere", expect=2)
+    assert re.search(rf"exports/nowhere is neither.*{MODELS.names[0]}", done.stderr)
+    with pytest.raises(UsageError, match="there is"):
+        find_published("../secret")
+
+
+@pytest.mark.archive
+def test_it_tells_photographs_of_a_laboratory_apart(shared: Path) -> None:
+    """Not a measure of how good it is: TEST_SIMPLE once, by the shipped file alone."""
+    from wbczoo import images, registry
+    from wbczoo.data.samples import read_rows
+
+    spec = registry.datasets.spec("bccd")
+    rows = read_rows(spec, shared / "data" / "blood-cells.zip", dict(spec.options))
+    chosen = [sample for sample in rows.samples if sample.part == "simple"]
+    session = Session(MODELS.default)
+    found = session.predict([images.decode(rows.source.read(sample.path)) for sample in chosen])
+    right = [
+        answer["tasks"]["cell"]["class"] == sample.label.lower()
+        for answer, sample in zip(found, chosen, strict=True)
+    ]
+    assert np.mean(right) > 0.85

@@ -138,8 +138,23 @@ def write_graph(
         ) from error
     assert program is not None
     proto = program.model_proto
+    _forget_source(proto)
     onnx.helper.set_model_props(proto, metadata(run, weights_sha256))
     onnx.save(proto, path)
+
+
+def _forget_source(proto: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on the lines of code that made each node.
+
+    They hold the paths of whoever exported, and are of no use to whoever runs the file.
+    """
+    for body in (proto.graph, *proto.functions):
+        for part in (*body.node, *body.value_info):
+            del part.metadata_props[:]
+            part.doc_string = ""
+    for initializer in proto.graph.initializer:
+        del initializer.metadata_props[:]
+        initializer.doc_string = ""
 
 
 def metadata(run: RunConfig, weights_sha256: str) -> dict[str, str]:

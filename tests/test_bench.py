@@ -63,3 +63,24 @@ def test_bench_predict_keeps_the_row_of_what_cannot_be_measured(
     assert "config.json" in done.stdout
     assert "wbczoo fp32" in done.stdout
     assert wbczoo(*command[:-1], "200", expect=2).stderr.count("a batch has 200") == 1
+
+
+def test_bench_study_prints_its_speeds_and_their_ratios(
+    wbczoo: Callable[..., Completed], smears: Path
+) -> None:
+    command = ("bench", "study", smears, "--dataset", "synthetic", "--backbone", "squeezenet1_1",
+               "--weights", "none", "--seq", "gru", "--epochs", "1", "--batch-size", "4",
+               "--device", "cpu")  # fmt: skip
+    document = json.loads(wbczoo(*command, "--steps", "2", "--json").stdout)
+    (cells,) = document["cells"]
+    assert cells["cells"] == 5
+    shown = 5 * cells["training_images"]  # one epoch of each
+    assert cells["images_per_second"] == pytest.approx(shown / cells["seconds"])
+    branch, images = document["branch"], document["images"]
+    speeds = branch["images_per_second"], branch["bare_images_per_second"]
+    assert branch["ratio"] == pytest.approx(speeds[0] / speeds[1])
+    assert images["ratio"] == pytest.approx(
+        cells["images_per_second"] / images["images_per_second"]
+    )
+    few = wbczoo(*command, "--steps", "1000", expect=2)
+    assert "too few for 1000 steps" in few.stderr

@@ -75,6 +75,15 @@ def test_a_figure_is_reached_missed_or_still_learning(tmp_path: Path) -> None:
     assert "still learning" in learning.judged[1].why
 
 
+def test_who_keeps_the_last_epoch_is_not_called_learning(tmp_path: Path) -> None:
+    found = measured(tmp_path, {"official none": gain(0.0)}, best_epoch=10)
+    one = next(each for each in found.series if each.cell.baseline is None and each.rows)
+    assert one.learning
+    said = {"settings": {"keep": "last"}}
+    cells = {seed: cell.model_copy(update=said) for seed, cell in one.cells.items()}
+    assert not replace(one, cells=cells).learning
+
+
 def test_what_a_leaking_protocol_promises_is_held_against_others(tmp_path: Path) -> None:
     chances = {"report none": gain(0.4), "official none": gain(0.0)}
     found = measured(tmp_path / "leak", chances, **MANY)

@@ -70,7 +70,12 @@ class Series:
 
     @property
     def learning(self) -> bool:
-        """Whether most trainings were best in their last epoch: longer ones might score more."""
+        """Whether most trainings were best in their last epoch: longer ones might score more.
+
+        Where the last is kept whatever validation says, that tells nothing.
+        """
+        if self.cell.settings.get("keep") == "last":
+            return False
         last = [
             best == self.cell.epochs for row in self.rows.values() for best in row["best_epochs"]
         ]

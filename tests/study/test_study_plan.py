@@ -84,6 +84,8 @@ def test_the_shipped_plan_holds_the_reports_grid() -> None:
         ('name = "branch"', 'name = "heads"', "name of its own"),
         ('backbones = ["none"]', "", "backbones or baselines"),
         ('backbones = ["none"]', 'backbones = ["none"]\nsettings = {{ lr = 1 }}', "lr"),
+        ('backbones = ["none"]', 'backbones = ["none"]\nsettings = {{ stan = 1 }}', "stan"),
+        ('backbones = ["none"]', 'backbones = ["none"]\nsettings = {{ stain = 9 }}', "stain"),
         ('report = {{ protocol = "report"', 'report = {{ protocol = "external"', "test"),
         ("epochs = 2", "epochs = = 2", "TOML"),
         ("batch_sizes = [8, 16]", "batch_sizes = []", "batch_sizes"),

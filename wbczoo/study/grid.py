@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from wbczoo.config import Protocol
+from wbczoo.config import Protocol, train_config
+from wbczoo.errors import UsageError
 from wbczoo.specs import Option
 from wbczoo.study.stated import Strict
 
@@ -79,4 +80,8 @@ class Block(Strict):
             raise ValueError("a block names backbones or baselines")
         if twice := sorted(set(self.settings) & _NAMED):
             raise ValueError(f"`settings` may not hold {', '.join(twice)}; the plan names it")
+        try:  # now, and not when the block's turn comes, which may be after hours
+            train_config(**self.settings)
+        except UsageError as error:
+            raise ValueError(f"`settings`: {error}".rstrip(".")) from None
         return self

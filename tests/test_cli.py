@@ -190,6 +190,18 @@ def test_an_export_is_never_overwritten_unasked(
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 
+def test_a_training_that_has_not_ended_is_not_exported(
+    wbczoo: Run, small_run: Path, tmp_path: Path
+) -> None:
+    stopped = tmp_path / "run"
+    shutil.copytree(small_run, stopped)
+    (stopped / "summary.json").unlink()  # the last thing that a training writes
+    told = wbczoo("export", stopped, "--out", tmp_path / "export", expect=2).stderr
+    assert "has not ended" in told
+    assert "--resume" in told
+    assert not (tmp_path / "export").exists()
+
+
 def test_an_overwrite_takes_an_export_s_place_and_nothing_else(
     wbczoo: Run, small_run: Path, small_export: Path, tmp_path: Path
 ) -> None:

@@ -61,8 +61,9 @@ def export(
         what `card.json` holds.
 
     Raises:
-        UsageError: if there is no run, `out` is taken, too few images are there to measure
-            another precision, or images that are cropped are to be resized in the graph.
+        UsageError: if there is no run or its training has not ended, `out` is taken, too few
+            images are there to measure another precision, or images that are cropped are to be
+            resized in the graph.
         BoundMissed: if another precision answers otherwise than fp32; then nothing is written.
         WbczooError: if the graph cannot be made or misses parity; then nothing is written.
     """
@@ -72,6 +73,13 @@ def export(
     if layout == "folder":
         place.claim(out, overwrite)
     run, model = checkpoint.load_model(run_folder)
+    if run.train is not None and not (run_folder / checkpoint.SUMMARY).is_file():
+        # Its best epoch so far would go out uncalibrated, under a card that says “never trained”.
+        raise UsageError(
+            f"{run_folder} is a training that has not ended: it has no {checkpoint.SUMMARY}, and "
+            "its probabilities are not calibrated. Let it end, or go on by its `wbczoo train` "
+            "command with --resume."
+        )
     target = out
     if layout == "triton":
         target = triton.claim(out, run.model.name, overwrite)

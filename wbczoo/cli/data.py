@@ -1,4 +1,4 @@
-"""`wbczoo data`: prepare a data set's pixels, and show what it holds and how it splits."""
+"""`wbczoo data`: prepare a data set's pixels, show what it holds and how it splits, audit it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.data_audit import audit
 from wbczoo.cli.options import (
     data_argument,
     dataset_from,
@@ -22,10 +23,13 @@ from wbczoo.cli.options import (
 
 @click.group("data")
 def command() -> None:
-    """Prepare and show data sets.
+    """Prepare, show and audit data sets.
 
     Example: wbczoo data show blood-cells.zip --dataset bccd
     """
+
+
+command.add_command(audit)
 
 
 @command.command("prepare")

@@ -1,0 +1,165 @@
+"""`wbczoo data audit`: find views of one photograph on both sides of a split, by pixels alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.options import (
+    data_argument,
+    dataset_from,
+    dataset_options,
+    json_option,
+    parse_fold,
+    print_json,
+    print_table,
+    protocol_options,
+)
+
+_SHOWN = 20  # groups in the table; --json has them all
+
+
+@click.command("audit")
+@data_argument
+@dataset_options
+@protocol_options(default=None, shown="none: the published split is audited")
+@click.option("--task", "tasks", multiple=True, help="A task; repeat it.")
+@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--check", is_flag=True, help="Compare with the photographs that the data declare.")
+@json_option
+@click.pass_context
+def audit(
+    ctx: click.Context,
+    /,
+    data: Path,
+    protocol: str | None,
+    part: str | None,
+    fold: str | None,
+    tasks: tuple[str, ...],
+    seed: int,
+    check: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Find files of one photograph on both sides of a split, by their pixels alone.
+
+    The split is the published one (train and test folders), or the one that --protocol makes.
+
+    Example: wbczoo data audit smears --protocol report
+    """
+    from wbczoo import tasks as task_module
+    from wbczoo.config import train_config
+    from wbczoo.data.audit import audit as find_leaks
+    from wbczoo.data.audit_report import check as hold_against
+    from wbczoo.data.audit_report import (
+        describe,
+        planned_sides,
+        published_sides,
+        require_photographs,
+    )
+    from wbczoo.data.prepared import read_dataset
+    from wbczoo.data.protocols import plan_split
+    from wbczoo.errors import UsageError
+    from wbczoo.progress import tell
+
+    number = parse_fold(fold)
+    if number is not None and protocol != "grouped":
+        raise UsageError(f"--fold belongs to --protocol grouped, not to {protocol or 'none'}.")
+    config = train_config(
+        dataset=dataset_from(options),
+        protocol=protocol or "official",
+        part=part,
+        fold=0 if number in (None, "all") else number,
+        seed=seed,
+    )
+    rows = read_dataset(config, data, tell)
+    if check:
+        require_photographs(rows)
+    if protocol is None:
+        sides = published_sides(rows, part)
+    else:
+        sides = planned_sides(plan_split(rows, task_module.parse(tasks), config))
+    found = find_leaks(rows, sides)
+    for path, reason in found.refused.items():
+        tell(f"refused {path}: {reason}")
+    document: dict[str, Any] = {
+        "dataset": rows.dataset,
+        "protocol": protocol,
+        **describe(rows, found),
+        "check": hold_against(rows, found) if check else None,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _print(document)
+    if document["groups"] or document["refused"]:
+        ctx.exit(3)
+
+
+def _print(document: dict[str, Any]) -> None:
+    told = ", ".join(f"{side} {count}" for side, count in document["files"].items())
+    split = document["protocol"] or "the published split"
+    click.echo(f"{document['dataset']}, {split}: {told} files; judged by pixels alone")
+    for side, count in document["leaked_files"].items():
+        word = "LEAK: " if count else ""
+        click.echo(
+            f"{word}{count} of {document['files'][side]} {side} files show what an earlier side "
+            "shows too."
+        )
+    if document["unjudged"]:
+        click.echo(f"{len(document['unjudged'])} files show too little to be compared.")
+    groups = document["groups"]
+    if groups:
+        click.echo()
+        print_table(
+            [_row(group, document["files"]) for group in groups[:_SHOWN]],
+            (*document["files"], "inliers", "of", "confidence", "best pair"),
+        )
+        more = f"; {len(groups) - _SHOWN} more groups in --json" if len(groups) > _SHOWN else ""
+        click.echo(f"\nA row is a group of files that show one photograph or field{more}.")
+        click.echo(document["confidence_means"])
+    if document["check"]:
+        _print_check(document["check"])
+
+
+def _row(group: dict[str, Any], sides: dict[str, int]) -> tuple[object, ...]:
+    counts = [len(group["files"].get(side, ())) for side in sides]
+    pair = group["best_pair"]
+    if pair is None:
+        return (*counts, "-", "-", "-", "only through other views, or equal bytes")
+    names = f"{pair['file']} = {pair['shows']}"
+    return (*counts, pair["inliers"], pair["matched"], f"at least {pair['confidence']}", names)
+
+
+def _print_check(check: dict[str, Any]) -> None:
+    click.echo("\nagainst what the data set declares")
+    rows = []
+    for unit in ("files", "groups"):
+        scores = check[unit]
+        rows.append(
+            (
+                unit,
+                scores["true"],
+                scores["told"],
+                scores["both"],
+                *(_score(scores, name) for name in ("recall", "precision")),
+            )
+        )
+    print_table(rows, ("unit", "leak", "told", "both", "recall", "precision"))
+    different = check["pairs_of_different_groups"]
+    click.echo(
+        f"{check['confirmed_pairs']} pairs of files were confirmed; the data set puts "
+        f"{len(different)} pairs of photographs among them into different groups."
+    )
+    for pair in different:
+        one, other = pair["photographs"]
+        click.echo(f"  {one} and {other}: {pair['inliers']} inliers, {pair['file']}")
+
+
+def _score(scores: dict[str, Any], name: str) -> str:
+    if scores[name] is None:
+        return "-"
+    limits = scores.get(f"{name}_interval")
+    return f"{scores[name]:.4f}" + (f" [{limits[0]:.3f}, {limits[1]:.3f}]" if limits else "")

@@ -14,10 +14,10 @@ from wbczoo.cli.options import (
     dataset_from,
     dataset_options,
     json_option,
-    parse_fold,
     print_json,
     print_table,
     protocol_options,
+    split_config,
 )
 
 
@@ -120,23 +120,12 @@ def show(
     Example: wbczoo data show blood-cells.zip --dataset bccd --protocol official
     """
     from wbczoo import tasks as task_module
-    from wbczoo.config import train_config
     from wbczoo.data.prepared import count, read_dataset
     from wbczoo.data.protocols import plan_split
-    from wbczoo.errors import UsageError
     from wbczoo.progress import tell
 
     chosen_tasks = task_module.parse(tasks)
-    number = parse_fold(fold)
-    if number is not None and protocol != "grouped":
-        raise UsageError(f"--fold belongs to --protocol grouped, not to {protocol or 'none'}.")
-    config = train_config(
-        dataset=dataset_from(options),
-        protocol=protocol or "official",
-        part=part,
-        fold=0 if number in (None, "all") else number,
-        seed=seed,
-    )
+    config = split_config(dataset_from(options), protocol, part, fold, seed)
     rows = read_dataset(config, data, tell)
     files = Counter((s.part, s.split or "", s.label) for s in rows.samples)
     photographs: dict[tuple[str, str, str], set[str]] = {}

@@ -12,10 +12,10 @@ from wbczoo.cli.options import (
     dataset_from,
     dataset_options,
     json_option,
-    parse_fold,
     print_json,
     print_table,
     protocol_options,
+    split_config,
 )
 
 _SHOWN = 20  # groups in the table; --json has them all
@@ -50,7 +50,6 @@ def audit(
     Example: wbczoo data audit smears --protocol report
     """
     from wbczoo import tasks as task_module
-    from wbczoo.config import train_config
     from wbczoo.data.audit import audit as find_leaks
     from wbczoo.data.audit_report import check as hold_against
     from wbczoo.data.audit_report import (
@@ -61,19 +60,9 @@ def audit(
     )
     from wbczoo.data.prepared import read_dataset
     from wbczoo.data.protocols import plan_split
-    from wbczoo.errors import UsageError
     from wbczoo.progress import tell
 
-    number = parse_fold(fold)
-    if number is not None and protocol != "grouped":
-        raise UsageError(f"--fold belongs to --protocol grouped, not to {protocol or 'none'}.")
-    config = train_config(
-        dataset=dataset_from(options),
-        protocol=protocol or "official",
-        part=part,
-        fold=0 if number in (None, "all") else number,
-        seed=seed,
-    )
+    config = split_config(dataset_from(options), protocol, part, fold, seed)
     rows = read_dataset(config, data, tell)
     if check:
         require_photographs(rows)

@@ -6,9 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+if TYPE_CHECKING:  # `list` and --help start without pydantic
+    from wbczoo.config import Part, TrainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -228,6 +231,29 @@ def parse_fold(text: str | None) -> int | Literal["all"] | None:
     if not text.isdecimal():
         raise UsageError(f"--fold takes a number from 0, or all; it was given {text!r}.")
     return int(text)
+
+
+def split_config(
+    dataset: Part, protocol: str | None, part: str | None, fold: str | None, seed: int
+) -> TrainConfig:
+    """What a split is drawn by; of `grouped` fold 0 unless another is named.
+
+    Raises:
+        UsageError: for a fold that is none, or where the protocol has none.
+    """
+    from wbczoo.config import train_config
+    from wbczoo.errors import UsageError
+
+    number = parse_fold(fold)
+    if number is not None and protocol != "grouped":
+        raise UsageError(f"--fold belongs to --protocol grouped, not to {protocol or 'none'}.")
+    return train_config(
+        dataset=dataset,
+        protocol=protocol or "official",
+        part=part,
+        fold=0 if number in (None, "all") else number,
+        seed=seed,
+    )
 
 
 def print_json(document: Mapping[str, Any]) -> None:

@@ -55,8 +55,9 @@ class Audit:
     Attributes:
         side_of: row -> `train`, `validation` or `test`.
         groups: the rows of each group that stands on more than one side, the largest first.
-        pairs: for each file that shows what an earlier side shows, the pair with it that has the
-            most inliers; a file is not among them that only other views tie to the earlier side.
+        pairs: for each file that shows what an earlier side shows, the first pair with it that
+            was confirmed, the nearest files first; a file is not among them that only other views
+            tie to the earlier side.
         links: every pair that was confirmed on the way.
         compared: how many candidates were compared.
         unjudged: rows with too few keypoints to be compared.

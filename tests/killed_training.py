@@ -15,8 +15,8 @@ from typing import Any
 
 def main(place: str, count: int, arguments: list[str]) -> int:
     """Run the command with one trap laid."""
-    from wbczoo import checkpoint, train
     from wbczoo.cli import main as wbczoo
+    from wbczoo.training import checkpoint, train
 
     met = 0
 

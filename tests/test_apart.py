@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wbczoo.apart import Apart, EndedApart
+from wbczoo.process import Apart, EndedApart
 
 MODULE = """
 import os, sys, time
@@ -70,7 +70,7 @@ def test_a_process_does_not_outlive_a_parent_that_was_killed(function: str, tmp_
     mark = tmp_path / "mark"
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from wbczoo.apart import Apart\n"
+        "from wbczoo.process import Apart\n"
         f"Apart({function!r}, 60).ask(['touch', {str(mark)!r}])"
     )
     parent = subprocess.Popen([sys.executable, "-c", script])

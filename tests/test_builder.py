@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from wbczoo.builder import build, compose, rebuild
 from wbczoo.config import ModelConfig, Part
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.model import FusedClassifier
+from wbczoo.model.build import build, rebuild
+from wbczoo.model.compose import compose
+from wbczoo.model.fused import FusedClassifier
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import CELL, NUCLEUS, Task
 
@@ -38,7 +39,7 @@ def pictures(count: int, side: int = 64) -> Tensor:
 def test_34_pairs_compose_without_a_framework_and_two_are_refused() -> None:
     script = (
         "import itertools, sys\n"
-        "from wbczoo.builder import compose\n"
+        "from wbczoo.model.build import compose\n"
         "from wbczoo.errors import UsageError\n"
         f"for pair in itertools.product({BACKBONES}, {SEQUENCES}):\n"
         "    try:\n"

@@ -14,7 +14,7 @@ from typing import Any
 import fake_plugins
 import pytest
 
-from wbczoo import environment
+from wbczoo import machine
 
 # In a process that must not have met torch by its end: it is asked in another one.
 SCRIPT = (
@@ -191,8 +191,8 @@ GROUPS = {
 def test_a_containers_limits_are_told(kind: str, tmp_path: Path) -> None:
     texts, (quota, limit) = GROUPS[kind]
     _write(tmp_path, {**texts, "proc/meminfo": MEMORY})
-    assert environment.cpu_quota(tmp_path) == quota
-    assert environment.memory(tmp_path) == {
+    assert machine.cpu_quota(tmp_path) == quota
+    assert machine.memory(tmp_path) == {
         "total": 16_384_000_000,
         "available": 8_192_000_000,
         "limit": limit,

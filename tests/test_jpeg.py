@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wbczoo import images, jpeg
+from wbczoo import images
 from wbczoo.errors import ImageRefused
+from wbczoo.images import jpeg
 
 pytest.importorskip("simplejpeg")
 

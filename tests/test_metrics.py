@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from wbczoo import bootstrap, formulas
+from wbczoo.cli.evaluate import table
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.metrics import (
     fit_temperature,
+    formulas,
+    intervals,
     measure,
     measure_contradictions,
     restrict,
-    table,
 )
 from wbczoo.tasks import CELL, NUCLEUS, NUCLEUS_OF, Task
 
@@ -94,7 +95,7 @@ def test_limits_are_percentiles_over_rows_drawn_again_group_by_group(seed: int) 
     """Each resample is written out row by row and given to scikit-learn."""
     targets, likely, groups, strata = answers_with_ties(seed)
     found = measure(CELL, targets, likely, groups, strata, resamples=60, seed=seed)
-    drawn = bootstrap.draw(groups, strata, 60, seed)
+    drawn = intervals.draw(groups, strata, 60, seed)
     again = []
     for counts in drawn.counts:
         rows = np.repeat(np.arange(len(targets)), counts[drawn.group_of_row])
@@ -132,13 +133,13 @@ def kish(weights: np.ndarray, group_of_row: np.ndarray) -> float:
 def test_groups_are_drawn_within_the_stratum_of_most_of_their_rows() -> None:
     groups = ["a", "a", "a", "b", "c", "d", "d", "e"]
     strata = ["X", "Y", "Y", "X", "X", "Y", "X", "Y"]  # a and e are Y; b and c X; d, a draw, Y
-    drawn = bootstrap.draw(groups, strata, 500, seed=3)
+    drawn = intervals.draw(groups, strata, 500, seed=3)
     assert drawn.strata == {"Y": 3, "X": 2}
     assert drawn.group_of_row.tolist() == [0, 0, 0, 1, 2, 3, 3, 4]
     assert (drawn.counts[:, [1, 2]].sum(1) == 2).all()
     assert (drawn.counts[:, [0, 3, 4]].sum(1) == 3).all()
     assert drawn.counts.mean(0) == pytest.approx([1] * 5, abs=0.12)
-    same, other = (bootstrap.draw(groups, strata, 500, seed) for seed in (3, 4))
+    same, other = (intervals.draw(groups, strata, 500, seed) for seed in (3, 4))
     assert (same.counts == drawn.counts).all()
     assert (other.counts != drawn.counts).any()
 
@@ -268,7 +269,7 @@ def test_a_weight_is_as_many_rows() -> None:
 
 def test_size_of_a_chunk_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = measure(CELL, *answers_with_ties(0), resamples=101)
-    monkeypatch.setattr(bootstrap, "_ELEMENTS", 1000)
+    monkeypatch.setattr(intervals, "_ELEMENTS", 1000)
     assert json.dumps(measure(CELL, *answers_with_ties(0), resamples=101)) == json.dumps(whole)
 
 

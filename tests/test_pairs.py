@@ -10,12 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from wbczoo import images, registry
-from wbczoo.builder import build, compose
 from wbczoo.config import RunConfig
-from wbczoo.data.source import Source
 from wbczoo.errors import UsageError
-from wbczoo.export.graph import write_graph
-from wbczoo.export.parity import compare
+from wbczoo.exporting.graph import write_graph
+from wbczoo.exporting.parity import compare
+from wbczoo.images.archives.source import Source
+from wbczoo.model.build import build
+from wbczoo.model.compose import compose
 from wbczoo.specs import Preprocessing
 
 BACKBONES = (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wbczoo.proportions import correct, correct_shares, multinomial_intervals
+from wbczoo.runtime.differential.shares import correct, correct_shares, multinomial_intervals
 
 CONFUSION = np.array([[90, 4, 1, 5], [2, 80, 8, 10], [3, 12, 80, 5], [1, 2, 2, 95]])
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch.nn import functional as F
 
-from wbczoo.loss import class_weights, summed_cross_entropy
+from wbczoo.training.loss import class_weights, summed_cross_entropy
 
 Run = Callable[..., Completed]
 

@@ -13,9 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from wbczoo import files, weights
-from wbczoo.builder import build, compose
+from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.model import weights
+from wbczoo.model.build import build
+from wbczoo.model.compose import compose
 from wbczoo_torchvision import SQUEEZENET1_1
 
 SMALL = (64, 64)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wbczoo import images
+from wbczoo.cells.white_cell import crop_white_cell
 from wbczoo.specs import Preprocessing
-from wbczoo.white_cell import crop_white_cell
 
 if TYPE_CHECKING:
     from wbczoo.data.samples import Rows

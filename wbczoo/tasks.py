@@ -114,3 +114,15 @@ def class_of(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> s
     """
     named = labels.get(task.name, {}).get(raw, raw.casefold())
     return named if named in task.classes else None
+
+
+# What every answer of a model carries.
+INTENDED = (
+    "Research on the classification of single white blood cells in images of stained blood smears "
+    "like those that it was trained on."
+)
+NOT_INTENDED = (
+    "Diagnosis, or any decision about a patient. It knows only the classes above and answers one "
+    "of them for every image, also for one without a white cell. Other stains, scanners and "
+    "laboratories must be measured before its answers mean anything there."
+)

@@ -19,11 +19,11 @@ from commands import Completed, call
 from PIL import Image, ImageOps
 
 from wbczoo import images, registry
-from wbczoo.data.audit import FEWEST_INLIERS, Audit, audit
-from wbczoo.data.audit_report import check, describe, published_sides
-from wbczoo.data.keypoint_cache import read_keypoints
+from wbczoo.audit.cache import read_keypoints
+from wbczoo.audit.keypoints import Keypoints, compare, find_keypoints
+from wbczoo.audit.report import check, describe, published_sides
+from wbczoo.audit.search import FEWEST_INLIERS, Audit, audit
 from wbczoo.data.samples import Rows, read_rows
-from wbczoo.data.views import Keypoints, compare, find_keypoints
 from wbczoo.errors import WbczooError
 
 FOLDER = registry.datasets.spec("folder")

@@ -13,7 +13,7 @@ import torch
 from wbczoo import images
 from wbczoo.config import Part, TrainConfig
 from wbczoo.data.prepared import prepare
-from wbczoo.data.protocols import digest_of, plan_split
+from wbczoo.data.splits import digest_of, plan_split
 from wbczoo.errors import WbczooError
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import CELL, DEFAULT, NUCLEUS, Task

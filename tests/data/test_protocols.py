@@ -16,8 +16,8 @@ import pytest
 
 from wbczoo import registry
 from wbczoo.config import TrainConfig, train_config
-from wbczoo.data.protocols import Plan, digest_of, plan_split, write_split
 from wbczoo.data.samples import Rows, read_rows
+from wbczoo.data.splits import Plan, digest_of, plan_split, write_split
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Option, Sample
 from wbczoo.tasks import CELL, CELL5, DEFAULT, PBC8

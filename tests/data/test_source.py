@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from wbczoo.data.source import Source
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.images.archives.source import Source
 
 MEMBERS = {f"class/{number}.jpg": bytes([number]) * 1000 + b"end" for number in range(40)}
 

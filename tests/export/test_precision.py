@@ -11,9 +11,9 @@ import onnxruntime
 import pytest
 from commands import call
 
-from wbczoo.export.agreement import BOUNDS, compare_answers
-from wbczoo.export.half import half_graphs
-from wbczoo.export.quantised import quantised_graphs
+from wbczoo.exporting.agreement import BOUNDS, compare_answers
+from wbczoo.exporting.half import half_graphs
+from wbczoo.exporting.quantised import quantised_graphs
 from wbczoo.images import Pixels
 from wbczoo.runtime import Session, verify
 

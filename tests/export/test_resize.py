@@ -13,7 +13,7 @@ from PIL import Image
 
 from wbczoo import images
 from wbczoo.errors import UsageError
-from wbczoo.export.resize import compare_resize, embed, refuse_crop, resize
+from wbczoo.exporting.resize import compare_resize, embed, refuse_crop, resize
 from wbczoo.runtime import Session
 from wbczoo.specs import Preprocessing
 

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from commands import call
 
-from wbczoo.export.triton import model_name
+from wbczoo.exporting.triton import model_name
 from wbczoo.runtime import Session
 
 TYPES = {"TYPE_UINT8": onnx.TensorProto.UINT8, "TYPE_FP32": onnx.TensorProto.FLOAT}

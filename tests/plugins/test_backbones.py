@@ -22,8 +22,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from wbczoo import weights
 from wbczoo.errors import UsageError
+from wbczoo.model import weights
 from wbczoo.specs import BackboneSpec
 from wbczoo_timm import (
     CONVNEXT_ATTO,

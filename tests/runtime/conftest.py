@@ -10,7 +10,7 @@ import pytest
 import tiny_export
 from told import Ask
 
-from wbczoo.apart import Apart
+from wbczoo.process import Apart
 
 LIMIT = 30.0  # seconds that a command may take on a loaded machine; a whole one takes 0.05
 

@@ -19,9 +19,9 @@ from tiny_archives import CONTENT, IMAGES, write_tar, write_zip
 from tiny_images import picture
 
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
+from wbczoo.images.archives.members import Member
+from wbczoo.images.walk import Images
 from wbczoo.runtime import Session, find_images, predict_paths
-from wbczoo.runtime.members import Member
-from wbczoo.runtime.sources import Images
 
 
 def reason(member: object) -> str:

@@ -13,9 +13,8 @@ import pytest
 from commands import Completed, call
 
 from wbczoo.errors import UsageError
-from wbczoo.intended_use import INTENDED
-from wbczoo.runtime.differential import count, group_by
-from wbczoo.tasks import CELL, NUCLEUS, PBC8
+from wbczoo.runtime.differential.count import count, group_by
+from wbczoo.tasks import CELL, INTENDED, NUCLEUS, PBC8
 
 Run = Callable[..., Completed]
 
@@ -164,7 +163,7 @@ def test_the_card_of_a_triton_repository_corrects_too(
 
 
 def test_a_leaky_evaluation_corrects_nothing(measured: Path, smears: Path, tmp_path: Path) -> None:
-    from wbczoo.runtime.differential import _confusion_of
+    from wbczoo.runtime.differential.count import _confusion_of
 
     card = json.loads((measured / "card.json").read_text())
     found, _ = _confusion_of(card, CELL)

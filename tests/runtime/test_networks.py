@@ -14,8 +14,8 @@ import pytest
 from tiny_export import SIZE, TASKS, expected_logits, write_model
 
 from wbczoo import images
-from wbczoo.environment import has_bf16
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.machine import has_bf16
 from wbczoo.runtime import Session, devices, providers
 from wbczoo.runtime.session import Engine
 

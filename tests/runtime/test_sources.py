@@ -15,8 +15,8 @@ from tiny_archives import IMAGES, write_tar, write_zip
 from tiny_images import picture
 
 from wbczoo.errors import UsageError
+from wbczoo.images.walk import Images, read_list
 from wbczoo.runtime import find_images
-from wbczoo.runtime.sources import Images, read_list
 
 Run = Callable[..., Completed]
 

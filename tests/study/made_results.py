@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wbczoo.study.plan import Cell, read_plan
-from wbczoo.study.results import BINS, append_results
+from wbczoo.study.plan.plan import Cell, read_plan
+from wbczoo.study.run.results import BINS, append_results
 
 TASKS = {
     "cell": ("eosinophil", "lymphocyte", "monocyte", "neutrophil"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wbczoo.study.plan import Cell
-from wbczoo.study.roles import Library
-from wbczoo.study.workshop import Workshop, open_workshop
+from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.roles import Library
+from wbczoo.study.run.workshop import Workshop, open_workshop
 
 PLAN = """
 format = 1

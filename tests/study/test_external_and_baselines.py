@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from small_study import cell
 
-from wbczoo.study.classical import NativeImages, run_baseline, training_side
-from wbczoo.study.plan import Cell
-from wbczoo.study.results import answers_of
-from wbczoo.study.roles import Library
+from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.classical import NativeImages, run_baseline, training_side
+from wbczoo.study.run.results import answers_of
+from wbczoo.study.run.roles import Library
 
 
 def baseline(name: str, **changes: object) -> Cell:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from small_study import cell, workshop
 
-from wbczoo.study.networks import run_branch, run_heads, run_images
-from wbczoo.study.plan import Cell
+from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.networks import run_branch, run_heads, run_images
 
 
 def same(fast: dict[str, Any], ordinary: dict[str, Any]) -> None:

@@ -10,10 +10,10 @@ import pytest
 from made_results import PLAN, gain, write_study
 
 from wbczoo.errors import UsageError
-from wbczoo.study.claims import judge_difference, judge_figure, weigh
-from wbczoo.study.findings import Findings, measure_study
-from wbczoo.study.plan import read_plan
-from wbczoo.study.results import RESULTS, read_results
+from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.report.claims import judge_difference, judge_figure, weigh
+from wbczoo.study.report.findings import Findings, measure_study
+from wbczoo.study.run.results import RESULTS, read_results
 
 MANY = {"photographs": tuple(map(str, range(400)))}
 

@@ -16,8 +16,8 @@ from commands import Completed, call
 from small_study import PLAN, write_plan
 
 from wbczoo.study import run as running
-from wbczoo.study.results import read_results
-from wbczoo.study.run import run_study
+from wbczoo.study.run.results import read_results
+from wbczoo.study.run.run import run_study
 
 Run = Callable[..., Completed]
 

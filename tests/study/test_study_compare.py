@@ -10,10 +10,10 @@ from made_results import gain, made_row
 from scipy import stats
 from small_study import cell
 
-from wbczoo.study.compare import Comparison, compare, correct
-from wbczoo.study.results import measure_answers
-from wbczoo.study.series import Series
-from wbczoo.study.tally import measure_seeds
+from wbczoo.study.report.compare import Comparison, compare, correct
+from wbczoo.study.report.series import Series
+from wbczoo.study.report.tally import measure_seeds
+from wbczoo.study.run.results import measure_answers
 
 
 def series(points: float, seeds: int = 5, *, spread: float = 0.02, **changes: object) -> Series:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from small_study import cell, workshop
 
-from wbczoo.study import features
-from wbczoo.study.features import FeatureCache, Features
-from wbczoo.study.network import open_backbone
-from wbczoo.study.workshop import build_cell, fill_features
+from wbczoo.study.run import features
+from wbczoo.study.run.features import FeatureCache, Features
+from wbczoo.study.run.network import open_backbone
+from wbczoo.study.run.workshop import build_cell, fill_features
 
 
 def test_features_are_computed_once_and_a_damaged_file_again(

@@ -9,8 +9,8 @@ from commands import ROOT
 from small_study import PLAN, cell, write_plan
 
 from wbczoo.errors import UsageError
-from wbczoo.study.plan import read_plan
-from wbczoo.study.run import bundle
+from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.run.run import bundle
 
 REPORT = ROOT / "docs" / "studies" / "report-2020.toml"
 

@@ -11,11 +11,11 @@ import pytest
 from optuna.trial import TrialState
 from small_study import cell, write_plan
 
-from wbczoo.study import networks
 from wbczoo.study import run as running
-from wbczoo.study.plan import Cell, read_plan
-from wbczoo.study.results import RESULTS, read_results
-from wbczoo.study.run import run_job, run_study
+from wbczoo.study.plan.plan import Cell, read_plan
+from wbczoo.study.run import networks
+from wbczoo.study.run.results import RESULTS, read_results
+from wbczoo.study.run.run import run_job, run_study
 
 PLAN = """
 format = 1

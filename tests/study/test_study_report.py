@@ -15,11 +15,11 @@ from made_results import PLAN, gain, write_study
 from PIL import Image
 from small_study import write_plan
 
-from wbczoo.study.findings import measure_study
-from wbczoo.study.missed import find_missed
-from wbczoo.study.plan import read_plan
-from wbczoo.study.results import RESULTS, append_results, read_results
-from wbczoo.study.series import Series
+from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.report.findings import measure_study
+from wbczoo.study.report.missed import find_missed
+from wbczoo.study.report.series import Series
+from wbczoo.study.run.results import RESULTS, append_results, read_results
 
 CHANCES = {
     "report none": gain(0.3), "official none": gain(0.0), "official gru": gain(0.02),

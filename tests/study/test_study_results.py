@@ -12,8 +12,8 @@ from small_study import cell, workshop
 
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import measure
-from wbczoo.study.networks import run_heads
-from wbczoo.study.results import (
+from wbczoo.study.run.networks import run_heads
+from wbczoo.study.run.results import (
     Answered,
     answers_of,
     append_results,

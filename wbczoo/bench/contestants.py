@@ -65,7 +65,7 @@ class PytorchLoop:
     ) -> None:
         import torch
 
-        from wbczoo.checkpoint import load_model
+        from wbczoo.training.checkpoint import load_model
 
         if threads is not None:
             torch.set_num_threads(threads)

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from wbczoo import environment, images
-from wbczoo.apart import Apart, EndedApart
+from wbczoo import images, machine
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
+from wbczoo.process import Apart, EndedApart
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime import Session
 from wbczoo.runtime.batches import BATCH
@@ -130,7 +130,7 @@ def bench_predict(
         "rounds": rounds,
         "batch_size": batch,
         "device": device,
-        **environment.describe(),
+        **machine.describe(),
         "rows": rows,
     }
 
@@ -140,7 +140,7 @@ def _line_up(
 ) -> list[Contestant]:
     common = {"device": device, "threads": None}
     found = []
-    if run is not None and environment.installed("torch"):
+    if run is not None and machine.installed("torch"):
         torch_device = "cpu" if device == "cpu" else "cuda"
         loop = {"run": str(run), "device": torch_device, "threads": None}
         found = [
@@ -161,7 +161,7 @@ def _line_up(
         if device != "cpu":
             fixed = {**options, "fixed_batch": 1}
             found.append(Contestant(f"wbczoo {precision} fixed batch 1", "runtime", fixed))
-    if device == "cpu" and environment.installed("openvino"):
+    if device == "cpu" and machine.installed("openvino"):
         for engine in ("openvino", "openvino-bf16"):
             options = {"model": str(models[0]), **common, "engine": engine}
             found.append(Contestant(f"wbczoo --engine {engine}", "runtime", options))

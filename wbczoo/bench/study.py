@@ -13,20 +13,19 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from wbczoo import environment
-from wbczoo.builder import build
+from wbczoo import machine
 from wbczoo.config import Part, Protocol
 from wbczoo.data.batches import draw_order
 from wbczoo.data.prepared import prepare
-from wbczoo.data.protocols import Role
+from wbczoo.data.splits import Role
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.loss import summed_cross_entropy
+from wbczoo.model.build import build
 from wbczoo.progress import Tell
-from wbczoo.study.branches import prepare_branch
-from wbczoo.study.networks import run_heads
-from wbczoo.study.plan import Cell
-from wbczoo.study.roles import Library
-from wbczoo.study.workshop import (
+from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.branches import prepare_branch
+from wbczoo.study.run.networks import run_heads
+from wbczoo.study.run.roles import Library
+from wbczoo.study.run.workshop import (
     Workshop,
     build_cell,
     compose_cell,
@@ -34,7 +33,8 @@ from wbczoo.study.workshop import (
     fill_pixels,
     open_workshop,
 )
-from wbczoo.train import Fit, prepare_fit, train_step
+from wbczoo.training.loss import summed_cross_entropy
+from wbczoo.training.train import Fit, prepare_fit, train_step
 
 _ROUNDS = 3
 
@@ -112,7 +112,7 @@ def bench_study(
         "rounds": _ROUNDS,
         "protocol": protocol,
         "device": str(shop.device),
-        "processor": environment.processor(),
+        "processor": machine.processor(),
     }
 
 

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 
-from wbczoo import environment
-from wbczoo.builder import build
+from wbczoo import machine
 from wbczoo.config import ModelConfig, TrainConfig
 from wbczoo.data.augment import Augmentation
 from wbczoo.data.batches import Batches, draw_order
 from wbczoo.data.prepared import prepare
 from wbczoo.errors import UsageError
-from wbczoo.inference import choose_device
+from wbczoo.model.build import build
 from wbczoo.progress import Tell
-from wbczoo.train import prepare_fit, train_step
+from wbczoo.training.inference import choose_device
+from wbczoo.training.train import prepare_fit, train_step
 
 _ROUNDS = 5
 
@@ -100,7 +100,7 @@ def bench_train(
         "augment": config.augment,
         "device": str(accelerator.device),
         "precision": "bf16" if fit.bf16 else "fp32",
-        "processor": environment.processor(),
+        "processor": machine.processor(),
     }
 
 

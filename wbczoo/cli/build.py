@@ -32,8 +32,8 @@ def command(
     Example: wbczoo build --backbone mobilenetv2 --seq bilstm
     """
     config = compose_from(options)
-    from wbczoo.builder import build
-    from wbczoo.describe import describe_model, save_untrained
+    from wbczoo.model.build import build
+    from wbczoo.training.checkpoint import describe_model, save_untrained
 
     model = build(config, weights=weights, seed=seed)
     model.open_for_training(trainable)

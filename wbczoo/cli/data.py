@@ -121,7 +121,7 @@ def show(
     """
     from wbczoo import tasks as task_module
     from wbczoo.data.prepared import count, read_dataset
-    from wbczoo.data.protocols import plan_split
+    from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
     chosen_tasks = task_module.parse(tasks)

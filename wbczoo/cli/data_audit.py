@@ -50,16 +50,16 @@ def audit(
     Example: wbczoo data audit smears --protocol report
     """
     from wbczoo import tasks as task_module
-    from wbczoo.data.audit import audit as find_leaks
-    from wbczoo.data.audit_report import check as hold_against
-    from wbczoo.data.audit_report import (
+    from wbczoo.audit.report import check as hold_against
+    from wbczoo.audit.report import (
         describe,
         planned_sides,
         published_sides,
         require_photographs,
     )
+    from wbczoo.audit.search import audit as find_leaks
     from wbczoo.data.prepared import read_dataset
-    from wbczoo.data.protocols import plan_split
+    from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
     config = split_config(dataset_from(options), protocol, part, fold, seed)

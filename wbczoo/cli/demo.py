@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import click
 
 from wbczoo.cli.options import print_table, seed_option
+from wbczoo.errors import UsageError
+from wbczoo.progress import Tell
+
+PHOTOGRAPHS = 120
+VIEWS = 4
+EPOCHS = 8
+_ASKED = 4
+
+Answer = tuple[str, ...]  # image, and of each task the class and its probability
 
 
 @click.command("demo")
@@ -25,7 +37,6 @@ def command(out: Path, seed: int) -> None:
 
     Example: wbczoo demo --out runs/demo
     """
-    from wbczoo.demo import run_demo
     from wbczoo.progress import tell
 
     found = run_demo(out, seed=seed, tell=tell)
@@ -38,3 +49,97 @@ def command(out: Path, seed: int) -> None:
     print_table(found.published_answers, asked)
     click.echo()
     print_table(found.paths, ("what", "where"))
+
+
+@dataclass
+class Demonstration:
+    """What the demonstration ends with, as rows for tables."""
+
+    figures: list[tuple[str, str, str]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    published: str = ""
+    published_answers: list[Answer] = field(default_factory=list)
+    paths: list[tuple[str, str]] = field(default_factory=list)
+
+
+def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
+    """Draw, train, evaluate, export, verify, predict; all below `out`.
+
+    Raises:
+        UsageError: if `out` is there already.
+    """
+    from wbczoo.config import Part, RunConfig, TrainConfig
+    from wbczoo.evaluation.evaluate import evaluate
+    from wbczoo.exporting import export
+    from wbczoo.model.compose import compose
+    from wbczoo.registry import datasets
+    from wbczoo.runtime import find_images, verify
+    from wbczoo.runtime.published import published
+    from wbczoo.training.folds import train_folds
+
+    if out.exists():
+        raise UsageError(f"{out} is there already. Delete it, or give --out a new folder.")
+    smears, run, exported = out / "smears", out / "run", out / "export"
+    spec = datasets.spec("synthetic")
+    assert spec.prepare is not None
+    tell(f"drawing {PHOTOGRAPHS} photographs of smears, {VIEWS} views of each")
+    spec.prepare(smears, photographs=PHOTOGRAPHS, views=VIEWS, seed=seed)
+    dataset = Part(name="synthetic", distribution="wbczoo")
+    config = TrainConfig(
+        dataset=dataset,
+        trainable="all",
+        epochs=EPOCHS,
+        batch_size=16,
+        lr=1e-3,
+        schedule="cosine",
+        seed=seed,
+    )
+    composition = compose("mobilenetv2", "bilstm")
+    tell(f"training {composition.name} from random weights, {EPOCHS} epochs")
+    train_folds(
+        RunConfig(model=composition, train=config), smears, run, None, weights="none", tell=tell
+    )
+    document = evaluate(run, smears, dataset, tell=tell)
+    card = export(run, exported, tell=tell)
+    verified = verify(exported)
+    tell(f"verified: logits differ by {verified.logit_difference:.1g} on a replay")
+    found = Demonstration()
+    for task, figures in document["tasks"].items():
+        for name in ("accuracy", "macro_f1"):
+            figure = figures[name]
+            interval = f"{figure['low']:.2f} to {figure['high']:.2f}"
+            found.figures.append((f"{task} {name}", f"{figure['value']:.3f}", interval))
+    found.figures += [
+        ("test photographs", str(document["photographs"]), f"{document['files']} files"),
+        ("largest difference from PyTorch", f"{card['parity']['difference']:.1g}", ""),
+        ("a replay holds", "yes" if verified.ok else "NO", ""),
+    ]
+    known = published()
+    found.published = known.names[0]
+    images = find_images([str(smears / "test")])
+    images = images[:: max(1, len(images) // _ASKED)][:_ASKED]
+    found.answers = _ask(exported, images, smears)
+    tell(f"asking the published model {found.published}, which learned from real smears")
+    found.published_answers = _ask(known.default, images, smears)
+    found.paths = [
+        ("images", str(smears)),
+        ("run", str(run)),
+        ("curves", str(run / "curves.png")),
+        ("export", str(exported / "model.onnx")),
+        ("card", str(exported / "card.md")),
+    ]
+    return found
+
+
+def _ask(model: Path, images: Sequence[Any], root: Path) -> list[Answer]:
+    """What a model answers about images, by the runtime alone."""
+    from wbczoo.runtime import Session, predict_paths
+
+    answers = []
+    for row in predict_paths(Session(model), images):
+        answer = [str(Path(row["path"]).relative_to(root))]
+        for task in ("cell", "nucleus"):
+            found = row["tasks"][task]
+            answer += [found["class"], f"{found['probability']:.2f}"]
+        answers.append(tuple(answer))
+    return answers

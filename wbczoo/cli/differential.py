@@ -60,12 +60,12 @@ def command(
     """
     from wbczoo import files
     from wbczoo.errors import UsageError, WbczooError
+    from wbczoo.images.archives.members import Member
     from wbczoo.progress import bar
     from wbczoo.runtime import Session, predict_paths
     from wbczoo.runtime.devices import cores
-    from wbczoo.runtime.differential import check_card, count, describe, group_by
-    from wbczoo.runtime.differential_page import to_html
-    from wbczoo.runtime.members import Member
+    from wbczoo.runtime.differential.count import check_card, count, describe, group_by
+    from wbczoo.runtime.differential.page import to_html
 
     paths = [*images_from(images, null=null)]
     group_of = group_by(by, images)

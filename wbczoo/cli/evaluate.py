@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,14 @@ from wbczoo.cli.options import (
     print_json,
     protocol_options,
 )
+from wbczoo.text import format_figure
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "ece": "calibration error (ECE)",
+}
 
 
 @click.command("evaluate")
@@ -55,7 +64,7 @@ def command(
     Example:
       wbczoo evaluate runs/a blood-cells.zip --dataset bccd --protocol official --json
     """
-    from wbczoo.evaluate import evaluate
+    from wbczoo.evaluation.evaluate import evaluate
     from wbczoo.progress import tell
 
     number = parse_fold(fold)
@@ -73,8 +82,67 @@ def command(
     if as_json:
         print_json(document)
     else:
-        from wbczoo.metrics import table
-
         click.echo(table(document))
     if document["refused"]:
         ctx.exit(3)
+
+
+def table(document: Mapping[str, Any]) -> str:
+    """An evaluation for a person to read: `0.571 [0.45, 0.68]`, limits rounded outwards.
+
+    Args:
+        document: what `wbczoo.evaluation.evaluate.evaluate` returns.
+    """
+    from tabulate import tabulate
+
+    from wbczoo.metrics.formulas import COVERAGES
+
+    tasks: dict[str, Any] = {}
+    for task, found in document["tasks"].items():
+        tasks[task] = found
+        # `external` measures twice; a note stands there where both are the same.
+        if "accuracy" in found.get("shared_classes", {}):
+            tasks[f"{task}, shared classes"] = found["shared_classes"]
+    rows: list[list[object]] = [
+        [name, *(format_figure(found[key]) for found in tasks.values())]
+        for key, name in _NAMES.items()
+    ]
+    for place, share in enumerate(COVERAGES):
+        errors = [format_figure(found["coverage"][place]["error"]) for found in tasks.values()]
+        rows.append([f"error at coverage {share:.0%}", *errors])
+    parts = [_heading(document)]
+    if tasks:
+        parts.append(tabulate(rows, ["", *tasks], disable_numparse=True))
+    for task, found in tasks.items():
+        rows = [
+            [name, own["files"], own["groups"]]
+            + [format_figure(own[figure]) for figure in ("precision", "recall", "auroc")]
+            for name, own in found["per_class"].items()
+        ]
+        headers = [task, "files", "groups", "precision", "recall", "AUROC"]
+        parts.append(tabulate(rows, headers, disable_numparse=True))
+        names = found["classes"]
+        rows = [[name, *counts] for name, counts in zip(names, found["confusion"], strict=True)]
+        parts.append(tabulate(rows, ["truth \\ answer", *names]))
+    if document.get("contradictions"):
+        rate = document["contradictions"]
+        parts.append(
+            f"The tasks contradict each other: {format_figure(rate)} of {rate['files']} files."
+        )
+    for task, count in document.get("left_out", {}).items():
+        parts.append(f"The task {task} leaves out {count} files by their labels.")
+    parts += [f"Refused {path}: {reason}" for path, reason in document.get("refused", {}).items()]
+    parts.append(f"Intervals: {document['interval']}.")
+    return "\n\n".join(parts)
+
+
+def _heading(document: Mapping[str, Any]) -> str:
+    photographs = document["photographs"]
+    source = (
+        "an unknown number of photographs" if photographs is None else f"{photographs} photographs"
+    )
+    fold = "" if document.get("fold") is None else f", fold {document['fold']}"
+    return (
+        f"{'LEAKY ' if document['leaky'] else ''}{document['protocol']}, {document['part']}{fold}: "
+        f"{document['files']} files of {source}, {document['groups']} groups"
+    )

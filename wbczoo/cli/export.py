@@ -72,8 +72,8 @@ def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
 
     Example: wbczoo export runs/a --out exports/a
     """
-    from wbczoo.export import export
-    from wbczoo.export.triton import model_name
+    from wbczoo.exporting import export
+    from wbczoo.exporting.triton import model_name
     from wbczoo.progress import tell
 
     card = export(run, out, tell=tell, **options)

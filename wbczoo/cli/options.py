@@ -112,7 +112,7 @@ device_option = click.option(
 
 def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
     """A path as it is; a published model's folder by its name; the default one where none is."""
-    from wbczoo.published import find_published, published
+    from wbczoo.runtime.published import find_published, published
 
     if given is None:
         folder = published().default
@@ -178,7 +178,7 @@ data_argument = click.argument("data", type=click.Path(path_type=Path))
 def compose_from(options: dict[str, Any]) -> Any:
     """The `ModelConfig` of `composition_options`, which are taken out of `options`."""
     from wbczoo import tasks
-    from wbczoo.builder import compose
+    from wbczoo.model.compose import compose
 
     side = options.pop("image_size")
     return compose(

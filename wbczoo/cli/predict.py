@@ -18,8 +18,8 @@ from wbczoo.cli.options import engine_option, model_option, runtime_device_optio
 from wbczoo.runtime.batches import BATCH
 
 if TYPE_CHECKING:
+    from wbczoo.images.walk import Images
     from wbczoo.runtime.rows import Row
-    from wbczoo.runtime.sources import Images
 
 null_option = click.option(
     "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
@@ -122,7 +122,7 @@ def command(
 def images_from(given: Sequence[str], *, null: bool) -> Images:
     """What the arguments and, for `-`, the lines of stdin mean."""
     from wbczoo.errors import UsageError
-    from wbczoo.runtime.sources import LIST, Images, read_list
+    from wbczoo.images.walk import LIST, Images, read_list
 
     if LIST not in given:
         if null:

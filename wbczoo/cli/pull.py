@@ -21,7 +21,7 @@ def command(repo: str, out: Path, revision: str | None, as_json: bool) -> None:
 
     Example: wbczoo pull me/white-cells --out exports/a
     """
-    from wbczoo import hub
+    from wbczoo.runtime import hub
 
     document = hub.pull(repo, out, revision=revision)
     if as_json:

@@ -23,7 +23,7 @@ def command(export: Path, repo: str, private: bool, as_json: bool) -> None:
 
     Example: wbczoo push exports/a --repo me/white-cells --private
     """
-    from wbczoo import hub
+    from wbczoo.runtime import hub
 
     document = hub.push(export, repo, private=private)
     if as_json:

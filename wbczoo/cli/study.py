@@ -66,7 +66,7 @@ def run(
     Example: wbczoo study run docs/studies/report-2020.toml --out runs/study
     """
     from wbczoo.progress import tell
-    from wbczoo.study.run import run_study
+    from wbczoo.study.run.run import run_study
 
     if dry_run:
         _print_cells(plan, out, only, as_json)
@@ -106,7 +106,7 @@ def show(
 
     Example: wbczoo study show docs/studies/report-2020.toml --out runs/study
     """
-    from wbczoo.study.show import describe_cells
+    from wbczoo.study.report.show import describe_cells
 
     cells = describe_cells(plan, out, only, resamples=resamples)
     if as_json:
@@ -127,7 +127,7 @@ def show(
     missing = Counter((cell["arena"], cell["model"]) for cell in cells if not cell["done"])
     for (arena, model), number in missing.items():
         click.echo(f"not run: {arena}, {model}: {number} cells")
-    from wbczoo.bootstrap import METHOD
+    from wbczoo.metrics.intervals import METHOD
 
     click.echo(f"\nIntervals: {METHOD}.")
 
@@ -156,7 +156,7 @@ def report(
     Example: wbczoo study report runs/study
     """
     from wbczoo.progress import tell
-    from wbczoo.study.report import write_report
+    from wbczoo.study.report.report import write_report
 
     document = write_report(
         study, out, resamples=resamples, images=images, data=_paths(given), tell=tell
@@ -173,7 +173,7 @@ def report(
 
 
 def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) -> None:
-    from wbczoo.study.show import describe_missing
+    from wbczoo.study.report.show import describe_missing
 
     document = describe_missing(plan, out, only)
     if as_json:
@@ -194,8 +194,8 @@ def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) ->
 
 
 def _setting(settings: dict[str, Any]) -> str:
-    from wbczoo.study.plan import Cell
-    from wbczoo.study.words import told_special
+    from wbczoo.study.plan.plan import Cell
+    from wbczoo.study.report.words import told_special
 
     if settings["baseline"] is not None:
         part = f", fitted on {settings['train_part']}" if settings["train_part"] else ""
@@ -213,7 +213,7 @@ def _known(count: int | None) -> str:
 
 
 def _told(figures: dict[str, Any]) -> str:
-    from wbczoo.study.show import told
+    from wbczoo.study.report.show import told
 
     return f"{told(figures['accuracy'])}; {told(figures['macro_f1'])}"
 

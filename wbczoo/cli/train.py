@@ -125,7 +125,7 @@ def command(
     """
     from wbczoo.config import RunConfig, train_config
     from wbczoo.progress import tell
-    from wbczoo.study.folds import train_folds
+    from wbczoo.training.folds import train_folds
 
     model = compose_from(options)
     dataset = dataset_from(options)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from wbczoo.config import TrainConfig
 from wbczoo.data.cache import PixelCache
-from wbczoo.data.protocols import Plan, Role, digest_of, plan_split
 from wbczoo.data.samples import Rows, read_rows
+from wbczoo.data.splits import Plan, Role, digest_of, plan_split
 from wbczoo.errors import WbczooError
 from wbczoo.progress import Tell, bar
 from wbczoo.registry import datasets

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from wbczoo.data.source import Source
 from wbczoo.errors import WbczooError
+from wbczoo.images.archives.source import Source
 from wbczoo.specs import DatasetSpec, Option, Sample, Unit
 from wbczoo.tasks import Task, class_of
 

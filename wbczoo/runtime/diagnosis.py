@@ -10,9 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from wbczoo import environment, files
-from wbczoo.apart import Apart, EndedApart
+from wbczoo import files, machine
 from wbczoo.errors import WbczooError
+from wbczoo.process import Apart, EndedApart
 from wbczoo.runtime import devices
 from wbczoo.runtime.nvidia import describe_gpus
 
@@ -43,13 +43,13 @@ def diagnose(*, ask_torch: bool = True) -> dict[str, Any]:
         what JSON can hold; sizes are in bytes. `devices` has of `cpu`, `cuda` and `tensorrt` why it
         cannot be used, or None; `problems` a sentence for each thing that must be mended.
     """
-    machine = environment.describe()
+    host = machine.describe()
     cache = files.cache_folder()
     weights = os.environ.get("WBCZOO_WEIGHTS")
     runtime = _ask("wbczoo.runtime.diagnosis:try_devices", "onnxruntime")
     torch = None
     if ask_torch and find_spec("torch") is not None:
-        torch = _ask("wbczoo.environment:describe_torch", "PyTorch")
+        torch = _ask("wbczoo.machine:describe_torch", "PyTorch")
     runtimes = devices.installed_runtimes()
     parts = _broken_parts()
     problems = []
@@ -65,21 +65,21 @@ def diagnose(*, ask_torch: bool = True) -> dict[str, Any]:
     if not os.access(_nearest(cache), os.W_OK):
         problems.append(f"The cache {cache} cannot be written; name another in WBCZOO_CACHE.")
     return {
-        **machine,
-        "vector_units": environment.vector_units(),
+        **host,
+        "vector_units": machine.vector_units(),
         "cores_of_the_machine": os.cpu_count(),
-        "cpu_quota": environment.cpu_quota(),
-        "memory": environment.memory(),
+        "cpu_quota": machine.cpu_quota(),
+        "memory": machine.memory(),
         "onnxruntime": runtimes,
         "providers": runtime.get("providers", []),
         "devices": runtime.get("devices", {}),
         "missing_libraries": runtime.get("missing_libraries", []),
         "nvidia": runtime.get("nvidia"),
-        "optional": {name: environment.installed(name) for name in OPTIONAL},
+        "optional": {name: machine.installed(name) for name in OPTIONAL},
         "torch": torch,
         "weights_folder": weights,
         "cache": {"folder": str(cache), "size": _size(cache), "free": _free(cache)},
-        "environment": environment.variables(),
+        "environment": machine.variables(),
         "problems": problems,
     }
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wbczoo.images.archives.members import Member
 from wbczoo.runtime.batches import BATCH
-from wbczoo.runtime.members import Member
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 

@@ -18,11 +18,11 @@ from filelock import FileLock, Timeout
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import SUFFIXES
+from wbczoo.images.walk import Found
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.predict import predict_paths
 from wbczoo.runtime.rows import Count, Row, csv_columns, write_csv, write_jsonl
 from wbczoo.runtime.session import Session
-from wbczoo.runtime.sources import Found
 from wbczoo.tasks import Task
 
 Layout = Literal["jsonl", "csv"]

@@ -17,7 +17,7 @@ from string import Template
 from typing import Literal, get_args
 
 from wbczoo.errors import UsageError
-from wbczoo.strangers import locate
+from wbczoo.registry.sandbox import locate
 
 Kind = Literal["backbone", "sequence", "dataset", "baseline"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -7,8 +7,8 @@ from typing import Any
 
 from wbczoo.errors import UsageError
 from wbczoo.images import CROPS
+from wbczoo.registry.sandbox import told
 from wbczoo.specs import BackboneSpec, Size
-from wbczoo.strangers import told
 from wbczoo.testing.subject import (
     CheckFailed,
     answer,

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo import images, tasks
-from wbczoo.data.source import Source
+from wbczoo.images.archives.source import Source
 from wbczoo.registry import datasets
+from wbczoo.registry.sandbox import told
 from wbczoo.specs import BaselineSpec
-from wbczoo.strangers import told
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
 _TRAINED, _ASKED = 16, 8

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast, runtime_checkable
 
-from wbczoo import environment
-from wbczoo.apart import Apart, EndedApart
+from wbczoo import machine
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.process import Apart, EndedApart
 from wbczoo.registry import backbones
+from wbczoo.registry.sandbox import told
 from wbczoo.specs import Size
-from wbczoo.strangers import told
 
 BRANCHES = ("none", "gru", "bilstm", "bilstm_features")
 SIZE: Size = (224, 224)
@@ -150,7 +150,7 @@ def try_composition(job: Mapping[str, str]) -> Row:
     from wbczoo.testing import composition
 
     start = time.perf_counter()
-    versions = {name: environment.installed(name) for name in _TAKE_PART}
+    versions = {name: machine.installed(name) for name in _TAKE_PART}
     row: Row = {"status": "failed", "step": "build", "reason": "", "versions": versions}
     try:
         for step, found in composition.steps(job["backbone"], job["sequence"], SIZE):

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wbczoo.builder import build, compose
 from wbczoo.config import RunConfig
 from wbczoo.errors import WbczooError
-from wbczoo.export.graph import DEFAULT_OPSET, write_graph
-from wbczoo.export.parity import BATCHES, compare
-from wbczoo.loss import summed_cross_entropy
-from wbczoo.model import FusedClassifier
+from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
+from wbczoo.exporting.parity import BATCHES, compare
+from wbczoo.model.build import build
+from wbczoo.model.compose import compose
+from wbczoo.model.fused import FusedClassifier
 from wbczoo.specs import Size
+from wbczoo.training.loss import summed_cross_entropy
 
 
 def steps(backbone: str, sequence: str, size: Size) -> Iterator[tuple[str, dict[str, Any]]]:

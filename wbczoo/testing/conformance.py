@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wbczoo import registry
-from wbczoo.apart import Apart, EndedApart
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.process import Apart, EndedApart
+from wbczoo.registry.sandbox import printable, told
 from wbczoo.specs import DatasetSpec
-from wbczoo.strangers import printable, told
 
 TIME_LIMIT = 300.0  # seconds for a check; an export of a large network takes a minute
 

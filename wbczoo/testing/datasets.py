@@ -10,10 +10,10 @@ from pathlib import Path, PureWindowsPath
 from typing import get_args
 
 from wbczoo import images, tasks
-from wbczoo.data.source import Source
 from wbczoo.errors import WbczooError
+from wbczoo.images.archives.source import Source
+from wbczoo.registry.sandbox import told
 from wbczoo.specs import DatasetSpec, Sample, Split
-from wbczoo.strangers import told
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
 _OPENED = 25  # images, spread over the set

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from wbczoo.apart import Apart, EndedApart
+from wbczoo.process import Apart, EndedApart
+from wbczoo.registry.sandbox import TIME_LIMIT
 from wbczoo.specs import (
     CONTRACT,
     BackboneSpec,
@@ -21,7 +22,6 @@ from wbczoo.specs import (
     Spec,
     Unit,
 )
-from wbczoo.strangers import TIME_LIMIT
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
 # Each takes a good part of a second or more; a listing that imports one is slow for everybody.

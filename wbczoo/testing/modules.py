@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbczoo.errors import WbczooError
+from wbczoo.registry.sandbox import told
 from wbczoo.specs import BackboneSpec
-from wbczoo.strangers import told
 from wbczoo.testing.declarations import SOCKET_EVENTS, require_signature
 from wbczoo.testing.subject import (
     CheckFailed,
@@ -195,8 +195,8 @@ def check_onnx(spec: ModuleSpec) -> None:
     large, for small ones hide a wrong gate.
     """
     from wbczoo.config import RunConfig
-    from wbczoo.export.graph import DEFAULT_OPSET, write_graph
-    from wbczoo.export.parity import BATCHES, compare
+    from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
+    from wbczoo.exporting.parity import BATCHES, compare
     from wbczoo.testing.composition import make_large, noise_images
 
     model = compose_alone(spec)

@@ -6,13 +6,13 @@ import contextlib
 import unittest
 from typing import TYPE_CHECKING, Any
 
+from wbczoo.registry.sandbox import told
 from wbczoo.specs import BackboneSpec, SequenceSpec, Size
-from wbczoo.strangers import told
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from wbczoo.model import FusedClassifier
+    from wbczoo.model.fused import FusedClassifier
 
 ModuleSpec = BackboneSpec | SequenceSpec
 
@@ -116,7 +116,7 @@ def compose_alone(spec: ModuleSpec, seed: int = 0) -> FusedClassifier:
     from torch import nn
 
     from wbczoo.config import ModelConfig, Part, Preprocessing
-    from wbczoo.model import FusedClassifier
+    from wbczoo.model.fused import FusedClassifier
 
     module = build_module(spec, seed)
     width = answer(module, noise(spec, 2)).shape[1]

@@ -1,0 +1,116 @@
+"""`evaluate` end to end: load what was given, score its test photographs, write the figures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, cast
+
+from wbczoo import files
+from wbczoo.config import Part, RunConfig, TrainConfig
+from wbczoo.data.prepared import read_dataset
+from wbczoo.data.samples import Rows
+from wbczoo.errors import UsageError
+from wbczoo.evaluation.leakage import Seen
+from wbczoo.evaluation.score import (
+    Predict,
+    Scored,
+    asked_of,
+    predict_with_session,
+    predict_with_torch,
+    report,
+    score,
+)
+from wbczoo.progress import Tell
+from wbczoo.runtime.folder import CONFIG, MODEL
+
+
+def evaluate(
+    model: Path,
+    data: Path,
+    dataset: Part,
+    *,
+    protocol: str | None = None,
+    part: str | None = None,
+    fold: int | None = None,
+    resamples: int = 2000,
+    device: str = "auto",
+    tell: Tell,
+) -> dict[str, Any]:
+    """Measure a run (also one of folds) or an export; a run keeps the document in its folder.
+
+    Args:
+        model: a run's folder, an export's folder, or a lone ONNX file. Exports need no torch.
+        protocol, part, fold: the model's own where None.
+
+    Raises:
+        UsageError, WbczooError: as `score` does, and if `model` is none of these.
+    """
+    given = {"protocol": protocol, "part": part, "fold": fold}
+    folders = _folders(model)
+    if len(folders) > 1 and fold is not None:
+        folders = [folder for folder in folders if folder.name == f"fold-{fold}"]
+        if not folders:
+            raise UsageError(f"{model} has no fold {fold}.")
+    rows: Rows | None = None
+    scored: list[Scored] = []
+    run: RunConfig | None = None
+    for folder in folders:
+        run, seen, predict = _load(folder, device)
+        bare = TrainConfig(dataset=dataset)
+        asked = asked_of(run.train, bare, given)
+        if fold is not None and asked.protocol != "grouped":
+            raise UsageError(f"--fold belongs to --protocol grouped, not to {asked.protocol}.")
+        rows = rows or read_dataset(asked, data, tell)
+        scored.append(
+            score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell)
+        )
+    assert run is not None
+    if not all(one.checked for one in scored):
+        tell(
+            "an export keeps no list of its photographs: nobody checked that it has not seen these "
+            "(evaluating the run does)"
+        )
+    document = report(run.model.name, run.model.tasks, scored, resamples=resamples)
+    if _is_run(folders[0]):
+        name = f"evaluation-{document['protocol']}-{document['part']}-{document['dataset']}.json"
+        files.write_json(model / name, document)
+    return document
+
+
+def _folders(model: Path) -> list[Path]:
+    folds = [
+        path
+        for path in (model.glob("fold-*") if model.is_dir() else ())
+        if re.fullmatch(r"fold-\d+", path.name) and _is_run(path)
+    ]
+    if folds:
+        return sorted(folds, key=lambda path: int(path.name.split("-")[1]))
+    if _is_run(model) or _is_export(model):
+        return [model]
+    raise UsageError(
+        f"{model} is neither a run (config.json with model.safetensors) nor an export (model.onnx)."
+    )
+
+
+def _is_export(path: Path) -> bool:
+    return path.suffix == ".onnx" or any((path / each).is_file() for each in (MODEL, CONFIG))
+
+
+def _is_run(path: Path) -> bool:
+    return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
+
+
+def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict]:
+    if not _is_run(folder):
+        from wbczoo.runtime.session import Device, Session
+
+        if device == "mps":
+            raise UsageError("An export runs on cpu or cuda; --device mps is for runs.")
+        session = Session(folder, device=cast(Device, device))
+        return session.config, None, predict_with_session(session)
+    from wbczoo.training.checkpoint import SPLIT, load_model
+
+    run, model = load_model(folder)
+    seen = Seen.nothing() if run.train is None else Seen.read(folder / SPLIT, run.split_sha256)
+    return run, seen, predict_with_torch(model, device)

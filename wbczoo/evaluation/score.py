@@ -1,0 +1,276 @@
+"""Test photographs are chosen, guarded, answered and measured here, with intervals by group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wbczoo.config import ModelConfig, TrainConfig
+from wbczoo.data.cache import PixelCache
+from wbczoo.data.prepared import count, fill
+from wbczoo.data.samples import Rows
+from wbczoo.data.splits import Plan, digest_of, external_plan, plan_split, shared_classes
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
+from wbczoo.metrics import measure, measure_contradictions, restrict
+from wbczoo.metrics.intervals import METHOD
+from wbczoo.progress import Tell, bar
+from wbczoo.tasks import NUCLEUS_OF, Task, class_of
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.session import Session
+
+Probabilities = dict[str, NDArray[np.float32]]
+Predict = Callable[[PixelCache, NDArray[np.int64]], Probabilities]
+
+# What stands beside every number of a data set whose files' origin nobody knows.
+BY_FILE = "by file; no bound on generalisation"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The test rows that were answered, and the answers.
+
+    `checked` says whether the rows could be held against what the model has seen: a lone export
+    that is asked about other data than its own does not know.
+    """
+
+    rows: Rows
+    plan: Plan
+    chosen: tuple[int, ...]
+    probabilities: Probabilities
+    checked: bool = True
+
+
+def asked_of(
+    trained: TrainConfig | None, dataset: TrainConfig, given: Mapping[str, object]
+) -> TrainConfig:
+    """The config whose test rows are asked for: the run's own, less what the user changed."""
+    base = trained or dataset
+    changes = {key: value for key, value in given.items() if value is not None}
+    return base.model_copy(update={**changes, "dataset": dataset.dataset})
+
+
+def score(
+    model: ModelConfig,
+    trained: TrainConfig | None,
+    asked: TrainConfig,
+    rows: Rows,
+    seen: Seen | None,
+    split_sha256: str,
+    predict: Predict,
+    tell: Tell,
+) -> Scored:
+    """Answer the test rows of a protocol, if the model has not seen them.
+
+    Args:
+        trained: how the model was trained; None if it was not.
+        asked: whose protocol, part and fold name the test rows.
+        seen: the run's own split, or None to draw it again from `trained`.
+        split_sha256: of the split that the model was trained on, to know it again.
+        predict: gives the probabilities of rows of the cache.
+
+    Raises:
+        WbczooError: if a test row's photograph was trained or validated on, with how many; or
+            if nothing is left to score.
+        UsageError: if the data or the protocol do not fit the model.
+    """
+    if asked.protocol == "external":
+        plan = external_plan(rows, model.tasks)
+        if seen is None:
+            seen = draw_again(rows, model, trained, split_sha256)
+    else:
+        if trained is not None and asked.dataset.name != trained.dataset.name:
+            raise UsageError(
+                f"The model was trained on the data set {trained.dataset.name!r}; to test it on "
+                f"{asked.dataset.name!r}, say --protocol external."
+            )
+        plan = plan_split(rows, model.tasks, asked)
+        if digest_of(rows, plan) == split_sha256:
+            # The run's own split: disjoint by construction, or LEAKY by its name.
+            seen = Seen.nothing()
+        elif seen is None:
+            seen = draw_again(rows, model, trained, split_sha256)
+            if seen is None:
+                raise WbczooError(
+                    f"{rows.source.root} is not the data that the model was trained on, so nobody "
+                    "can tell which photographs it has seen. Evaluate the run itself, or say "
+                    "--protocol external."
+                )
+    if not plan.test:
+        raise WbczooError(f"{rows.source.root}: the protocol {asked.protocol!r} tests nothing.")
+    if seen is not None:
+        refuse_seen(rows, plan, seen)
+    cache = PixelCache(model.preprocessing)
+    refused = fill(cache, rows, plan.test, tell)
+    rows = rows.keep(lambda row: True, refused)
+    chosen = tuple(row for row in plan.test if rows.samples[row].path not in refused)
+    if not chosen:
+        raise WbczooError(f"{rows.source.root}: every image to test on was refused.")
+    places = cache.rows([rows.hashes[row] for row in chosen])
+    return Scored(rows, plan, chosen, predict(cache, places), seen is not None)
+
+
+def report(
+    name: str,
+    tasks: Sequence[Task],
+    scored: Scored | Sequence[Scored],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """The evaluation document: every number with its protocol, its counts and its interval.
+
+    Args:
+        name: the composition's.
+        scored: one test set, or the folds of one `grouped` split, which are pooled.
+        resamples, seed: of the bootstrap over groups.
+    """
+    folds = [scored] if isinstance(scored, Scored) else list(scored)
+    first = folds[0]
+    rows = first.rows
+    chosen = [row for fold in folds for row in fold.chosen]
+    groups = [rows.groups[row] for row in chosen]
+    strata = [rows.samples[row].label for row in chosen]
+    targets = {name: values[chosen] for name, values in rows.targets(tasks).items()}
+    probabilities = {
+        task.name: np.concatenate([fold.probabilities[task.name] for fold in folds])
+        for task in tasks
+    }
+    counts = count(rows, chosen)
+    unknown = rows.unit == "unknown"
+    document: dict[str, Any] = {
+        "name": name,
+        "dataset": rows.dataset,
+        "protocol": first.plan.protocol,
+        "part": first.plan.part,
+        "fold": first.plan.fold if len(folds) == 1 else "all",
+        "unit": rows.unit,
+        "photographs": counts["photographs"],
+        "files": counts["files"],
+        "groups": counts["groups"],
+        "leaky": any(fold.plan.leaky for fold in folds),
+        "checked_against_training": all(fold.checked for fold in folds),
+        "leaked_files": sum(fold.plan.leaked for fold in folds),
+        "interval": f"{BY_FILE}; {METHOD}" if unknown else METHOD,
+        "refused": dict(rows.refused),
+        "left_out": {
+            task.name: left for task in tasks if (left := _left_out(rows, first.plan, task))
+        },
+        "tasks": {},
+    }
+    settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
+    for task in tasks:
+        known = np.flatnonzero(targets[task.name] >= 0)
+        if len(known) == 0:
+            continue
+        document["tasks"][task.name] = measure(
+            task, targets[task.name], probabilities[task.name], groups, strata, **settings
+        )
+        if first.plan.protocol == "external":
+            shared = shared_classes(task, rows)
+            document["tasks"][task.name]["shared_classes"] = _over_shared(
+                task, shared, targets[task.name], probabilities[task.name], groups, strata, settings
+            )
+    cell = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF)), None)
+    nucleus = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF.values())), None)
+    if cell and nucleus:
+        document["contradictions"] = measure_contradictions(
+            cell,
+            nucleus,
+            NUCLEUS_OF,
+            probabilities[cell.name],
+            probabilities[nucleus.name],
+            groups,
+            strata,
+            **settings,
+        )
+    return document
+
+
+def _left_out(rows: Rows, plan: Plan, task: Task) -> dict[str, int]:
+    """How many files of each raw label a task leaves out of what the protocol could test."""
+    published = plan.protocol == "official"
+    return dict(
+        Counter(
+            sample.label
+            for sample in rows.samples
+            if sample.part == plan.part
+            and (sample.split == "test" or not published)
+            and class_of(task, sample.label, rows.labels) is None
+        )
+    )
+
+
+def _over_shared(
+    task: Task,
+    shared: tuple[str, ...],
+    targets: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    groups: Sequence[str],
+    strata: Sequence[str],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    if shared == task.classes:
+        return {"classes": list(shared), "note": "all classes are shared; the figures are above"}
+    kept = [task.classes.index(name) for name in shared]
+    place = {old: new for new, old in enumerate(kept)}
+    narrowed = np.array([place.get(int(target), -1) for target in targets], np.int64)
+    return measure(
+        Task(task.name, shared), narrowed, restrict(probabilities, kept), groups, strata, **settings
+    )
+
+
+def predict_with_torch(model: Any, device: str) -> Predict:
+    """How a run's model answers rows of the pixel cache, calibrated."""
+    import torch
+
+    from wbczoo.data.batches import Batches
+    from wbczoo.training.inference import choose_device, predict_logits
+
+    where = choose_device(device)
+    model.move_to(where)
+
+    def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
+        batches = Batches(cache.pixels(), places, {}, where)
+        with bar(len(places), "answering", unit="image") as advance:
+            logits = predict_logits(model, batches, advance=advance)
+        as_tensors = {name: torch.from_numpy(values).to(where) for name, values in logits.items()}
+        return {
+            name: values.cpu().numpy() for name, values in model.probabilities(as_tensors).items()
+        }
+
+    return predict
+
+
+def predict_with_session(session: Session, batch_size: int = 32) -> Predict:
+    """How an export answers rows of the pixel cache, without torch.
+
+    Raises:
+        UsageError: if it resizes by itself and reads another size than the cache holds.
+    """
+    file = session.file
+    if file.embedded and file.size not in (None, file.preprocessing.size):
+        raise UsageError(
+            f"{session.path} reads images as they come from its camera, which the pixel cache "
+            "does not hold. Evaluate the run, or an export without --embed-preprocess."
+        )
+
+    def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
+        pixels = cache.pixels()
+        found: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in session.tasks}
+        with bar(len(places), "answering", unit="image") as advance:
+            for start in range(0, len(places), batch_size):
+                batch = pixels[places[start : start + batch_size]]  # (N, H, W, 3)
+                outputs = session.run(batch if file.embedded else batch.transpose(0, 3, 1, 2))
+                for name, kept in found.items():
+                    kept.append(outputs[f"{name}_probabilities"])
+                advance(len(batch))
+        return {name: np.concatenate(kept) for name, kept in found.items()}
+
+    return predict

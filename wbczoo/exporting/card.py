@@ -1,0 +1,233 @@
+"""The card of an export: what it is, what it saw, how it was measured, what it is not for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wbczoo import __version__, files, machine
+from wbczoo.config import RunConfig
+from wbczoo.exporting.front_matter import write_front_matter
+from wbczoo.exporting.parity import Parity
+from wbczoo.registry import backbones, datasets, sequences
+from wbczoo.tasks import INTENDED, NOT_INTENDED
+from wbczoo.training import checkpoint
+
+
+def describe(
+    run: RunConfig,
+    run_folder: Path,
+    export_folder: Path,
+    parity: Parity,
+    weights_sha256: str,
+    opset: int,
+    measured: dict[str, Any],
+) -> dict[str, Any]:
+    """What `card.json` holds, but for its format.
+
+    Args:
+        measured: `precision`, `agreement`, `embedded` and `speed`, as they stand in the card.
+    """
+    summary: dict[str, Any] = {}
+    if (run_folder / checkpoint.SUMMARY).is_file():
+        summary = files.read_json(run_folder / checkpoint.SUMMARY)
+    evaluations = [files.read_json(path) for path in sorted(run_folder.glob("evaluation*.json"))]
+    model = run.model
+    return {
+        "name": model.name,
+        "tasks": {task.name: list(task.classes) for task in model.tasks},
+        "composition": {
+            "backbone": model.backbone.model_dump(),
+            "sequence": model.sequence.model_dump(),
+            "hidden": model.hidden,
+            "initial_weights": model.weights.model_dump(),
+        },
+        "preprocessing": json.loads(run.model_dump_json())["model"]["preprocessing"],
+        "trained": run.train is not None and bool(summary),
+        "training": json.loads(run.train.model_dump_json()) if run.train else None,
+        "data": summary.get("data"),
+        "protocol": summary.get("protocol"),
+        "leaky": summary.get("leaky"),
+        "best_epoch": summary.get("best_epoch"),
+        "temperatures": summary.get("temperatures"),
+        "evaluations": evaluations,
+        "intended_use": INTENDED,
+        "not_for": NOT_INTENDED,
+        "licences": _licences(run),
+        "parity": {
+            "difference": parity.difference,
+            "bound": parity.bound,
+            "batches": list(parity.batches),
+            "images": parity.images,
+            "source": parity.source,
+        },
+        **measured,
+        "opset": opset,
+        "split_sha256": run.split_sha256,
+        "weights_sha256": weights_sha256,
+        "files": {
+            name: files.sha256_of(export_folder / name) for name in ("model.onnx", "example.npz")
+        },
+        "bytes": (export_folder / "model.onnx").stat().st_size,
+        "wbczoo": __version__,
+        "versions": machine.describe()["packages"],
+    }
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """`card.md`: the same for a reader."""
+    lines = [write_front_matter(card), ""]
+    lines += [f"# {card['name']}", "", "White blood cell classifier, exported by wbczoo.", ""]
+    lines += ["## What it answers", ""]
+    lines += [f"- **{task}**: {', '.join(classes)}" for task, classes in card["tasks"].items()]
+    lines += ["", "## What it was trained on", "", *_data_lines(card)]
+    lines += ["", "## How well it does", "", *_figures(card["evaluations"])]
+    lines += ["", "## What it is for", "", card["intended_use"]]
+    lines += ["", "## What it is not for", "", card["not_for"]]
+    lines += ["", "## The file", "", *_file_lines(card)]
+    lines += ["", "## How fast it is", "", *_speed_lines(card)]
+    lines += [
+        "",
+        "## Licences",
+        "",
+        *(f"- {what}: {licence}" for what, licence in card["licences"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _file_lines(card: dict[str, Any]) -> list[str]:
+    parity, embedded = card["parity"], card["embedded"]
+    height, width = card["preprocessing"]["size"]
+    reads = f"(batch, 3, {height}, {width})"
+    if embedded:
+        size = embedded["camera"] or ("height", "width")
+        reads = f"(batch, {size[0]}, {size[1]}, 3), as the camera gives them"
+    inside = "the resize, scaling" if embedded else "scaling"
+    lines = [
+        f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",
+        "- outputs: "
+        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
+        f"- {card['precision']}, {card['bytes'] / 1e6:.1f} MB, ONNX opset {card['opset']}",
+        f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
+        f"{parity['images']} {parity['source']} (bound {parity['bound']:.2g}; batches of "
+        f"{parity['batches']})",
+    ]
+    if embedded:
+        lines.append(
+            f"- its resize differs from Pillow's by at most {embedded['largest_difference']} of "
+            f"255 steps on {embedded['images']} {embedded['source']}"
+        )
+    lines.append(f"- SHA-256 `{card['files']['model.onnx']}`")
+    if found := card["agreement"]:
+        bound = found["bound"]
+        lines += [
+            "",
+            f"In {card['precision']} are {found['layers']}. Against fp32 on {found['images']} "
+            f"{found['source']}, on the CPU (bound: {100 * bound['equal']:g} % equal answers, no "
+            f"probability further than {bound['difference']:g}):",
+            "",
+            "| task | equal answers | largest probability difference |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {task} | {each['equal']} of {found['images']} | {each['difference']:.2g} |"
+            for task, each in found["tasks"].items()
+        ]
+        lines += ["", "What was tried, with its speed relative to fp32 in the same process:", ""]
+        lines += [f"- {_trial(trial)}" for trial in found["tried"]]
+    return lines
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    told = [f"{trial['layers']}: {trial['speed']:.2f} times as fast"]
+    for found in (trial["training"], trial["agreement"]):
+        if found:
+            tasks = ", ".join(
+                f"{task} {each['equal']} of {found['images']} equal, within "
+                f"{_difference(each['difference'])}"
+                for task, each in found["tasks"].items()
+            )
+            told.append(f"{tasks} ({found['source']})")
+    return "; ".join(told)
+
+
+def _difference(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.2g}"
+
+
+def _speed_lines(card: dict[str, Any]) -> list[str]:
+    speed = card["speed"]
+    shape = ", ".join(map(str, speed["images"]))
+    return [
+        f"{speed['images_per_second']:g} images/s in batches of {speed['batch']}, and "
+        f"{speed['latency_ms']:g} ms for one image, on the CPU: {speed['processor']}, "
+        f"{speed['cores']} cores, {speed['threads']} threads, onnxruntime {speed['onnxruntime']}. "
+        f"Measured at export on images ({shape}): {speed['how']}.",
+    ]
+
+
+def _licences(run: RunConfig) -> dict[str, str]:
+    licences = {}
+    for kind, registry, part in (
+        ("backbone", backbones, run.model.backbone),
+        ("sequence branch", sequences, run.model.sequence),
+    ):
+        if part.name != "none":
+            licences[f"{kind} {part.name}"] = registry.spec(part.selector).licence or "not stated"
+    if run.model.weights.source != "none":
+        licences["initial weights"] = (
+            f"{run.model.weights.description or run.model.weights.source}; see their origin"
+        )
+    if run.train is not None:
+        data = run.train.dataset
+        licences[f"data set {data.name}"] = datasets.spec(data.selector).licence or "not stated"
+    licences["code of wbczoo"] = "MIT"
+    return licences
+
+
+def _data_lines(card: dict[str, Any]) -> list[str]:
+    data = card["data"]
+    if not card["trained"] or data is None:
+        return ["Nothing: the weights are initial ones."]
+    lines = []
+    if card["leaky"]:
+        lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
+    fold = "" if data["fold"] is None else f", fold {data['fold']}"
+    lines.append(f"Data set {data['dataset']}, protocol {card['protocol']}{fold}:")
+    lines.append("")
+    for role in ("train", "validation", "test"):
+        counts = data[role]
+        told = (
+            f"{counts['files']} files of unknown photographs"
+            if counts["photographs"] is None
+            else f"{counts['photographs']} photographs ({counts['files']} files)"
+        )
+        lines.append(f"- {role}: {told}")
+    return lines
+
+
+def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
+    if not evaluations:
+        return ["It was not evaluated."]
+    lines = [
+        "| protocol | part | photographs | files | task | accuracy | macro-F1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for found in evaluations:
+        word = "LEAKY " if found["leaky"] else ""
+        photographs = "unknown" if found["photographs"] is None else found["photographs"]
+        for task, figures in found["tasks"].items():
+            lines.append(
+                f"| {word}{found['protocol']} | {found['part']} | {photographs} | {found['files']} "
+                f"| {task} | {_told(figures['accuracy'])} | {_told(figures['macro_f1'])} |"
+            )
+    lines += ["", f"Intervals: {evaluations[0]['interval']}."]
+    return lines
+
+
+def _told(figure: dict[str, float | None]) -> str:
+    if figure["value"] is None:
+        return "undefined"
+    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

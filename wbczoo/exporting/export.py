@@ -1,0 +1,183 @@
+"""One export, start to end: graph, gates, example, figures, card; one rename puts it in place."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from wbczoo import files
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.exporting import card, example, parity, place, triton
+from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
+from wbczoo.exporting.precision import Precision, lower_precision
+from wbczoo.exporting.resize import compare_resize, embed, refuse_crop
+from wbczoo.exporting.sources import cached_images, given_images, real_images
+from wbczoo.exporting.speed import measure_speed
+from wbczoo.images import Pixels
+from wbczoo.model.fused import FusedClassifier
+from wbczoo.progress import Tell
+from wbczoo.runtime.session import Session
+from wbczoo.specs import Preprocessing
+from wbczoo.training import checkpoint
+
+Layout = Literal["folder", "triton"]
+
+_PARITY_IMAGES = max(parity.BATCHES)
+
+# Each of the two passes may round a value that lies between two numbers to the other side.
+_RESIZE_STEPS = 2
+
+_CAMERA = (480, 640)  # on which speed is measured where any size is read
+
+
+def export(
+    run_folder: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    precision: Precision = "fp32",
+    embed_preprocess: bool = False,
+    camera: tuple[int, int] | None = None,
+    layout: Layout = "folder",
+    opset: int = DEFAULT_OPSET,
+    overwrite: bool = False,
+    tell: Tell = print,
+) -> dict[str, Any]:
+    """Export a run as `model.onnx`, `card.json`, `card.md` and `example.npz`.
+
+    Args:
+        run_folder: a trained run, or one that `build --out` saved.
+        out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
+            a model repository, which may hold other models.
+        images: real images for the gates; the run's own cached ones if None.
+        precision: of the weights; another than fp32 is measured against it.
+        embed_preprocess: let the graph read photographs and resize them itself.
+        camera: the one size (H, W) of photographs that it then reads; any if None.
+        opset: of the ONNX standard's default domain, at least 18.
+
+    Returns:
+        what `card.json` holds.
+
+    Raises:
+        UsageError: if there is no run or its training has not ended, `out` is taken, too few
+            images are there to measure another precision, or images that are cropped are to be
+            resized in the graph.
+        BoundMissed: if another precision answers otherwise than fp32; then nothing is written.
+        WbczooError: if the graph cannot be made or misses parity; then nothing is written.
+    """
+    if camera is not None and not embed_preprocess:
+        raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
+    out = out.resolve()
+    if layout == "folder":
+        place.claim(out, overwrite)
+    run, model = checkpoint.load_model(run_folder)
+    if run.train is not None and not (run_folder / checkpoint.SUMMARY).is_file():
+        # Its best epoch so far would go out uncalibrated, under a card that says “never trained”.
+        raise UsageError(
+            f"{run_folder} is a training that has not ended: it has no {checkpoint.SUMMARY}, and "
+            "its probabilities are not calibrated. Let it end, or go on by its `wbczoo train` "
+            "command with --resume."
+        )
+    target = out
+    if layout == "triton":
+        target = triton.claim(out, run.model.name, overwrite)
+    preprocessing = run.model.preprocessing
+    if embed_preprocess:
+        refuse_crop(preprocessing)
+    real = None
+    if precision != "fp32":
+        real = real_images(run_folder, preprocessing, precision, images)
+    photographs = example.drawn_photographs()
+    drawn = example.read_by_model(photographs, preprocessing)
+    compared, source = _for_parity(run_folder, preprocessing, images, drawn, tell)
+    weights_sha256 = files.sha256_of(run_folder / checkpoint.MODEL)
+    with place.put_in_place(target, beside=out) as aside:
+        graph = aside / "model.onnx"
+        tell("writing the graph")
+        write_graph(model, run, graph, weights_sha256, opset)
+        tell(f"comparing it with PyTorch on {len(compared)} {source}")
+        found = _check_parity(run_folder, model, graph, compared, source)
+        measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
+        if real is not None:
+            measured["agreement"] = lower_precision(graph, precision, real, tell)
+        if embed_preprocess:
+            embed(graph, preprocessing, camera)
+            drawn = example.of_camera(photographs, camera) if camera else photographs
+            measured["embedded"] = _check_resize(drawn, preprocessing, camera)
+        # The example holds what this file answers, so that a replay elsewhere tells that place.
+        session = Session(graph, device="cpu")
+        arrays: dict[str, Any] = {"images": drawn, **session.run(drawn)}
+        np.savez_compressed(aside / "example.npz", **arrays)
+        tell("measuring its speed")
+        timed = example.of_camera(drawn, _CAMERA) if embed_preprocess and not camera else drawn
+        measured["speed"] = measure_speed(session, timed)
+        document = card.describe(run, run_folder, aside, found, weights_sha256, opset, measured)
+        files.write_json(aside / "card.json", document)
+        try:
+            files.write_text(aside / "card.md", card.to_markdown(document))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise WbczooError(
+                f"A summary or evaluation in {run_folder} is damaged: {error} is missing or "
+                "strange. Delete that file, or evaluate the run again."
+            ) from None
+        if layout == "triton":
+            triton.arrange(aside, run.model.tasks)
+    return document
+
+
+def _for_parity(
+    run_folder: Path, preprocessing: Preprocessing, images: Path | None, drawn: Pixels, tell: Tell
+) -> tuple[Pixels, str]:
+    """The images that the graph and PyTorch are asked about, and what they are."""
+    if images is not None:
+        return given_images(images, preprocessing, _PARITY_IMAGES), f"images of {images}"
+    cached = cached_images(run_folder, preprocessing, _PARITY_IMAGES)
+    if len(cached):
+        return cached, "training images"
+    tell(
+        "parity is measured on synthetic images, for the run has no cached ones; "
+        "--images PATH measures it on real ones"
+    )
+    return drawn, "synthetic images"
+
+
+def _check_parity(
+    run_folder: Path, model: FusedClassifier, graph: Path, compared: Pixels, source: str
+) -> parity.Parity:
+    found = parity.compare(model, graph, compared, source)
+    if math.isnan(found.difference):
+        raise WbczooError(
+            f"{run_folder} answers with NaN: its weights are no numbers. Train it again with a "
+            "smaller --lr."
+        )
+    if not found.holds:
+        raise WbczooError(
+            f"The exported graph differs from PyTorch by {found.difference:.3g} in a logit, "
+            f"and {found.bound:.3g} is allowed; it was not written. Another --opset may help; "
+            "the part that differs should be reported to its author."
+        )
+    return found
+
+
+def _check_resize(
+    drawn: Pixels, preprocessing: Preprocessing, camera: tuple[int, int] | None
+) -> dict[str, Any]:
+    """What the card says of the resize within the graph: it must be the runtime's own."""
+    steps = compare_resize(drawn, preprocessing, camera)
+    if steps > _RESIZE_STEPS:
+        raise WbczooError(
+            f"The resize in the graph differs from Pillow's by {steps} of 255 steps, and "
+            f"{_RESIZE_STEPS} are allowed; it was not written. Another version of Pillow may be "
+            "installed than the one whose resize it follows, 13; leave out --embed-preprocess."
+        )
+    return {
+        "camera": list(camera) if camera else None,
+        "largest_difference": steps,
+        "of": 255,
+        "images": len(drawn),
+        "source": "drawn images",
+        "size": list(drawn.shape[1:3]),
+    }

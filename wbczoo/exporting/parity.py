@@ -1,0 +1,72 @@
+"""The gate of every export: the ONNX file must answer as PyTorch does, at several batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wbczoo.errors import WbczooError
+from wbczoo.model.fused import FusedClassifier
+from wbczoo.runtime.session import Session
+
+# An exporter that bakes the batch in is found by a batch of 1, an odd one and a larger one.
+BATCHES = (1, 3, 17)
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the two may differ and do.
+
+    Attributes:
+        difference: the largest absolute difference of any logit.
+        bound: `TOLERANCE` times the larger of 1 and the largest logit.
+        images: how many were compared, and what they are.
+    """
+
+    difference: float
+    bound: float
+    batches: tuple[int, ...]
+    images: int
+    source: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether the export answers as the model does."""
+        return self.difference <= self.bound  # False for NaN
+
+
+def compare(
+    model: FusedClassifier,
+    graph: Path,
+    pixels: NDArray[np.uint8],
+    source: str,
+    batches: Sequence[int] = BATCHES,
+) -> Parity:
+    """Ask both about the same images, `pixels` (N, 3, H, W) uint8, cycled to fill each batch.
+
+    Raises:
+        WbczooError: if onnxruntime refuses the graph, or a batch of it.
+    """
+    session = Session(graph, device="cpu")
+    difference, largest = 0.0, 0.0
+    for size in batches:
+        images = pixels[np.arange(size) % len(pixels)]
+        with torch.inference_mode():
+            expected = model(torch.from_numpy(images))
+        try:
+            found = session.run(images)
+        except Exception as error:  # onnxruntime's own exceptions share no public base
+            raise WbczooError(f"The exported graph fails on a batch of {size}: {error}") from error
+        for name, logits in expected.items():
+            reference = logits.numpy()
+            gap = np.abs(found[f"{name}_logits"] - reference).max()
+            difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
+            largest = max(largest, float(np.abs(reference).max()))
+    bound = TOLERANCE * max(1.0, largest)
+    return Parity(difference, bound, tuple(batches), len(pixels), source)

@@ -1,0 +1,63 @@
+"""How fast an exported model is on this machine's processor, measured for the card."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wbczoo import machine
+from wbczoo.images import Pixels
+from wbczoo.runtime.devices import cores, import_onnxruntime
+from wbczoo.runtime.session import Session
+
+BATCH = 32
+
+_SECONDS = 0.8  # of each of the two, at least one round
+_ROUNDS = 100  # at most
+
+
+def measure_speed(session: Session, images: Pixels) -> dict[str, Any]:
+    """Images/s in batches of 32 and the median latency of one image, with all cores.
+
+    Args:
+        session: on the CPU, with all cores.
+        images: as the model reads them; they are cycled to fill a batch.
+
+    Returns:
+        the figures, and the processor, cores, threads and version that they belong to.
+    """
+    latency = _median_seconds(lambda: session.run(images[:1]))
+    batch = images[np.arange(BATCH) % len(images)]
+    seconds = _median_seconds(lambda: session.run(batch))
+    return {
+        "images_per_second": round(BATCH / seconds, 1),
+        "batch": BATCH,
+        "latency_ms": round(1000 * latency, 2),
+        "device": "cpu",
+        "processor": machine.processor(),
+        "cores": cores(),
+        "threads": cores(),
+        "onnxruntime": import_onnxruntime().__version__,
+        "images": list(images.shape[1:]),
+        "how": (
+            f"medians of up to {_ROUNDS} rounds within {_SECONDS} s, after one that does not "
+            "count, of the network alone on drawn images that are in memory; no decoding"
+        ),
+    }
+
+
+def _median_seconds(work: Callable[[], object]) -> float:
+    seconds: list[float] = []
+    started = time.perf_counter()
+    work()
+    if time.perf_counter() - started > _SECONDS:  # a large model: what was measured has to do
+        return time.perf_counter() - started
+    started = time.perf_counter()
+    while len(seconds) < _ROUNDS and time.perf_counter() - started < _SECONDS:
+        began = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - began)
+    return float(np.median(seconds))

@@ -1,0 +1,1 @@
+"""Zip and tar files, whose members are read as files are."""

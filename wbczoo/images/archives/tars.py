@@ -1,0 +1,176 @@
+"""The images of a tar file, packed or not, in their order, each read when it is asked for."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from wbczoo.errors import ImageRefused, WbczooError
+from wbczoo.images.archives.members import (
+    Member,
+    Refusal,
+    broken,
+    is_image,
+    refuse_empty,
+    told,
+    why_not,
+)
+
+_LARGEST_HEADER = 1 << 20  # bytes; what is said of one member
+_KEPT = 32  # members; no more threads than that decode
+
+# What a tar file is packed with, by its first bytes, for a suffix is often wrong.
+_PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+
+
+class Tar:
+    """The images of a tar file, packed or not, in the order in which they are stored.
+
+    Attributes:
+        total: None, for it takes a whole reading to know how many there are.
+
+    Raises:
+        UsageError: if there are none.
+        WbczooError: if the file cannot be read, or is no tar file.
+    """
+
+    total = None
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        for member in self:
+            if member.broken:
+                raise WbczooError(f"{path}: {member.broken}")
+            return
+        refuse_empty(path)
+
+    def __iter__(self) -> Iterator[Member]:
+        try:
+            contents = _Stored(_unpacked(self.path))
+            for info in _headers(self.path):
+                name = info.name.removeprefix("./")
+                if info.isdir() or not is_image(name):
+                    continue
+                path = f"{self.path}/{name}"
+                why = why_not(name, info.size, link=info.islnk() or info.issym())
+                if why is None and (not info.isfile() or info.issparse()):
+                    why = "It is no ordinary file."
+                yield Member(path, Refusal(why)) if why else contents.announce(path, info)
+        except Exception as error:  # tarfile and the three that unpack share none
+            yield broken(self.path, f"The archive cannot be read from here on: {told(error)}.")
+
+
+class _Stored:
+    """Reads a tar file's members, which threads ask for nearly in their order.
+
+    In a packed file only the way forward is cheap. So whoever asks for a member also reads those
+    before it that are still waited for, and they are kept until somebody asks for them.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._announced: deque[weakref.ref[Member]] = deque()
+        self._kept: weakref.WeakKeyDictionary[Member, bytes] = weakref.WeakKeyDictionary()
+        weakref.finalize(self, stream.close)
+
+    def announce(self, path: str, info: tarfile.TarInfo) -> Member:
+        member = Member(path, self, (info.offset_data, info.size))
+        self._announced.append(weakref.ref(member))
+        return member
+
+    def read(self, member: Member) -> bytes:
+        with self._lock:
+            kept = self._kept.pop(member, None)
+            if kept is not None:
+                return kept
+            for earlier in self._pass(member):
+                with suppress(ImageRefused):  # it will be refused when its turn comes
+                    self._kept[earlier] = self._read(earlier)
+            return self._read(member)
+
+    def _pass(self, member: Member) -> list[Member]:
+        """The last of those announced before `member` that nobody has read or given up."""
+        passed: deque[Member] = deque(maxlen=_KEPT)
+        offset, _ = member.where
+        while self._announced:
+            first = self._announced[0]()
+            if first is not None and first.where[0] > offset:
+                break
+            self._announced.popleft()
+            if first is not None and first is not member:
+                passed.append(first)
+        return [*passed]
+
+    def _read(self, member: Member) -> bytes:
+        offset, size = member.where
+        try:
+            self._stream.seek(offset)
+            content = self._stream.read(size)
+        except Exception as error:  # those of gzip, bz2 and lzma share none
+            raise ImageRefused(f"It cannot be read from the archive: {told(error)}.") from None
+        if len(content) < size:
+            raise ImageRefused("The archive ends in the middle of it.")
+        return content
+
+
+class _Forward:
+    """A tar file as tarfile reads its headers: onwards alone, and never much at once.
+
+    A header can ask for gigabytes, or lead back to itself for ever (CVE-2025-8194).
+    """
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self.last = b""
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def seek(self, position: int) -> None:
+        if position < self._stream.tell():
+            raise tarfile.ReadError("a header leads backwards")
+        self._stream.seek(position)
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _LARGEST_HEADER:
+            raise tarfile.ReadError("a header has no possible size")
+        self.last = self._stream.read(size)
+        return self.last
+
+
+def _headers(path: str) -> Iterator[tarfile.TarInfo]:
+    """Each member's header; raises whatever there is where the file is damaged or ends early."""
+    with _unpacked(path) as stream:
+        forward = _Forward(stream)
+        archive = tarfile.TarFile(fileobj=forward, mode="r")  # type: ignore[arg-type]
+        while (info := archive.next()) is not None:
+            archive.members.clear()  # type: ignore[attr-defined]  # it keeps them all
+            if info.size < 0:
+                raise tarfile.ReadError("a header has no possible size")
+            yield info
+        # Of a damaged header, too, tarfile only says that there is no further member.
+        if forward.last != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("a header is damaged, or the end is missing")
+        if not isinstance(stream, io.BufferedReader):
+            while stream.read(1 << 20):  # the check sum of what was unpacked stands at its end
+                pass
+
+
+def _unpacked(path: str) -> Any:
+    with Path(path).open("rb") as stream:
+        start = stream.read(6)
+    for magic, unpack in _PACKED.items():
+        if start.startswith(magic):
+            return unpack(path, "rb")
+    return Path(path).open("rb")

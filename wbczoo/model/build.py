@@ -1,0 +1,102 @@
+"""A config becomes a model here: new, or to be filled with a run's state."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+from wbczoo import registry
+from wbczoo.config import ModelConfig
+from wbczoo.errors import WbczooError
+
+if TYPE_CHECKING:
+    from wbczoo.model.fused import FusedClassifier
+
+
+def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> FusedClassifier:
+    """Build a new model with initial weights.
+
+    Args:
+        weights: `none`, `imagenet`, or the path of a safetensors file for the backbone.
+        seed: of all that starts at random; torch's own random state is left as it was.
+
+    Returns:
+        the model; its `config` says where the weights came from, and its preprocessing is the
+        one that came with them.
+
+    Raises:
+        UsageError: if a part cannot be used here, or there is no such weights file.
+        WbczooError: if the weights cannot be had or do not fit.
+    """
+    import torch
+
+    from wbczoo.model import weights as initial
+
+    found = initial.find(config.backbone.name, weights)
+    with torch.random.fork_rng(devices=[]):
+        # Not torch.manual_seed, which would seed the GPUs' generators too.
+        torch.default_generator.manual_seed(seed)
+        backbone = _build_backbone(config, pretrained=found.from_hub)
+        if backbone is not None:
+            spec = registry.backbones.spec(config.backbone.selector)
+            initial.load(backbone, found, spec)
+            config = config.model_copy(
+                update={
+                    "weights": found.origin,
+                    "preprocessing": initial.preprocessing_of(config, backbone, found),
+                }
+            )
+        return _fuse(config, backbone)
+
+
+def rebuild(config: ModelConfig) -> FusedClassifier:
+    """Build the model that a run's config describes, for its state to be loaded into.
+
+    Raises:
+        UsageError: if a part that the run used is not installed.
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return _fuse(config, _build_backbone(config, pretrained=False))
+
+
+def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
+    from wbczoo.model.fused import FusedClassifier
+
+    spec = registry.sequences.spec(config.sequence.selector)
+    reads_map = spec.reads == "features"
+    with _plugin_named(config.sequence.name):
+        sequence = spec.build(
+            image_size=config.preprocessing.size,
+            in_channels=backbone.num_features if reads_map and backbone is not None else None,
+            hidden=config.hidden,
+            **config.sequence.options,
+        )
+    return FusedClassifier(config, backbone, sequence, spec.reads)
+
+
+def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:
+    from wbczoo.model import weights as initial
+
+    spec = registry.backbones.spec(config.backbone.selector)
+    settings = {"image_size": config.preprocessing.size, **config.backbone.options}
+    if not pretrained:
+        with _plugin_named(spec.name):
+            return spec.build(**settings)
+    with initial.hub_explained(spec.name):
+        return spec.build(pretrained=True, **settings)
+
+
+@contextlib.contextmanager
+def _plugin_named(name: str) -> Any:
+    """A plugin's failure, told with the plugin's name."""
+    try:
+        yield
+    except WbczooError:
+        raise
+    except Exception as error:
+        raise WbczooError(
+            f"The part {name!r} could not be built: {type(error).__name__}: "
+            f"{(str(error).splitlines() or ['no reason given'])[0]}"
+        ) from error

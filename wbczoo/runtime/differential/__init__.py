@@ -1,0 +1,1 @@
+"""Answers about one slide's cells become shares with intervals."""

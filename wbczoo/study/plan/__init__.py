@@ -1,0 +1,1 @@
+"""A TOML file becomes the trials of a study."""

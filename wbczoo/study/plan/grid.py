@@ -1,0 +1,87 @@
+"""The parts of a study's file that span its grid: data sets, protocols over them, and blocks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from wbczoo.config import Protocol, train_config
+from wbczoo.errors import UsageError
+from wbczoo.specs import Option
+from wbczoo.study.plan.stated import Strict
+
+Trainable = Literal["head", "last-block", "all"]
+Precision = Literal["auto", "fp32", "bf16"]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+# An empty list would span no cell, and its block would be passed over in silence.
+Some = Field(min_length=1)
+
+# What a plan names itself; whatever else TrainConfig takes may stand in a block's `settings`.
+_NAMED = {"dataset", "protocol", "part", "fold", "folds", "train_part", "seed", "trainable",
+          "epochs", "batch_size", "lr", "precision"}  # fmt: skip
+
+
+class Data(Strict):
+    """A data set of a study: which it is, and where its images lie unless the user says."""
+
+    dataset: str
+    path: str
+    options: dict[str, Option] = Field(default_factory=dict)
+
+
+class Arena(Strict):
+    """A protocol over a study's data; `test` names the other data set of `external`."""
+
+    protocol: Protocol
+    data: str
+    test: str | None = None
+    folds: Annotated[int, Field(ge=2)] = 5
+    part: str | None = None
+    train_part: str | None = None
+
+    @model_validator(mode="after")
+    def _has_a_test(self) -> Self:
+        if (self.protocol == "external") != (self.test is not None):
+            raise ValueError("`external`, and no other protocol, names a `test` data set")
+        return self
+
+
+class Block(Strict):
+    """A grid: every combination of its lists. A study is the union of its blocks.
+
+    `baselines` stand beside the networks: of their grid only protocols and seeds count.
+    """
+
+    name: str
+    backbones: tuple[str, ...] = ()
+    sequences: Annotated[tuple[str, ...], Some] = ("none",)
+    baselines: tuple[str, ...] = ()
+    baseline_options: dict[str, Option] = Field(default_factory=dict)
+    hidden: Positive = 64
+    weights: str = "imagenet"
+    image_size: Positive | None = None
+    crop: str | None = None
+    trainable: Annotated[tuple[Trainable, ...], Some] = ("head",)
+    batch_sizes: Annotated[tuple[Positive, ...], Some] = (32,)
+    learning_rates: Annotated[tuple[Rate, ...], Some] = (1e-4,)
+    epochs: Positive | None = None
+    seeds: Annotated[tuple[Seed, ...], Some] | None = None
+    protocols: Annotated[tuple[str, ...], Some]
+    train_part: str | None = None
+    precision: Precision = "fp32"
+    settings: dict[str, Option] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.backbones and not self.baselines:
+            raise ValueError("a block names backbones or baselines")
+        if twice := sorted(set(self.settings) & _NAMED):
+            raise ValueError(f"`settings` may not hold {', '.join(twice)}; the plan names it")
+        try:  # now, and not when the block's turn comes, which may be after hours
+            train_config(**self.settings)
+        except UsageError as error:
+            raise ValueError(f"`settings`: {error}".rstrip(".")) from None
+        return self

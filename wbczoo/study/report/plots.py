@@ -1,0 +1,173 @@
+"""Done cells become drawings here: curves, confusion matrices, reliability, a forest plot."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from wbczoo.study.report.compare import SEEDS, Comparison
+from wbczoo.study.report.series import Series
+from wbczoo.study.report.tally import tally_together
+from wbczoo.study.report.words import told_photographs, told_seeds
+from wbczoo.study.run.results import BINS
+
+# Okabe and Ito 2008, Color Universal Design: told apart by every kind of colour vision.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+_WIDTH = 9.6  # inches of a page's picture
+
+
+def draw_curves(shown: Sequence[Series]) -> bytes:
+    """Loss and accuracy by epoch of each network, a row for each (the report's Figures 6 to 13).
+
+    Lines are means over seeds and folds; bands reach from the least to the largest.
+
+    Args:
+        shown: networks of one protocol.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    tasks = list(next(iter(shown[0].rows.values()))["tasks"])
+    figure = _open(_WIDTH, 0.5 + 1.9 * len(shown))
+    panels = figure.subplots(len(shown), 1 + len(tasks), squeeze=False)
+    for line, one in zip(panels, shown, strict=True):
+        curves = [curve for row in one.rows.values() for curve in row["curves"] if curve]
+        names = [("loss", "loss"), *((f"{task}_accuracy", f"{task} accuracy") for task in tasks)]
+        for panel, (key, title) in zip(line, names, strict=True):
+            for side, colour, style in (("train", BLUE, "--"), ("validation", ORANGE, "-")):
+                values = [[epoch.get(f"{side}_{key}", np.nan) for epoch in c] for c in curves]
+                epochs = [epoch["epoch"] for epoch in curves[0]]
+                mean = np.mean(values, 0)
+                panel.plot(epochs, mean, style, color=colour, label=f"{side} files")
+                if len(values) > 1:
+                    low, high = np.min(values, 0), np.max(values, 0)
+                    panel.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+            panel.set_title(f"{one.model}: {title}", fontsize="small")
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.grid(alpha=0.3)
+            if key != "loss":
+                panel.set_ylim(0, 1.02)
+    for panel in panels[-1]:
+        panel.set_xlabel("epoch")
+    panels[0][0].legend(fontsize="x-small")
+    return _to_svg(figure, _title(shown, "training and validation"))
+
+
+def draw_confusions(shown: Sequence[Series], task: str) -> bytes:
+    """A confusion matrix for each series: files of all seeds; colour is the share of the truth."""
+    classes = next(iter(shown[0].rows.values()))["tasks"][task]["classes"]
+    size = 0.62 * len(classes) + 1.5
+    figure, panels = _grid(len(shown), size, size)
+    for panel, one in zip(panels, shown, strict=False):
+        (tally,) = tally_together([list(one.rows.values())], task)
+        matrix = tally.counts.sum((0, 1))
+        share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
+        panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for truth, answer in np.ndindex(*matrix.shape):
+            panel.text(
+                answer, truth, int(matrix[truth, answer]), ha="center", va="center",
+                fontsize="x-small", color="white" if share[truth, answer] > 0.55 else "black",
+            )  # fmt: skip
+        panel.set_title(f"{one.model}, {told_seeds(len(one.rows))}", fontsize="small", wrap=True)
+        panel.set_xticks(range(len(classes)), classes, rotation=35, ha="right", fontsize="x-small")
+        panel.set_yticks(range(len(classes)), classes, fontsize="x-small")
+        panel.set_xlabel("answer", fontsize="x-small")
+        panel.set_ylabel("truth", fontsize="x-small")
+    return _to_svg(figure, _title(shown, f"{task}, files by truth and answer"))
+
+
+def draw_reliability(shown: Sequence[Series], task: str) -> bytes:
+    """How often answers of a confidence were right: a reliability diagram for each series.
+
+    DeGroot and Fienberg 1983, The comparison and evaluation of forecasters. Bins are of equal
+    width; the grey bars are the share of files in each. Without intervals: results keep the bins
+    by file, not by group.
+    """
+    figure, panels = _grid(len(shown), 2.4, 2.5)
+    for panel, one in zip(panels, shown, strict=False):
+        bins = sum(np.array(row["tasks"][task]["reliability"]) for row in one.rows.values())
+        files, confidence, right = np.asarray(bins).T
+        some = files > 0
+        places = (np.arange(BINS) + 0.5) / BINS
+        panel.bar(places, files / max(files.sum(), 1), width=0.9 / BINS, color=GREY, alpha=0.35)
+        panel.plot([0, 1], [0, 1], ":", color=GREY)
+        panel.plot(
+            confidence[some] / files[some], right[some] / files[some], "o-", color=BLUE,
+            markersize=3,
+        )  # fmt: skip
+        panel.set_xlim(0, 1)
+        panel.set_ylim(0, 1)
+        panel.set_title(f"{one.model}, {told_seeds(len(one.rows))}", fontsize="small", wrap=True)
+        panel.set_xlabel("confidence", fontsize="x-small")
+        panel.set_ylabel("share right", fontsize="x-small")
+        panel.tick_params(labelsize="x-small")
+    return _to_svg(figure, _title(shown, f"{task}, reliability"))
+
+
+def draw_forest(comparisons: Sequence[Comparison]) -> bytes:
+    """Each comparison's difference in accuracy with its interval: a forest plot.
+
+    Blue with a full marker: enough seeds, and no leak. Orange with an empty one: LEAKY, or too
+    few seeds.
+    """
+    figure = _open(_WIDTH, 1.3 + 0.3 * len(comparisons))
+    panel = figure.subplots()
+    for place, one in enumerate(reversed(comparisons)):
+        value, low, high = (
+            100 * (one.figures["accuracy"][k] or 0) for k in ("value", "low", "high")
+        )
+        firm = one.seeds >= SEEDS and not one.first.leaky
+        colour = BLUE if firm else ORANGE
+        panel.plot([low, high], [place, place], color=colour, linewidth=2)
+        panel.plot(
+            value, place, "s" if firm else "o", color=colour, markersize=5,
+            markerfacecolor=colour if firm else "white",
+        )  # fmt: skip
+    panel.axvline(0, color=GREY, linewidth=1)
+    panel.set_ylim(-0.7, len(comparisons) - 0.3)
+    panel.set_yticks(
+        range(len(comparisons)), [_label(one) for one in reversed(comparisons)], fontsize="x-small"
+    )
+    panel.set_xlabel("difference in accuracy, points; positive: the branch helps", fontsize="small")
+    panel.grid(axis="x", alpha=0.3)
+    return _to_svg(figure, "With a branch less without it, 95 % interval by group and seed")
+
+
+def _label(one: Comparison) -> str:
+    where = f"{one.first.arena}, {one.task}, {told_photographs(one.photographs)}"
+    return f"{one.first.model}, {one.first.setting}; {where}, {told_seeds(one.seeds)}"
+
+
+def _title(shown: Sequence[Series], what: str) -> str:
+    return f"{shown[0].arena}: {what}\ntest: {shown[0].counts}"
+
+
+def _open(width: float, height: float) -> Any:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _grid(number: int, width: float, height: float) -> tuple[Any, list[Any]]:
+    """A figure of small panels, those that stay empty hidden."""
+    columns = min(number, max(1, int(_WIDTH / width)))
+    rows = ceil(number / columns)
+    figure = _open(columns * width, rows * height + 0.6)
+    panels = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for panel in panels[number:]:
+        panel.set_visible(False)
+    return figure, panels
+
+
+def _to_svg(figure: Any, title: str) -> bytes:
+    """The drawing as SVG whose bytes follow from what is drawn alone."""
+    import matplotlib as mpl
+
+    figure.suptitle(title, fontsize="medium")
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "wbczoo", "svg.fonttype": "path"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()

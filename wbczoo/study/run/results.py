@@ -1,0 +1,306 @@
+"""Each done cell passes through here as one JSON line, with its answers by photograph."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from wbczoo import machine
+from wbczoo.errors import WbczooError
+from wbczoo.metrics.formulas import Floats, confusion, figures_of
+from wbczoo.metrics.intervals import Interval, draw, effective_groups, interval, replicate
+from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.roles import Split
+from wbczoo.tasks import class_of
+
+RESULTS = "results.jsonl"
+BINS = 10
+_CURVE = 60  # epochs of a curve that are kept; a reader sees no more, and results are kept in git
+
+Row = dict[str, Any]
+
+_PACKAGES = ("wbczoo", "numpy", "torch", "timm", "torchvision", "onnxruntime-gpu", "onnxruntime",
+             "scikit-learn", "scikit-image")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One photograph's files and what they were answered as, in one task.
+
+    Attributes:
+        truth: class index.
+        counts: (classes,) how many of its files were answered as each class.
+    """
+
+    photograph: str
+    group: str
+    label: str
+    truth: int
+    counts: tuple[int, ...]
+
+
+def describe_answers(
+    split: Split, numbers: Sequence[int], probabilities: Mapping[str, NDArray[np.floating]]
+) -> tuple[list[list[Any]], dict[str, NDArray[np.float64]]]:
+    """What a test was answered, by photograph, and how sure the answers were.
+
+    Args:
+        numbers: the test rows that were answered, in order.
+        probabilities: task -> (N, classes).
+
+    Returns:
+        rows of photograph, group (None: the photograph is its own), raw label, and for each task
+        the counts of answers (None where the task leaves the label out); and for each task the
+        reliability bins (BINS, 3): files, sum of their confidences, files answered rightly.
+    """
+    rows = split.tested
+    targets = split.targets("test", numbers)
+    found: dict[tuple[str, str], list[Any]] = {}
+    reliability = {task.name: np.zeros((BINS, 3)) for task in split.tasks}
+    for place, number in enumerate(numbers):
+        sample, group = rows.samples[number], rows.groups[number]
+        photograph = sample.photograph or group
+        blank = [photograph, None if group == photograph else group, sample.label]
+        row = found.setdefault((photograph, sample.label), [*blank, *[None] * len(split.tasks)])
+        for column, task in enumerate(split.tasks, 3):
+            truth = int(targets[task.name][place])
+            if truth < 0:
+                continue
+            likely = probabilities[task.name][place]
+            answer = int(likely.argmax())
+            row[column] = row[column] or [0] * len(task.classes)
+            row[column][answer] += 1
+            bin_ = min(int(float(likely[answer]) * BINS), BINS - 1)
+            reliability[task.name][bin_] += (1, float(likely[answer]), answer == truth)
+    return list(found.values()), reliability
+
+
+@dataclass(frozen=True)
+class Answered:
+    """The test of one fold: who was answered, how, and by what kind of training.
+
+    Attributes:
+        numbers: rows of `split.tested`.
+        probabilities: task -> (N, classes), calibrated where there was a calibration.
+        curves: one row for each epoch, as `metrics.jsonl` has them; empty of a baseline.
+        best_epoch: from 1; 0 of a baseline.
+    """
+
+    split: Split
+    numbers: tuple[int, ...]
+    probabilities: Mapping[str, NDArray[np.floating]]
+    curves: Sequence[Mapping[str, float]] = ()
+    best_epoch: int = 0
+
+
+def make_row(
+    cell: Cell,
+    tested: Sequence[Answered],
+    *,
+    seconds: float,
+    how: str,
+    device: str,
+    weights: Mapping[str, Any] | None = None,
+) -> Row:
+    """A done cell's line of `results.jsonl` (docs/study.md describes its fields).
+
+    Args:
+        tested: of each fold.
+        seconds: of wall clock that the cell took; its share, where cells were run together.
+        how: `cached heads`, `cached branch`, `images` or `baseline`.
+        weights: the backbone's, as a run's config has them.
+    """
+    first = tested[0].split
+    answers: list[list[Any]] = []
+    bins = {task.name: np.zeros((BINS, 3)) for task in first.tasks}
+    for one in tested:
+        rows, reliability = describe_answers(one.split, one.numbers, one.probabilities)
+        answers += rows
+        for name, values in reliability.items():
+            bins[name] += values
+    labels = sorted({row[2] for row in answers})
+    own = first.tested.labels
+    described = machine.describe()
+    return {
+        "format": 1,
+        "key": cell.key,
+        "settings": cell.model_dump(mode="json"),
+        "model": cell.model,
+        "leaky": any(one.split.plan.leaky for one in tested),
+        "unit": first.tested.unit,
+        "photographs": first.tested.count_photographs(n for one in tested for n in one.numbers),
+        "files": sum(len(one.numbers) for one in tested),
+        "groups": len({row[1] or row[0] for row in answers}),
+        "data": [one.split.describe() for one in tested],
+        "seconds": round(seconds, 3),
+        "how": how,
+        "environment": {
+            "device": device,
+            "processor": described["processor"],
+            "cores": described["cores"],
+            "packages": {k: v for k, v in described["packages"].items() if k in _PACKAGES},
+        },
+        "weights": dict(weights or {}),
+        "best_epochs": [one.best_epoch for one in tested],
+        "curves": [
+            [_short(one.curves[epoch]) for epoch in _shown(len(one.curves), one.best_epoch)]
+            for one in tested
+        ],
+        "tasks": {
+            task.name: {
+                "classes": list(task.classes),
+                "class_of": {
+                    label: known for label in labels if (known := class_of(task, label, own))
+                },
+                "reliability": np.round(bins[task.name], 4).tolist(),
+            }
+            for task in first.tasks
+        },
+        "answers": answers,
+    }
+
+
+def answers_of(row: Row, task: str) -> list[Answers]:
+    """The answers to one task of a done cell, by photograph, in the order of its test."""
+    column = 3 + list(row["tasks"]).index(task)
+    classes, class_name = row["tasks"][task]["classes"], row["tasks"][task]["class_of"]
+    return [
+        Answers(
+            line[0], line[1] or line[0], line[2], classes.index(class_name[line[2]]),
+            tuple(line[column]),
+        )
+        for line in row["answers"]
+        if line[column] is not None
+    ]  # fmt: skip
+
+
+def measure_answers(
+    row: Row, task: str, *, resamples: int = 2000, seed: int = 0
+) -> dict[str, Interval]:
+    """Accuracy, balanced accuracy and macro-F1 of a cell, each with its interval by group.
+
+    They are what `wbczoo.metrics.measure` gives for the same files.
+    """
+    answers = answers_of(row, task)
+    classes = len(row["tasks"][task]["classes"])
+    files = [
+        (one, answer)
+        for one in answers
+        for answer, count in enumerate(one.counts)
+        for _ in range(count)
+    ]
+    truth = np.array([one.truth for one, _ in files], np.int64)
+    answered = np.array([answer for _, answer in files], np.int64)
+    drawn = draw([o.group for o, _ in files], [o.label for o, _ in files], resamples, seed)
+
+    def scores(weights: Floats) -> dict[str, Floats]:
+        return figures_of(confusion(weights, truth, answered, classes))
+
+    point, again = replicate(drawn, scores)
+    everyone = effective_groups(np.ones(len(truth)), drawn)
+    balanced = effective_groups(1 / np.bincount(truth)[truth], drawn)
+    return {
+        name: interval(float(point[name]), again[name], groups)
+        for name, groups in (
+            ("accuracy", everyone),
+            ("balanced_accuracy", balanced),
+            ("macro_f1", balanced),
+        )
+    }
+
+
+def read_results(path: Path) -> dict[str, Row]:
+    """The done cells of a file of results, by key; none where there is no file.
+
+    A last line without its end was torn by a process that died, and is left out.
+
+    Raises:
+        WbczooError: if another line cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise WbczooError(f"{path} cannot be read: {error.strerror}.") from None
+    return {row["key"]: row for row in _rows(content, path)}
+
+
+def done_cells(plan_path: Path, out: Path | None) -> dict[str, Row]:
+    """The done cells: of the folder, and of `<name>/results.jsonl` beside the plan."""
+    rows = read_results(plan_path.with_suffix("") / RESULTS)
+    return rows if out is None else {**rows, **read_results(out / RESULTS)}
+
+
+def append_results(path: Path, rows: Iterable[Row]) -> int:
+    """Add done cells' lines by one write, on the disk before this returns.
+
+    Safe for several processes; a line that a dying one tore is cut off first.
+
+    Returns:
+        how many were added; a cell that is there already is passed over.
+
+    Raises:
+        WbczooError: if the file has one of these cells already, and a line that cannot be read.
+    """
+    lines = {
+        row["key"]: json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        for row in rows
+    }
+    if not lines:
+        return 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        content = path.read_bytes() if path.exists() else b""
+        content = content[: _whole_bytes(content)]
+        # A file of many megabytes is parsed only if a key's digits stand anywhere in it.
+        here = {row["key"] for row in _rows(content, path)} if _names(content, lines) else set()
+        new = [line for key, line in lines.items() if key not in here]
+        with path.open("ab") as stream:
+            stream.truncate(len(content))
+            stream.write("".join(f"{line}\n" for line in new).encode())
+            stream.flush()
+            os.fsync(stream.fileno())
+    return len(new)
+
+
+def _rows(content: bytes, path: Path) -> Iterator[Row]:
+    for number, line in enumerate(content[: _whole_bytes(content)].splitlines(), 1):
+        try:
+            row = json.loads(line)
+            known = row["format"] == 1 and isinstance(row["key"], str)
+        except (ValueError, KeyError, TypeError):
+            known = False
+        if not known:
+            raise WbczooError(
+                f"{path}, line {number}: this is no result of a cell that this version reads. "
+                "Take the line out, and the cell is run again."
+            )
+        yield row
+
+
+def _names(content: bytes, keys: Iterable[str]) -> bool:
+    return any(key.encode() in content for key in keys)
+
+
+def _whole_bytes(content: bytes) -> int:
+    return content.rfind(b"\n") + 1
+
+
+def _shown(epochs: int, best: int) -> list[int]:
+    """The epochs, from 0, that a result keeps of a curve: all of a short one, 60 of a long one."""
+    even = np.linspace(0, max(epochs - 1, 0), min(epochs, _CURVE)).round().astype(int)
+    return sorted({*even.tolist(), *([best - 1] if best else [])})
+
+
+def _short(row: Mapping[str, float]) -> dict[str, float]:
+    """A row of a curve in five digits; speeds belong to the machine, not to the curve."""
+    return {k: float(f"{v:.5g}") for k, v in row.items() if k not in ("lr", "images_per_second")}

@@ -1,0 +1,135 @@
+"""What the cells of networks share in one process: data, features, models to start from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from wbczoo import machine
+from wbczoo.config import ModelConfig
+from wbczoo.data.cache import PixelCache
+from wbczoo.data.prepared import fill
+from wbczoo.data.splits import Role, digest_of
+from wbczoo.metrics import fit_temperature
+from wbczoo.model.build import build
+from wbczoo.model.compose import compose
+from wbczoo.model.fused import FusedClassifier
+from wbczoo.progress import Tell
+from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.features import FeatureCache, Kind
+from wbczoo.study.run.roles import ROLES, Library, Split, readers
+from wbczoo.tasks import parse as parse_tasks
+from wbczoo.training.inference import Logits, choose_device
+
+
+@dataclass
+class Workshop:
+    """What the cells of one process share: data, device, and where unfinished trainings lie.
+
+    `cache` is the folder of pixels and features; the user's own if None.
+    """
+
+    library: Library
+    device: torch.device
+    folder: Path
+    tell: Tell
+    cache: Path | None = None
+    _caches: dict[str, FeatureCache] = field(default_factory=dict)
+
+    def features(self, model: FusedClassifier, kind: Kind) -> FeatureCache:
+        """The cache of a model's backbone; one for all models that share it."""
+        cache = FeatureCache(model, kind, self.cache)
+        return self._caches.setdefault(cache.folder.name, cache)
+
+    @property
+    def machine(self) -> str:
+        """The name of what computes, for a result's record."""
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return machine.processor()
+
+    def run_folder(self, cell: Cell, split: Split) -> Path:
+        """Where the training of a fold may be taken up again."""
+        return self.folder / f"{cell.key[:16]}-{digest_of(split.rows, split.plan)[:8]}"
+
+    def forget(self, cell: Cell) -> None:
+        """Remove the trainings of a cell whose result is written down."""
+        for folder in self.folder.glob(f"{cell.key[:16]}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_workshop(library: Library, out: Path, device: str, tell: Tell) -> Workshop:
+    """A process's workshop; raises WbczooError for a device that is not there."""
+    return Workshop(library, choose_device(device), out / "unfinished", tell)
+
+
+def compose_cell(cell: Cell) -> ModelConfig:
+    """The composition of a network's cell; raises UsageError as `compose` does."""
+    assert cell.backbone is not None
+    assert cell.sequence is not None
+    side = cell.image_size
+    return compose(
+        cell.backbone,
+        cell.sequence,
+        tasks=parse_tasks(cell.tasks),
+        hidden=cell.hidden or 64,
+        image_size=(side, side) if side else None,
+        crop=cell.crop or "none",
+    )
+
+
+def build_cell(cell: Cell) -> FusedClassifier:
+    """The untrained model of a network's cell, as `wbczoo train` starts from it."""
+    model = build(compose_cell(cell), weights=cell.weights or "none", seed=cell.seed)
+    model.open_for_training(cell.trainable or "head")
+    return model.eval()
+
+
+def fill_features(cache: FeatureCache, split: Split, shop: Workshop) -> None:
+    """Compute what a split's images lack; refusals are told, and kept by the cache."""
+    for rows in {id(rows): rows for rows in (split.rows, split.tested)}.values():
+        numbers = sorted({n for r in ROLES if split.rows_of(r) is rows for n in split.numbers(r)})
+        refused = cache.fill(readers(rows, numbers), shop.device, shop.tell)
+        for digest, reason in refused.items():
+            shop.tell(f"refused {rows.samples[rows.index_of[digest]].path}: {reason}")
+
+
+def fill_pixels(cache: PixelCache, split: Split, tell: Tell) -> None:
+    """Decode what a split's images lack, for a branch that reads pixels."""
+    for rows in {id(rows): rows for rows in (split.rows, split.tested)}.values():
+        fill(
+            cache, rows, [n for r in ROLES if split.rows_of(r) is rows for n in split.numbers(r)],
+            tell,
+        )  # fmt: skip
+
+
+def used_rows(cache: FeatureCache, split: Split) -> dict[Role, tuple[int, ...]]:
+    """The rows of each role whose images were not refused."""
+    return {
+        role: tuple(n for n in split.numbers(role) if split.rows_of(role).hashes[n] in cache)
+        for role in ROLES
+    }
+
+
+def calibrate(
+    held: Logits, truth: Mapping[str, NDArray[np.int64]], logits: Logits
+) -> dict[str, NDArray[np.floating[Any]]]:
+    """Probabilities of logits at the temperatures that the validation's fit best.
+
+    Args:
+        held, truth: of the validation images; there may be none.
+        logits: task -> (N, classes) of the test.
+    """
+    found = {}
+    for name, values in logits.items():
+        temperature = fit_temperature(held[name], truth[name]) if len(held[name]) else 1.0
+        found[name] = softmax(values / temperature, axis=1)
+    return found

@@ -1,0 +1,1 @@
+"""A composition and photographs go in, a run comes out."""

@@ -1,0 +1,76 @@
+"""A model in PyTorch answers cached pixels here, for validation, evaluation and parity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from wbczoo import machine
+from wbczoo.data.batches import Batches
+from wbczoo.errors import WbczooError
+from wbczoo.model.fused import FusedClassifier
+
+Logits = dict[str, NDArray[np.float32]]
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of a name: `auto`, `cpu`, `cuda` or `mps`.
+
+    Raises:
+        WbczooError: if it was asked for by name and is not there; never a silent other one.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        built = torch.version.cuda
+        why = "no CUDA device or driver answers" if built else "this PyTorch is built without CUDA"
+        raise WbczooError(
+            f"CUDA was asked for, and {why}. Use --device cpu, or see `wbczoo doctor`."
+        )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise WbczooError("MPS was asked for, and this machine has none. Use --device cpu.")
+    return torch.device(name)
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16; `auto` does where the hardware has it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and machine.has_bf16()
+
+
+def predict_logits(
+    model: FusedClassifier,
+    batches: Batches,
+    *,
+    batch_size: int = 64,
+    bf16: bool = False,
+    advance: Callable[[int], object] = lambda count: None,
+) -> Logits:
+    """Logits of every image of `batches`, in order: task -> (N, classes) float32.
+
+    The model is left in the mode that it was in.
+    """
+    was_training = model.training
+    model.eval()
+    found: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in model.config.tasks}
+    with torch.inference_mode(), torch.autocast(batches.device.type, torch.bfloat16, enabled=bf16):
+        for start in range(0, len(batches), batch_size):
+            positions = np.arange(start, min(start + batch_size, len(batches)))
+            for name, logits in model(batches.images(positions)).items():
+                found[name].append(logits.float().cpu().numpy())
+            advance(len(positions))
+    model.train(was_training)
+    return {
+        task.name: np.concatenate(found[task.name])
+        if found[task.name]
+        else np.zeros((0, len(task.classes)), np.float32)
+        for task in model.config.tasks
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,14 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import tiny_export
 from commands import ROOT, SMALL_TRAINING, Completed, call
 from elsewhere import Elsewhere, make_environment
+from sentences import Ask
+
+from wbczoo.process import JobProcess
 
 if TYPE_CHECKING:
     from wbczoo.data.samples import Rows
 
 # Threads that wait must not spin: the tests' own subprocesses are waiting for the same cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+LIMIT = 30.0  # seconds that a command may take on a loaded machine; a whole one takes 0.05
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -101,3 +108,31 @@ def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
     """A new environment that borrows what the tests have installed, all but wbczoo."""
     return make_environment(tmp_path_factory.mktemp("elsewhere"))
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_export.write_model(tmp_path_factory.mktemp("export") / "model.onnx")
+
+
+@pytest.fixture
+def changed_model(tmp_path: Path) -> Callable[[dict[str, str | None]], Path]:
+    return lambda changed: tiny_export.write_model(tmp_path / "changed" / "model.onnx", changed)
+
+
+@pytest.fixture
+def export(small_export: Path, tmp_path: Path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(small_export, tmp_path / "export"))
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """Run a command in a process that is killed if it hangs: its exit code, stdout and stderr."""
+    with JobProcess("hostile_models:answer", LIMIT, quiet=True) as jobs:
+
+        def run(*arguments: object) -> tuple[int, str, str]:
+            found = jobs.ask({"arguments": [str(argument) for argument in arguments]})
+            return found["code"], found["out"], found["err"]
+
+        yield run

@@ -154,7 +154,7 @@ class RunConfig(_Strict):
         try:
             config = cls.model_validate_json(text)
         except ValidationError as error:
-            reason = told(error)
+            reason = describe_findings(error)
         except UsageError as error:  # a task says what is wrong with it in its own words
             reason = str(error)
         else:
@@ -181,7 +181,7 @@ def train_config(**settings: object) -> TrainConfig:
     try:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
-        raise UsageError(told(error)) from None
+        raise UsageError(describe_findings(error)) from None
 
 
 def parse_options(texts: tuple[str, ...], defaults: dict[str, Option]) -> dict[str, Option]:
@@ -203,11 +203,11 @@ def parse_options(texts: tuple[str, ...], defaults: dict[str, Option]) -> dict[s
             adapter: TypeAdapter[Option] = TypeAdapter(kind, config=_Strict.model_config)
             options[name] = adapter.validate_strings(value)
         except ValidationError as error:
-            raise UsageError(f"The option {name}={value}: {told(error)}") from None
+            raise UsageError(f"The option {name}={value}: {describe_findings(error)}") from None
     return options
 
 
-def told(error: ValidationError) -> str:
+def describe_findings(error: ValidationError) -> str:
     """Pydantic's findings as sentences, without its addresses."""
     sentences = []
     for finding in error.errors(include_url=False):

@@ -21,7 +21,7 @@ _SERVE = (
 _PATIENCE = 5.0  # seconds that a process has to end by itself
 
 
-class EndedApart(Exception):  # noqa: N818 - what became of a process, told by whoever asked
+class JobError(Exception):
     """A job that brought no answer; the message ends a sentence that begins with the job.
 
     Attributes:
@@ -33,7 +33,7 @@ class EndedApart(Exception):  # noqa: N818 - what became of a process, told by w
         self.late = late
 
 
-class Apart:
+class JobProcess:
     """A process that answers jobs one after the other, and is replaced when a job kills it.
 
     What the jobs print goes to this process's stderr, or nowhere; their stdin is empty.
@@ -55,7 +55,7 @@ class Apart:
         """The answer to a job.
 
         Raises:
-            EndedApart: if the job took longer than the limit, or ended its process.
+            JobError: if the job took longer than the limit, or ended its process.
         """
         process = self._process = self._process or self._start()
         line = self._wait(process, json.dumps(job))
@@ -66,10 +66,10 @@ class Apart:
             _kill(process)
         self.close()
         if line is None:
-            raise EndedApart(f"did not end within {self.limit:g} seconds", late=True)
+            raise JobError(f"did not end within {self.limit:g} seconds", late=True)
         code = process.returncode
         how = f"killed it with {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        raise EndedApart(f"ended the process that it ran in ({how})", late=False)
+        raise JobError(f"ended the process that it ran in ({how})", late=False)
 
     def close(self) -> None:
         """End the process, whatever it is doing."""

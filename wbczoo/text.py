@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil, floor
 
+_LONGEST = 500  # characters of what a stranger says
+
 
 def format_figure(figure: Mapping[str, float | None], digits: int = 3) -> str:
     """`0.571 [0.45, 0.68]`, with so many digits of the value."""
@@ -14,3 +16,33 @@ def format_figure(figure: Mapping[str, float | None], digits: int = 3) -> str:
     # Outwards, so that an interval never reads narrower than it is; 1e-9 for what is exact.
     low, high = floor(low * 100 + 1e-9) / 100, ceil(high * 100 - 1e-9) / 100
     return f"{value:.{digits}f} [{low:.2f}, {high:.2f}]"
+
+
+def format_duration(seconds: float) -> str:
+    """A duration for a person: `40 s`, `12 min`, `3 h 05 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def one_line(error: Exception) -> str:
+    """An error's message on one line, without its full stop."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def describe_error(error: BaseException) -> str:
+    """An error's type and words in one line that can be printed anywhere."""
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # its own words fail it
+        text = "no reason given"
+    whole = printable(f"{type(error).__name__}: {text}")
+    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."
+
+
+def printable(text: str) -> str:
+    """Somebody's text without what a terminal obeys or an encoding refuses."""
+    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hostile_models import ESCAPE, mutate
-from told import Ask, is_sentence
+from sentences import Ask, is_sentence
 
 # How a card is damaged, and what a differential then says; None where it counts all the same.
 CARDS: dict[str, tuple[dict[str, Any], str | None]] = {

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from hostile_models import FILES, MODELS, PLACES, adding, changed, length_of, mutate, outside
 from onnx import ModelProto, TensorProto, helper
-from told import Ask, is_sentence
+from sentences import Ask, is_sentence
 
 from wbczoo.errors import WbczooError
 from wbczoo.runtime import Session

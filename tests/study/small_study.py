@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.study.plan.plan import Cell
+from wbczoo.study.run.context import Context, open_context
 from wbczoo.study.run.roles import Library
-from wbczoo.study.run.workshop import Workshop, open_workshop
 
 PLAN = """
 format = 1
@@ -61,7 +61,7 @@ def cell(**changes: Any) -> Cell:
     return Cell(**{**SETTINGS, **changes})
 
 
-def workshop(smears: Path, out: Path) -> Workshop:
-    """A workshop on the CPU."""
+def context(smears: Path, out: Path) -> Context:
+    """What trials share, on the CPU."""
     library = Library({"synthetic": smears}, lambda sentence: None)
-    return open_workshop(library, out, "cpu", lambda sentence: None)
+    return open_context(library, out, "cpu", lambda sentence: None)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import cell, workshop
+from small_study import cell, context
 
 from wbczoo.study.plan.plan import Cell
 from wbczoo.study.run.networks import run_branch, run_heads, run_images
@@ -36,19 +36,19 @@ def test_stacked_heads_end_as_ordinary_trainings_do(smears: Path, tmp_path: Path
         for seed in (0, 1)
         for size, lr in ((8, 1e-2), (8, 1e-3), (7, 1e-2))
     ]
-    shop = workshop(smears, tmp_path)
-    found: dict[Cell, Any] = {one.key: row for one, row in run_heads(cells, shop)}
+    shared = context(smears, tmp_path)
+    found: dict[Cell, Any] = {one.key: row for one, row in run_heads(cells, shared)}
     assert len(found) == len(cells)
     for one in (cells[0], cells[2], cells[4]):
-        same(found[one.key], run_images(one, shop))
+        same(found[one.key], run_images(one, shared))
 
 
 def test_heads_of_every_fold_end_as_ordinary_trainings_do(smears: Path, tmp_path: Path) -> None:
     one = cell(protocol="grouped", folds=2, train_part="augmented", part="augmented")
-    shop = workshop(smears, tmp_path)
-    ((_, row),) = run_heads([one], shop)
+    shared = context(smears, tmp_path)
+    ((_, row),) = run_heads([one], shared)
     assert len(row["data"]) == 2
-    same(row, run_images(one, shop))
+    same(row, run_images(one, shared))
 
 
 @pytest.mark.parametrize("branch", ["gru", "bilstm_features"])
@@ -56,7 +56,7 @@ def test_a_branch_over_cached_features_ends_as_an_ordinary_training_does(
     branch: str, smears: Path, tmp_path: Path
 ) -> None:
     one = cell(sequence=branch)
-    shop = workshop(smears, tmp_path)
-    fast = run_branch(one, shop)
-    shop.forget(one)  # or the ordinary training would find the other's state
-    same(fast, run_images(one, shop))
+    shared = context(smears, tmp_path)
+    fast = run_branch(one, shared)
+    shared.forget(one)  # or the ordinary training would find the other's state
+    same(fast, run_images(one, shared))

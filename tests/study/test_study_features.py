@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_study import cell, workshop
+from small_study import cell, context
 
 from wbczoo.study.run import features
+from wbczoo.study.run.context import build_cell, fill_features
 from wbczoo.study.run.features import FeatureCache, Features
 from wbczoo.study.run.network import open_backbone
-from wbczoo.study.run.workshop import build_cell, fill_features
 
 
 def test_features_are_computed_once_and_a_damaged_file_again(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shop = workshop(smears, tmp_path)
-    model, split = build_cell(cell()), shop.library.split(cell(), None)
+    shared = context(smears, tmp_path)
+    model, split = build_cell(cell()), shared.library.split(cell(), None)
     computed = []
     choose = features.choose_engine
 
@@ -30,7 +30,7 @@ def test_features_are_computed_once_and_a_damaged_file_again(
 
     def fill() -> torch.Tensor:
         cache = FeatureCache(model, "pooled", tmp_path)
-        fill_features(cache, split, shop)
+        fill_features(cache, split, shared)
         return cache.gather([split.rows.hashes[n] for n in split.test])
 
     first = fill()

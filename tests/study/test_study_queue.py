@@ -95,7 +95,7 @@ def test_a_job_that_breaks_refuses_only_the_cells_that_it_did_not_do(
 ) -> None:
     cells = [cell(seed=seed) for seed in range(3)]
 
-    def breaking(job: list[Cell], shop: Any) -> Iterator[tuple[Cell, Any]]:
+    def breaking(job: list[Cell], context: Any) -> Iterator[tuple[Cell, Any]]:
         yield job[1], {"key": job[1].key}
         raise RuntimeError("out of memory")
 

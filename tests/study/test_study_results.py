@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_study import cell, workshop
+from small_study import cell, context
 
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import measure
@@ -26,7 +26,7 @@ from wbczoo.study.run.results import (
 @pytest.fixture(scope="module")
 def row(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A done cell."""
-    ((_, found),) = run_heads([cell()], workshop(smears, tmp_path_factory.mktemp("row")))
+    ((_, found),) = run_heads([cell()], context(smears, tmp_path_factory.mktemp("row")))
     assert isinstance(found, dict)
     return found
 
@@ -77,8 +77,8 @@ def test_answers_by_photograph_give_the_figures_of_an_evaluation(
     smears: Path, tmp_path: Path
 ) -> None:
     """Whatever the files were answered: figures and intervals are those of `measure`."""
-    shop = workshop(smears, tmp_path)
-    split = shop.library.split(cell(protocol="report"), None)
+    shared = context(smears, tmp_path)
+    split = shared.library.split(cell(protocol="report"), None)
     numbers, rows = split.test, split.tested
     targets = split.targets("test", numbers)
     generator = np.random.default_rng(0)

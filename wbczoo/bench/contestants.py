@@ -205,7 +205,7 @@ _opened: dict[str, Any] = {}
 
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
-    """Do one job in this process: `Apart` calls it with what `bench.prediction` asks for."""
+    """Do one job in this process: `JobProcess` calls it with what `bench.prediction` asks for."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             answer: dict[str, Any] = _JOBS[job.pop("do")](**job)

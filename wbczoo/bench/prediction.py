@@ -12,7 +12,7 @@ import numpy as np
 
 from wbczoo import images, machine
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
-from wbczoo.process import Apart, EndedApart
+from wbczoo.process import JobError, JobProcess
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime import Session
 from wbczoo.runtime.batches import BATCH
@@ -103,7 +103,7 @@ def bench_predict(
         )
     contestants = _line_up(models, run, device, compiled)
     place: dict[str, Any] = {"paths": good, "preprocessing": asdict(first.preprocessing)}
-    processes = {each.name: Apart(_WORK, _LIMIT) for each in contestants}
+    processes = {each.name: JobProcess(_WORK, _LIMIT) for each in contestants}
     try:
         for each in contestants:
             tell(f"opening {each.name}")
@@ -168,20 +168,22 @@ def _line_up(
     return found
 
 
-def _ask(each: Contestant, processes: Mapping[str, Apart], what: str, **job: Any) -> dict[str, Any]:
+def _ask(
+    each: Contestant, processes: Mapping[str, JobProcess], what: str, **job: Any
+) -> dict[str, Any]:
     """What a contestant's process answers; nothing once something failed, which is kept."""
     if each.error is not None:
         return {}
     try:
         answer: dict[str, Any] = processes[each.name].ask({"do": what, **job})
-    except EndedApart as ended:
+    except JobError as ended:
         answer = {"error": f"It {ended}."}
     each.error = answer.get("error")
     return {} if each.error else answer
 
 
 def _measure(
-    each: Contestant, processes: Mapping[str, Apart], batch: int, count: int, repeats: int
+    each: Contestant, processes: Mapping[str, JobProcess], batch: int, count: int, repeats: int
 ) -> None:
     for size in (1, batch):
         turns = repeats if size == 1 else max(3, repeats // 5)
@@ -195,21 +197,23 @@ def _measure(
         _time_folder(each, processes, BATCH, count)
 
 
-def _time_folder(each: Contestant, processes: Mapping[str, Apart], batch: int, count: int) -> None:
+def _time_folder(
+    each: Contestant, processes: Mapping[str, JobProcess], batch: int, count: int
+) -> None:
     answer = _ask(each, processes, "folder", batch=batch, count=count)
     if answer:
         each.folders.setdefault(batch, []).append((answer["images"], answer["seconds"]))
 
 
 def _finish(
-    each: Contestant, processes: Mapping[str, Apart], batch: int, place: dict[str, Any]
+    each: Contestant, processes: Mapping[str, JobProcess], batch: int, place: dict[str, Any]
 ) -> None:
     """Memory, answers, and in a process with one thread the processor time of the bound."""
     each.peak_bytes = _ask(each, processes, "memory").get("peak_bytes")
     each.answers = _ask(each, processes, "answers", batch=batch)
     if each.kind != "runtime" or each.error:
         return
-    with Apart(_WORK, _LIMIT) as alone:
+    with JobProcess(_WORK, _LIMIT) as alone:
         options = {**each.options, "threads": 1}
         alone.ask({"do": "open", "kind": each.kind, "options": options, **place})
         count = min(len(place["paths"]), 8 * batch)

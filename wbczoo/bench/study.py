@@ -23,16 +23,16 @@ from wbczoo.model.build import build
 from wbczoo.progress import Tell
 from wbczoo.study.plan.plan import Cell
 from wbczoo.study.run.branches import prepare_branch
-from wbczoo.study.run.networks import run_heads
-from wbczoo.study.run.roles import Library
-from wbczoo.study.run.workshop import (
-    Workshop,
+from wbczoo.study.run.context import (
+    Context,
     build_cell,
     compose_cell,
     fill_features,
     fill_pixels,
-    open_workshop,
+    open_context,
 )
+from wbczoo.study.run.networks import run_heads
+from wbczoo.study.run.roles import Library
 from wbczoo.training.loss import summed_cross_entropy
 from wbczoo.training.train import Fit, prepare_fit, train_step
 
@@ -77,8 +77,8 @@ def bench_study(
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        shop = open_workshop(Library({dataset.name: data}, tell), out, device, tell)
-        shop.cache = out / "cache"
+        context = open_context(Library({dataset.name: data}, tell), out, device, tell)
+        context.cache = out / "cache"
 
         def cell(backbone: str, branch: str, size: int, lr: float) -> Cell:
             return Cell(
@@ -92,11 +92,11 @@ def bench_study(
         for backbone in backbones:
             tell(f"the {len(FIGURES)} cells of {backbone}")
             job = [cell(backbone, "none", size, lr) for size, lr in FIGURES]
-            cells.append(_time_cells(job, shop))
+            cells.append(_time_cells(job, context))
         beside = cell(backbones[0], sequence, batch_size, 1e-4)
         alone = cell(backbones[0], "none", batch_size, 1e-4)
-        branch = _time_branch(beside, shop, out / "branch", steps)
-        from_images = _time_images(alone, shop, out / "images", steps)
+        branch = _time_branch(beside, context, out / "branch", steps)
+        from_images = _time_images(alone, context, out / "images", steps)
     return {
         "cells": cells,
         "branch": {"name": beside.model, **branch},
@@ -111,18 +111,18 @@ def bench_study(
         "steps": steps,
         "rounds": _ROUNDS,
         "protocol": protocol,
-        "device": str(shop.device),
+        "device": str(context.device),
         "processor": machine.processor(),
     }
 
 
-def _time_cells(job: Sequence[Cell], shop: Workshop) -> dict[str, Any]:
+def _time_cells(job: Sequence[Cell], context: Context) -> dict[str, Any]:
     started = time.perf_counter()
-    rows = [row for _, row in run_heads(job, shop)]
+    rows = [row for _, row in run_heads(job, context)]
     seconds = time.perf_counter() - started
     if refused := [row for row in rows if isinstance(row, str)]:
         raise WbczooError(refused[0])
-    split = shop.library.split(job[0], job[0].folds_run[0])
+    split = context.library.split(job[0], job[0].folds_run[0])
     shown = len(split.numbers("train")) * (job[0].epochs or 1) * len(job) * len(job[0].folds_run)
     return {
         "name": job[0].model,
@@ -133,17 +133,17 @@ def _time_cells(job: Sequence[Cell], shop: Workshop) -> dict[str, Any]:
     }
 
 
-def _time_branch(cell: Cell, shop: Workshop, out: Path, steps: int) -> dict[str, float]:
+def _time_branch(cell: Cell, context: Context, out: Path, steps: int) -> dict[str, float]:
     """Images/s of a cell's training steps and of the bare branch's, in turn."""
     model = build_cell(cell)
-    split = shop.library.split(cell, cell.folds_run[0])
-    cache = shop.features(model, "pooled" if model.reads == "pixels" else "map")
-    fill_features(cache, split, shop)
+    split = context.library.split(cell, cell.folds_run[0])
+    cache = context.features(model, "pooled" if model.reads == "pixels" else "map")
+    fill_features(cache, split, context)
     if model.reads == "pixels":
-        fill_pixels(cache.pixels, split, shop.tell)
+        fill_pixels(cache.pixels, split, context.tell)
     roles: tuple[Role, ...] = ("train", "validation", "test")
     used = {role: split.numbers(role) for role in roles}
-    fit, _, _ = prepare_branch(cell, model, cache, split, out, used, shop.device)
+    fit, _, _ = prepare_branch(cell, model, cache, split, out, used, context.device)
     batches = _batches(fit, steps)
     bare = _bare_step(cell, fit, batches[0])
 
@@ -156,7 +156,7 @@ def _time_branch(cell: Cell, shop: Workshop, out: Path, steps: int) -> dict[str,
             bare()
 
     fit.wrapped.train()
-    seconds = _in_turn({"cell": real, "bare": alone}, shop.device)
+    seconds = _in_turn({"cell": real, "bare": alone}, context.device)
     shown = _ROUNDS * steps * fit.config.batch_size
     return {
         "images_per_second": shown / seconds["cell"],
@@ -193,16 +193,16 @@ def _bare_step(cell: Cell, fit: Fit, positions: np.ndarray[Any, Any]) -> Callabl
     return step
 
 
-def _time_images(cell: Cell, shop: Workshop, out: Path, steps: int) -> float:
+def _time_images(cell: Cell, context: Context, out: Path, steps: int) -> float:
     """Images/s of the training steps of `wbczoo train` of the same cell."""
-    split = shop.library.split(cell, cell.folds_run[0])
+    split = context.library.split(cell, cell.folds_run[0])
     config = cell.train_config(cell.folds_run[0])
     composition = compose_cell(cell)
     prepared = prepare(
         config, split.rows.source.root, split.tasks, composition.preprocessing,
-        rows=split.rows, tell=shop.tell,
+        rows=split.rows, tell=context.tell,
     )  # fmt: skip
-    accelerator = Accelerator(cpu=shop.device.type == "cpu", mixed_precision="no")
+    accelerator = Accelerator(cpu=context.device.type == "cpu", mixed_precision="no")
     model = build(composition, weights=cell.weights or "none")
     fit = prepare_fit(model, config, prepared, out, accelerator)
     fit.wrapped.train()
@@ -212,7 +212,7 @@ def _time_images(cell: Cell, shop: Workshop, out: Path, steps: int) -> float:
         for positions, images in zip(batches, fit.training.ahead(batches), strict=True):
             train_step(fit, positions, images)
 
-    seconds = _in_turn({"images": real}, shop.device)["images"]
+    seconds = _in_turn({"images": real}, context.device)["images"]
     return _ROUNDS * steps * config.batch_size / seconds
 
 

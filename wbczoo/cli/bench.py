@@ -175,7 +175,7 @@ def _cells(row: dict[str, Any], batch: str) -> list[str]:
     if row["error"]:
         return [row["name"], *[""] * 6, row["error"]]
 
-    def told(value: float | None, places: int) -> str:
+    def form(value: float | None, places: int) -> str:
         return "" if value is None else f"{value:.{places}f}"
 
     def latency(size: str) -> str:
@@ -186,11 +186,11 @@ def _cells(row: dict[str, Any], batch: str) -> list[str]:
     return [
         row["name"],
         ", ".join(f"{value:.0f} ({size})" for size, value in row["images_per_second"].items()),
-        told(row["ratio_to_pytorch"], 2),
-        told(row["of_bound"], 2),
+        form(row["ratio_to_pytorch"], 2),
+        form(row["of_bound"], 2),
         latency("1"),
         latency(batch),
-        told(row["peak_megabytes"], 0),
+        form(row["peak_megabytes"], 0),
         "; ".join(
             f"{task} {found['equal']:.4f}, {found['probability_difference']:.2g}"
             for task, found in agreement.items()

@@ -195,13 +195,13 @@ def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) ->
 
 def _setting(settings: dict[str, Any]) -> str:
     from wbczoo.study.plan.plan import Cell
-    from wbczoo.study.report.words import told_special
+    from wbczoo.study.report.words import format_special
 
     if settings["baseline"] is not None:
         part = f", fitted on {settings['train_part']}" if settings["train_part"] else ""
         options = "".join(f", {k} {v}" for k, v in settings["baseline_options"].items())
         return f"seed {settings['seed']}{options}{part}"
-    changes = "".join(f", {text}" for text in told_special(Cell(**settings)))
+    changes = "".join(f", {text}" for text in format_special(Cell(**settings)))
     return (
         f"{settings['trainable']}, batch {settings['batch_size']}, lr {settings['lr']:g}, "
         f"{settings['epochs']} epochs, seed {settings['seed']}{changes}"
@@ -213,9 +213,9 @@ def _known(count: int | None) -> str:
 
 
 def _told(figures: dict[str, Any]) -> str:
-    from wbczoo.study.report.show import told
+    from wbczoo.study.report.show import format_published
 
-    return f"{told(figures['accuracy'])}; {told(figures['macro_f1'])}"
+    return f"{format_published(figures['accuracy'])}; {format_published(figures['macro_f1'])}"
 
 
 def _paths(given: tuple[str, ...]) -> dict[str, Path]:

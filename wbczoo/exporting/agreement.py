@@ -56,7 +56,7 @@ class Agreement:
             for found in self.tasks.values()
         )
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """For a reader, in one line."""
         return "; ".join(
             f"{task} {found.equal} of {self.images} equal, probabilities within "

@@ -151,6 +151,6 @@ def _refusal(precision: str, trials: list[_Trial]) -> str:
     return (
         f"No {precision} graph of {len(trials)} answers as fp32 does: {100 * bound.equal:g} % of "
         f"the answers must be equal and no probability further than {bound.difference:g}. The "
-        f"nearest, {precision} in {trial.what}: {agreement.told()}, on {agreement.source}. Nothing "
-        "was written; export in fp32."
+        f"nearest, {precision} in {trial.what}: {agreement.describe()}, on {agreement.source}. "
+        "Nothing was written; export in fp32."
     )

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from wbczoo import registry
-from wbczoo.config import ModelConfig, Part, parse_options, told
+from wbczoo.config import ModelConfig, Part, describe_findings, parse_options
 from wbczoo.errors import UsageError
 from wbczoo.images import find_crop
 from wbczoo.registry.entry import Entry
@@ -69,7 +69,7 @@ def compose(
             preprocessing=preprocessing,
         )
     except ValidationError as error:
-        raise UsageError(f"This composition cannot be: {told(error)}") from None
+        raise UsageError(f"This composition cannot be: {describe_findings(error)}") from None
 
 
 def _part(entry: Entry[Any], options: tuple[str, ...]) -> Part:

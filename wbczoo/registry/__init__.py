@@ -15,8 +15,9 @@ from typing import Any, Generic, cast
 from wbczoo.errors import UsageError
 from wbczoo.registry.entry import HOME, SPEC_TYPES, Entry, S, available, blank, check, fill, judge
 from wbczoo.registry.installed import canonical, find_home, find_strangers
-from wbczoo.registry.sandbox import printable, recall, told, try_apart, without_stdout
+from wbczoo.registry.sandbox import recall, try_apart, without_stdout
 from wbczoo.specs import BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
+from wbczoo.text import describe_error, printable
 
 ALLOWED = "WBCZOO_PLUGINS"
 
@@ -117,7 +118,7 @@ class Registry(Generic[S]):
             raise UsageError(f"The family {entry.name} has no member {member!r}.{hint}") from None
         except Exception as error:
             raise UsageError(
-                f"The family {entry.name} cannot give {member!r}: {told(error)}"
+                f"The family {entry.name} cannot give {member!r}: {describe_error(error)}"
             ) from error
         if found.status != "ok":
             raise UsageError(f"The {self.kind} {found.name!r} cannot be used: {found.reason}")
@@ -156,7 +157,7 @@ def _load_home(point: EntryPoint) -> Entry[Any]:
     try:
         return available(judge(entry, point.load(), SPEC_TYPES[point.group]))
     except Exception as error:
-        return replace(entry, reason=f"{point.value} did not load: {told(error)}")
+        return replace(entry, reason=f"{point.value} did not load: {describe_error(error)}")
 
 
 def _load_strangers(found: list[Entry[Any]], allowed: str | None) -> list[Entry[Any]]:
@@ -219,7 +220,7 @@ def _load_here(entry: Entry[S], spec_type: type[Spec]) -> Entry[S]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        reason = f"{printable(entry.point.value)} did not load: {told(error)}"
+        reason = f"{printable(entry.point.value)} did not load: {describe_error(error)}"
         return replace(entry, status="broken", reason=reason)
     return replace(found, name=entry.name)
 

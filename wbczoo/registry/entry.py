@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import Any, Generic, Literal, TypeVar
 
-from wbczoo.registry.sandbox import locate, printable, told
+from wbczoo.registry.sandbox import locate
 from wbczoo.specs import CONTRACT, BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
+from wbczoo.text import describe_error, printable
 
 S = TypeVar("S", bound=Spec)
 Status = Literal["ok", "missing", "duplicate", "broken", "blocked"]
@@ -120,7 +121,7 @@ def available(entry: Entry[Any]) -> Entry[Any]:
     return replace(entry, status="missing", reason=printable(reason))
 
 
-def judge_apart(job: Mapping[str, str]) -> dict[str, Any]:
+def judge_entry(job: Mapping[str, str]) -> dict[str, Any]:
     """Load a stranger's entry point, in a process of its own, and say what came of it.
 
     Args:
@@ -138,7 +139,10 @@ def judge_apart(job: Mapping[str, str]) -> dict[str, Any]:
         told_of = {field: getattr(found, field) for field in fields}
         return {"lasting": found.status == "ok", **told_of}
     except BaseException as error:
-        return {"lasting": False, "reason": f"{printable(point.value)} did not load: {told(error)}"}
+        return {
+            "lasting": False,
+            "reason": f"{printable(point.value)} did not load: {describe_error(error)}",
+        }
 
 
 def fill(entry: Entry[Any], told: Mapping[str, Any]) -> Entry[Any]:

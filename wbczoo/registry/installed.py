@@ -13,7 +13,7 @@ from typing import Any
 
 import wbczoo
 from wbczoo.registry.entry import HOME, Entry, blank
-from wbczoo.registry.sandbox import printable, told
+from wbczoo.text import describe_error, printable
 
 
 @cache
@@ -86,7 +86,7 @@ def _damaged(found: Distribution, error: Exception) -> str:
 
 def _damage(found: Distribution, group: str, error: Exception) -> Entry[Any]:
     name, version = _about(found)
-    reason = f"Its entry_points.txt cannot be read: {told(error)}. Install it again."
+    reason = f"Its entry_points.txt cannot be read: {describe_error(error)}. Install it again."
     return replace(blank(EntryPoint("?", "?", group), name, version), reason=reason)
 
 

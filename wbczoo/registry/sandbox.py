@@ -17,11 +17,11 @@ from typing import Any
 
 from wbczoo import __version__
 from wbczoo.errors import WbczooError
+from wbczoo.text import describe_error, printable
 
 TIME_LIMIT = 10.0  # seconds
 
 _PATIENCE = 3600.0  # seconds for which a stranger that hung or died is not tried again
-_LONGEST = 500  # characters of what a stranger says
 
 
 def recall(point: EntryPoint, distribution: str, version: str) -> dict[str, Any] | None:
@@ -46,7 +46,7 @@ def try_apart(point: EntryPoint, distribution: str, version: str) -> dict[str, A
         fields of the stranger's `Entry`.
     """
     from wbczoo import files
-    from wbczoo.process import Apart, EndedApart
+    from wbczoo.process import JobError, JobProcess
 
     job = {
         "name": point.name,
@@ -55,13 +55,13 @@ def try_apart(point: EntryPoint, distribution: str, version: str) -> dict[str, A
         "distribution": distribution,
         "version": version,
     }
-    with Apart("wbczoo.registry.entry:judge_apart", TIME_LIMIT, quiet=True) as apart:
+    with JobProcess("wbczoo.registry.entry:judge_entry", TIME_LIMIT, quiet=True) as jobs:
         try:
-            found = dict(apart.ask(job))
-        except EndedApart as end:
+            found = dict(jobs.ask(job))
+        except JobError as end:
             found = {"lasting": True, "reason": _ended(printable(point.value), end.late)}
         except (OSError, TypeError, ValueError) as error:  # no process, or nonsense from it
-            found = {"lasting": False, "reason": f"It could not be tried: {told(error)}"}
+            found = {"lasting": False, "reason": f"It could not be tried: {describe_error(error)}"}
     if found.pop("lasting", False):
         kept: dict[str, Any] = {"plugin": printable(point.value), "entry": found}
         if "status" not in found:  # a busy machine, too, may let a good plugin hang or die
@@ -103,21 +103,6 @@ def without_stdout() -> Iterator[None]:
         _flush()
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def told(error: BaseException) -> str:
-    """An error's type and words in one line that can be printed anywhere."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # its own words fail it
-        text = "no reason given"
-    whole = printable(f"{type(error).__name__}: {text}")
-    return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."
-
-
-def printable(text: str) -> str:
-    """A stranger's text without what a terminal obeys or an encoding refuses."""
-    return "".join(sign if sign.isprintable() else f"\\u{ord(sign):04x}" for sign in text)
 
 
 def _ended(what: str, late: bool) -> str:

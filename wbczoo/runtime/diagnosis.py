@@ -12,7 +12,7 @@ from typing import Any
 
 from wbczoo import files, machine
 from wbczoo.errors import WbczooError
-from wbczoo.process import Apart, EndedApart
+from wbczoo.process import JobError, JobProcess
 from wbczoo.runtime import devices
 from wbczoo.runtime.nvidia import describe_gpus
 
@@ -116,10 +116,10 @@ def try_devices(_: Any = None) -> dict[str, Any]:
 
 
 def _ask(function: str, what: str) -> dict[str, Any]:
-    with Apart(function, _LIMIT, quiet=True) as apart:
+    with JobProcess(function, _LIMIT, quiet=True) as jobs:
         try:
-            answer: dict[str, Any] = apart.ask(None)
-        except EndedApart as ended:
+            answer: dict[str, Any] = jobs.ask(None)
+        except JobError as ended:
             return {"error": f"Asking {what} what it can use {ended}. Install it again."}
     return answer
 

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from wbczoo import __version__, files
-from wbczoo.config import RunConfig, told
+from wbczoo.config import RunConfig, describe_findings
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
 from wbczoo.runtime.folder import CARD, folder_of
@@ -127,7 +127,9 @@ def describe(path: Path, session: Any) -> ModelFile:
         preprocessing = _PREPROCESSING.validate_json(value("preprocessing"))
         strange = set(json.loads(value("preprocessing")))
     except ValidationError as error:
-        raise WbczooError(f"The metadata of {path} are damaged: {told(error)}") from None
+        raise WbczooError(
+            f"The metadata of {path} are damaged: {describe_findings(error)}"
+        ) from None
     except UsageError as error:
         raise WbczooError(f"The metadata of {path} are damaged: {error}") from None
     strange -= {field.name for field in fields(Preprocessing)}

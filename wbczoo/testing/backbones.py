@@ -7,7 +7,6 @@ from typing import Any
 
 from wbczoo.errors import UsageError
 from wbczoo.images import CROPS
-from wbczoo.registry.sandbox import told
 from wbczoo.specs import BackboneSpec, Size
 from wbczoo.testing.subject import (
     CheckFailed,
@@ -17,6 +16,7 @@ from wbczoo.testing.subject import (
     compose_alone,
     noise,
 )
+from wbczoo.text import describe_error
 
 _OTHER = 32  # pixels more each way: what most networks halve to one position
 
@@ -103,7 +103,7 @@ def _check_other_size(spec: BackboneSpec) -> None:
         return  # it says itself that it cannot
     except Exception as error:
         raise CheckFailed(
-            f"`build` fails for {size[0]} x {size[1]} pixels: {told(error)}"
+            f"`build` fails for {size[0]} x {size[1]} pixels: {describe_error(error)}"
         ) from error
     try:
         answer(module, noise(spec, 2, size=size))

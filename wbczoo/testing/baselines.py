@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from wbczoo import images, tasks
 from wbczoo.images.archives.source import Source
 from wbczoo.registry import datasets
-from wbczoo.registry.sandbox import told
 from wbczoo.specs import BaselineSpec
 from wbczoo.testing.subject import CheckFailed, NotApplicable
+from wbczoo.text import describe_error
 
 _TRAINED, _ASKED = 16, 8
 
@@ -32,7 +32,7 @@ def check_probabilities(spec: BaselineSpec) -> None:
         classifier.fit(given[:_TRAINED], named, groups[:_TRAINED])
         found = np.asarray(classifier.predict_proba(given[_TRAINED:]))
     except Exception as error:
-        raise CheckFailed(f"It fails on drawn smears: {told(error)}") from error
+        raise CheckFailed(f"It fails on drawn smears: {describe_error(error)}") from error
     classes = len(tasks.CELL.classes)
     if found.shape != (_ASKED, classes):
         raise CheckFailed(
@@ -77,7 +77,7 @@ def _fitted(spec: BaselineSpec) -> Any:
             groups[:_TRAINED],
         )
     except Exception as error:
-        raise NotApplicable(f"It cannot be fitted: {told(error)}") from error
+        raise NotApplicable(f"It cannot be fitted: {describe_error(error)}") from error
     return classifier
 
 
@@ -85,7 +85,7 @@ def _ask(classifier: Any, asked: list[NDArray[np.uint8]]) -> NDArray[Any]:
     try:
         return np.asarray(classifier.predict_proba([image.copy() for image in asked]))
     except Exception as error:
-        raise NotApplicable(f"`predict_proba` fails: {told(error)}") from error
+        raise NotApplicable(f"`predict_proba` fails: {describe_error(error)}") from error
 
 
 @cache

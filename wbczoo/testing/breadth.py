@@ -11,10 +11,10 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 from wbczoo import machine
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.process import Apart, EndedApart
+from wbczoo.process import JobError, JobProcess
 from wbczoo.registry import backbones
-from wbczoo.registry.sandbox import told
 from wbczoo.specs import Size
+from wbczoo.text import describe_error
 
 BRANCHES = ("none", "gru", "bilstm", "bilstm_features")
 SIZE: Size = (224, 224)
@@ -95,11 +95,11 @@ def run(
     with out.open("a+b") as stream:  # what cannot be written is told before hours of work
         stream.seek(0)
         os.truncate(stream.fileno(), stream.read().rfind(b"\n") + 1)
-    with Apart("wbczoo.testing.breadth:try_composition", limit) as apart:
+    with JobProcess("wbczoo.testing.breadth:try_composition", limit) as jobs:
         for blank in _blank_rows(members, branches):
             row = done.get(_key(blank))
             if row is None:
-                row = blank if blank["status"] else blank | _ask(apart, blank)
+                row = blank if blank["status"] else blank | _ask(jobs, blank)
                 _append(out, row)
                 done[_key(blank)] = row
             yield row
@@ -157,7 +157,7 @@ def try_composition(job: Mapping[str, str]) -> Row:
             row |= {"step": step, **found}
         row |= {"status": "passed", "step": ""}
     except Exception as error:
-        row["reason"] = str(error) if isinstance(error, WbczooError) else told(error)
+        row["reason"] = str(error) if isinstance(error, WbczooError) else describe_error(error)
     return {**row, "seconds": round(time.perf_counter() - start, 1)}
 
 
@@ -177,10 +177,10 @@ def _key(row: Row) -> tuple[str, str, str, str]:
     return row["family"], row["architecture"], row["backbone"], row["sequence"]
 
 
-def _ask(apart: Apart, row: Row) -> Row:
+def _ask(jobs: JobProcess, row: Row) -> Row:
     try:
-        return dict(apart.ask({"backbone": row["backbone"], "sequence": row["sequence"]}))
-    except EndedApart as end:
+        return dict(jobs.ask({"backbone": row["backbone"], "sequence": row["sequence"]}))
+    except JobError as end:
         return {"status": "failed", "step": "", "reason": f"It {end}."}
 
 

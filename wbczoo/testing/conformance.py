@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from wbczoo import registry
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.process import Apart, EndedApart
-from wbczoo.registry.sandbox import printable, told
+from wbczoo.process import JobError, JobProcess
 from wbczoo.specs import DatasetSpec
+from wbczoo.text import describe_error, printable
 
 TIME_LIMIT = 300.0  # seconds for a check; an export of a large network takes a minute
 
@@ -84,18 +84,18 @@ def run(
         yield refused
         return
     about = {"kind": kind, "name": name, "data": str(data.resolve()) if data else None}
-    with Apart("wbczoo.testing.conformance:answer", limit) as apart:
+    with JobProcess("wbczoo.testing.conformance:answer", limit) as jobs:
         try:
-            checks = apart.ask({**about, "check": None})
-        except EndedApart as end:
+            checks = jobs.ask({**about, "check": None})
+        except JobError as end:
             yield Result("check_loads_quietly", "failed", f"Loading it {end}.")
             return
         if isinstance(checks, str):
             raise UsageError(checks)
         for check in checks:
             try:
-                yield Result(**apart.ask({**about, "check": check}))
-            except EndedApart as end:
+                yield Result(**jobs.ask({**about, "check": check}))
+            except JobError as end:
                 yield Result(check, "failed", f"It {end}.", None)
 
 
@@ -130,7 +130,7 @@ def run_check(spec: Any, name: str, check: Any) -> dict[str, Any]:
     except (CheckFailed, WbczooError) as error:
         result |= {"result": "failed", "reason": printable(str(error))}
     except Exception as error:
-        result |= {"result": "failed", "reason": told(error)}
+        result |= {"result": "failed", "reason": describe_error(error)}
     return {**result, "seconds": round(time.perf_counter() - start, 2)}
 
 

@@ -12,9 +12,9 @@ from typing import get_args
 from wbczoo import images, tasks
 from wbczoo.errors import WbczooError
 from wbczoo.images.archives.source import Source
-from wbczoo.registry.sandbox import told
 from wbczoo.specs import DatasetSpec, Sample, Split
 from wbczoo.testing.subject import CheckFailed, NotApplicable
+from wbczoo.text import describe_error
 
 _OPENED = 25  # images, spread over the set
 # Of the training photographs: what a group that straddles may cost before it looks like a mistake.
@@ -29,7 +29,7 @@ def check_samples(spec: DatasetSpec, root: Path | None = None) -> None:
         try:
             first, second = list(spec.samples(folder)), list(spec.samples(folder))
         except Exception as error:
-            raise CheckFailed(f"`samples` fails: {told(error)}") from error
+            raise CheckFailed(f"`samples` fails: {describe_error(error)}") from error
     if not first:
         raise CheckFailed("`samples` yields nothing.")
     for sample in first:
@@ -99,7 +99,7 @@ def check_files(spec: DatasetSpec, root: Path | None = None) -> None:
             try:
                 images.decode(source.read(sample.path))
             except Exception as error:
-                raise CheckFailed(f"{sample.path} is no image: {told(error)}") from error
+                raise CheckFailed(f"{sample.path} is no image: {describe_error(error)}") from error
 
 
 def check_unit(spec: DatasetSpec, root: Path | None = None) -> None:
@@ -164,7 +164,7 @@ def _list(spec: DatasetSpec, folder: Path) -> list[Sample]:
     try:
         samples = list(spec.samples(folder))
     except Exception as error:
-        raise NotApplicable(f"`samples` fails: {told(error)}") from error
+        raise NotApplicable(f"`samples` fails: {describe_error(error)}") from error
     if not samples:
         raise NotApplicable("`samples` yields nothing.")
     return samples
@@ -198,5 +198,5 @@ def _data(spec: DatasetSpec, root: Path | None) -> Iterator[Path]:
         try:
             spec.prepare(made)
         except (WbczooError, OSError) as error:
-            raise NotApplicable(f"`prepare` made nothing: {told(error)}") from error
+            raise NotApplicable(f"`prepare` made nothing: {describe_error(error)}") from error
         yield made

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from wbczoo.process import Apart, EndedApart
+from wbczoo.process import JobError, JobProcess
 from wbczoo.registry.sandbox import TIME_LIMIT
 from wbczoo.specs import (
     CONTRACT,
@@ -54,9 +54,9 @@ def check_loads_quietly(spec: Spec) -> None:
         raise NotApplicable("Its build stands in no module that could be imported.")
     job = {"module": module, "frameworks": sorted(FRAMEWORKS | _tops(spec))}
     try:
-        with Apart("wbczoo.testing.declarations:load_module", TIME_LIMIT) as apart:
-            found = apart.ask(job)
-    except EndedApart as end:
+        with JobProcess("wbczoo.testing.declarations:load_module", TIME_LIMIT) as jobs:
+            found = jobs.ask(job)
+    except JobError as end:
         raise CheckFailed(f"Importing {module} {end}.") from None
     if found["frameworks"]:
         raise CheckFailed(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbczoo.errors import WbczooError
-from wbczoo.registry.sandbox import told
 from wbczoo.specs import BackboneSpec
 from wbczoo.testing.declarations import SOCKET_EVENTS, require_signature
 from wbczoo.testing.subject import (
@@ -25,6 +24,7 @@ from wbczoo.testing.subject import (
     shape_of,
     size_of,
 )
+from wbczoo.text import describe_error
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def check_builds(spec: ModuleSpec) -> None:
     try:
         module = build_bare(spec, seed=0)
     except Exception as error:
-        raise CheckFailed(f"`build` fails: {told(error)}") from error
+        raise CheckFailed(f"`build` fails: {describe_error(error)}") from error
     finally:
         _watching.remove(events)
     if not isinstance(module, nn.Module):
@@ -74,7 +74,7 @@ def check_num_features(spec: ModuleSpec) -> None:
         with torch.no_grad():
             found = module(noise(spec, 2))
     except Exception as error:
-        raise CheckFailed(f"Its forward fails on a batch of 2: {told(error)}") from error
+        raise CheckFailed(f"Its forward fails on a batch of 2: {describe_error(error)}") from error
     dimensions = 4 if isinstance(spec, BackboneSpec) else 2
     form = "(N, num_features, h, w)" if dimensions == 4 else "(N, num_features)"
     if not isinstance(found, torch.Tensor) or found.ndim != dimensions or len(found) != 2:
@@ -99,7 +99,9 @@ def check_batches(spec: ModuleSpec) -> None:
             with torch.no_grad():
                 shapes[size] = tuple(module(noise(spec, size)).shape)
         except Exception as error:
-            raise CheckFailed(f"Its forward fails on a batch of {size}: {told(error)}") from error
+            raise CheckFailed(
+                f"Its forward fails on a batch of {size}: {describe_error(error)}"
+            ) from error
     for size, shape in shapes.items():
         if shape[:1] != (size,) or shape[1:] != shapes[2][1:]:
             raise CheckFailed(f"A batch of {size} gives {shape}, and one of 2 {shapes[2]}.")
@@ -166,7 +168,9 @@ def check_state_dict(spec: ModuleSpec) -> None:
         state = {key: value.contiguous() for key, value in giver.state_dict().items()}
         taker.load_state_dict(load(save(state)), strict=True)
     except Exception as error:
-        raise CheckFailed(f"Its state does not survive safetensors: {told(error)}") from error
+        raise CheckFailed(
+            f"Its state does not survive safetensors: {describe_error(error)}"
+        ) from error
     found = answer(taker, images)
     if not close(expected, found):
         raise CheckFailed(
@@ -243,7 +247,7 @@ def _propagate(module: Any, images: Tensor) -> dict[str, Tensor | None]:
         generator = torch.Generator().manual_seed(1)
         torch.autograd.backward((found * torch.randn(found.shape, generator=generator)).sum())
     except Exception as error:
-        raise NotApplicable(f"Its forward or backward fails: {told(error)}") from error
+        raise NotApplicable(f"Its forward or backward fails: {describe_error(error)}") from error
     return {key: value.grad for key, value in module.named_parameters()}
 
 

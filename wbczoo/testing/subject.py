@@ -6,8 +6,8 @@ import contextlib
 import unittest
 from typing import TYPE_CHECKING, Any
 
-from wbczoo.registry.sandbox import told
 from wbczoo.specs import BackboneSpec, SequenceSpec, Size
+from wbczoo.text import describe_error
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,7 +39,7 @@ def build_module(spec: ModuleSpec, seed: int = 0) -> nn.Module:
         module: nn.Module = build_bare(spec, seed)
         return module.eval()
     except Exception as error:
-        raise NotApplicable(f"It does not build: {told(error)}") from error
+        raise NotApplicable(f"It does not build: {describe_error(error)}") from error
 
 
 def build_bare(spec: ModuleSpec, seed: int, image_size: Size | None = None) -> Any:
@@ -100,7 +100,7 @@ def answer(module: nn.Module, read: Tensor) -> Tensor:
         with torch.no_grad():
             found = module(read)
     except Exception as error:
-        raise NotApplicable(f"Its forward fails: {told(error)}") from error
+        raise NotApplicable(f"Its forward fails: {describe_error(error)}") from error
     if not isinstance(found, torch.Tensor) or found.ndim < 2:
         raise NotApplicable("Its forward gives no tensor (N, ...).")
     return found

@@ -81,10 +81,3 @@ def refuse_empty(path: str) -> NoReturn:
     """Raises UsageError about an archive without images."""
     looked_for = ", ".join(sorted(SUFFIXES))
     raise UsageError(f"The archive {path} holds no image; looked for {looked_for}.")
-
-
-def told(error: Exception) -> str:
-    """An error's message on one line, without its full stop."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -22,9 +22,9 @@ from wbczoo.images.archives.members import (
     broken,
     is_image,
     refuse_empty,
-    told,
     why_not,
 )
+from wbczoo.text import one_line
 
 _LARGEST_HEADER = 1 << 20  # bytes; what is said of one member
 _KEPT = 32  # members; no more threads than that decode
@@ -67,7 +67,7 @@ class Tar:
                     why = "It is no ordinary file."
                 yield Member(path, Refusal(why)) if why else contents.announce(path, info)
         except Exception as error:  # tarfile and the three that unpack share none
-            yield broken(self.path, f"The archive cannot be read from here on: {told(error)}.")
+            yield broken(self.path, f"The archive cannot be read from here on: {one_line(error)}.")
 
 
 class _Stored:
@@ -118,7 +118,7 @@ class _Stored:
             self._stream.seek(offset)
             content = self._stream.read(size)
         except Exception as error:  # those of gzip, bz2 and lzma share none
-            raise ImageRefused(f"It cannot be read from the archive: {told(error)}.") from None
+            raise ImageRefused(f"It cannot be read from the archive: {one_line(error)}.") from None
         if len(content) < size:
             raise ImageRefused("The archive ends in the middle of it.")
         return content

@@ -15,9 +15,9 @@ from wbczoo.images.archives.members import (
     broken,
     is_image,
     refuse_empty,
-    told,
     why_not,
 )
+from wbczoo.text import one_line
 
 
 class Zip:
@@ -37,7 +37,9 @@ class Zip:
             with zipfile.ZipFile(path) as archive:
                 self.total = len(_images_in(archive))
         except Exception as error:  # of damaged bytes zipfile makes many exceptions
-            raise WbczooError(f"{path} cannot be opened as a zip file: {told(error)}.") from None
+            raise WbczooError(
+                f"{path} cannot be opened as a zip file: {one_line(error)}."
+            ) from None
         if not self.total:
             refuse_empty(path)
 
@@ -47,7 +49,7 @@ class Zip:
             contents = _Zipped(archive)  # which closes it when the last member is gone
             found = _images_in(archive)
         except Exception as error:
-            yield broken(self.path, f"The archive can no longer be read: {told(error)}.")
+            yield broken(self.path, f"The archive can no longer be read: {one_line(error)}.")
             return
         for info in found:
             path = f"{self.path}/{info.filename}"
@@ -78,7 +80,7 @@ class _Zipped:
             with self._lock, self._archive.open(info) as stream:
                 return b"".join(iter(lambda: stream.read(piece), b""))
         except Exception as error:  # those of zlib, bz2, lzma and zipfile share none
-            raise ImageRefused(f"It cannot be read from the archive: {told(error)}.") from None
+            raise ImageRefused(f"It cannot be read from the archive: {one_line(error)}.") from None
 
 
 def _images_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

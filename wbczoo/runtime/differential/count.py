@@ -75,14 +75,14 @@ def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
         return lambda path: str(Path(path).parent)
     table = _read_table(Path(choice))
 
-    def told(path: str) -> str:
+    def sample_of(path: str) -> str:
         for root in ("", *given):
             name = path if not root else _below(path, root)
             if name in table:
                 return table[name]
         raise UsageError(f"{choice} says nothing about {path}. Give every image its group.")
 
-    return told
+    return sample_of
 
 
 def count(

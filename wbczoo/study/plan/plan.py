@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from wbczoo import registry
-from wbczoo.config import Part, Protocol, TrainConfig, told, train_config
+from wbczoo.config import Part, Protocol, TrainConfig, describe_findings, train_config
 from wbczoo.errors import UsageError
 from wbczoo.specs import Option
 from wbczoo.study.plan.grid import (
@@ -287,7 +287,7 @@ def read_plan(path: Path) -> StudyPlan:
     try:
         return StudyPlan.model_validate(document)
     except ValidationError as error:
-        raise UsageError(f"{path} is no plan of a study: {told(error)}") from None
+        raise UsageError(f"{path} is no plan of a study: {describe_findings(error)}") from None
 
 
 def locate_data(plan: StudyPlan, given: Mapping[str, Path]) -> dict[str, Path]:

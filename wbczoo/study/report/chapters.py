@@ -22,7 +22,7 @@ from wbczoo.study.report.pages import (
     Table,
     Text,
 )
-from wbczoo.study.run import estimate
+from wbczoo.text import format_duration
 
 _MOST_NAMES = 60  # photographs of one task and protocol that are named
 
@@ -218,7 +218,7 @@ def _method(found: Findings) -> Iterator[Block]:
                        for name, version in row["environment"]["packages"].items()})  # fmt: skip
     yield Items(
         (
-            f"Time: {estimate.told(total)} in all, summed over {len(rows)} cells.",
+            f"Time: {format_duration(total)} in all, summed over {len(rows)} cells.",
             f"Machine: {'; '.join(machines)}.",
             f"Versions: {', '.join(packages)}.",
         )

@@ -12,9 +12,9 @@ from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.stated import Claim
 from wbczoo.study.report.compare import SEEDS, Comparison, find_pairs
 from wbczoo.study.report.series import Series, choose
-from wbczoo.study.report.show import told
+from wbczoo.study.report.show import format_published
 from wbczoo.study.report.tally import measure_seeds
-from wbczoo.study.report.words import told_comparison
+from wbczoo.study.report.words import format_comparison
 
 CONFIRMED, CONTRADICTED, UNDECIDABLE, NOT_RUN = (
     "confirmed",
@@ -185,7 +185,7 @@ def _compared(
                     Part(
                         f"{pair[0].model} less {pair[1].model}, {task}",
                         pair[0].arena,
-                        NOT_RUN if done is None else told_comparison(done),
+                        NOT_RUN if done is None else format_comparison(done),
                         judge_difference(done),
                         value=None if done is None else done.figures["accuracy"]["value"],
                     )
@@ -246,7 +246,7 @@ def _figure(
     rows = list(chosen.rows.values())
     figure = measure_seeds(rows, task, resamples=resamples)[name]
     trained = f", {chosen.trained}" if chosen.trained else ""
-    return figure, f"{told(figure)}; {chosen.counts}{trained}"
+    return figure, f"{format_published(figure)}; {chosen.counts}{trained}"
 
 
 def _reason(claim: Claim, parts: Sequence[Part]) -> str:

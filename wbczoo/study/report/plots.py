@@ -12,7 +12,7 @@ import numpy as np
 from wbczoo.study.report.compare import SEEDS, Comparison
 from wbczoo.study.report.series import Series
 from wbczoo.study.report.tally import tally_together
-from wbczoo.study.report.words import told_photographs, told_seeds
+from wbczoo.study.report.words import format_photographs, format_seeds
 from wbczoo.study.run.results import BINS
 
 # Okabe and Ito 2008, Color Universal Design: told apart by every kind of colour vision.
@@ -71,7 +71,7 @@ def draw_confusions(shown: Sequence[Series], task: str) -> bytes:
                 answer, truth, int(matrix[truth, answer]), ha="center", va="center",
                 fontsize="x-small", color="white" if share[truth, answer] > 0.55 else "black",
             )  # fmt: skip
-        panel.set_title(f"{one.model}, {told_seeds(len(one.rows))}", fontsize="small", wrap=True)
+        panel.set_title(f"{one.model}, {format_seeds(len(one.rows))}", fontsize="small", wrap=True)
         panel.set_xticks(range(len(classes)), classes, rotation=35, ha="right", fontsize="x-small")
         panel.set_yticks(range(len(classes)), classes, fontsize="x-small")
         panel.set_xlabel("answer", fontsize="x-small")
@@ -100,7 +100,7 @@ def draw_reliability(shown: Sequence[Series], task: str) -> bytes:
         )  # fmt: skip
         panel.set_xlim(0, 1)
         panel.set_ylim(0, 1)
-        panel.set_title(f"{one.model}, {told_seeds(len(one.rows))}", fontsize="small", wrap=True)
+        panel.set_title(f"{one.model}, {format_seeds(len(one.rows))}", fontsize="small", wrap=True)
         panel.set_xlabel("confidence", fontsize="x-small")
         panel.set_ylabel("share right", fontsize="x-small")
         panel.tick_params(labelsize="x-small")
@@ -137,8 +137,8 @@ def draw_forest(comparisons: Sequence[Comparison]) -> bytes:
 
 
 def _label(one: Comparison) -> str:
-    where = f"{one.first.arena}, {one.task}, {told_photographs(one.photographs)}"
-    return f"{one.first.model}, {one.first.setting}; {where}, {told_seeds(one.seeds)}"
+    where = f"{one.first.arena}, {one.task}, {format_photographs(one.photographs)}"
+    return f"{one.first.model}, {one.first.setting}; {where}, {format_seeds(one.seeds)}"
 
 
 def _title(shown: Sequence[Series], what: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wbczoo.study.plan.plan import Cell, StudyPlan
-from wbczoo.study.report.words import told_counts, told_rate, told_seeds, told_special
+from wbczoo.study.report.words import format_counts, format_rate, format_seeds, format_special
 from wbczoo.study.run.results import Row
 
 Fields = Mapping[str, Any]
@@ -60,13 +60,13 @@ class Series:
             options = [f"{name} {value}" for name, value in cell.baseline_options.items()]
             part = [f"fitted on {cell.train_part}"] if cell.train_part else []
             return ", ".join([*options, *part])
-        plain = [str(cell.trainable), f"batch {cell.batch_size}", f"lr {told_rate(cell.lr or 0)}"]
-        return ", ".join([*plain, *told_special(cell)])
+        plain = [str(cell.trainable), f"batch {cell.batch_size}", f"lr {format_rate(cell.lr or 0)}"]
+        return ", ".join([*plain, *format_special(cell)])
 
     @property
     def counts(self) -> str:
         """What its figures rest on: `2487 files of 71 photographs in 69 groups`."""
-        return told_counts(list(self.rows.values()))
+        return format_counts(list(self.rows.values()))
 
     @property
     def learning(self) -> bool:
@@ -87,7 +87,7 @@ class Series:
         if self.cell.baseline is not None:
             return ""
         note = ", still learning" if self.learning else ""
-        return f"{told_seeds(len(self.rows))}, {self.cell.epochs} epochs{note}"
+        return f"{format_seeds(len(self.rows))}, {self.cell.epochs} epochs{note}"
 
     def agrees(self, fields: Fields) -> bool:
         """Whether its cells have these values, and nothing special that they do not name."""

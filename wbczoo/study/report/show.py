@@ -9,7 +9,7 @@ from typing import Any
 from wbczoo.study.plan.plan import read_plan
 from wbczoo.study.run import estimate
 from wbczoo.study.run.results import done_cells, measure_answers
-from wbczoo.text import format_figure
+from wbczoo.text import format_duration, format_figure
 
 
 def describe_cells(
@@ -62,11 +62,11 @@ def describe_missing(plan_path: Path, out: Path, only: Sequence[str] = ()) -> di
         "cells": cells,
         "done": sum(cell["done"] for cell in cells),
         "seconds": seconds,
-        "told": estimate.told(seconds),
+        "told": format_duration(seconds),
         "basis": "what its done cells took" if rows else "rough figures of a machine of two cores",
     }
 
 
-def told(figure: Mapping[str, float | None]) -> str:
+def format_published(figure: Mapping[str, float | None]) -> str:
     """`0.5711 [0.45, 0.68]`: four digits, as published accuracies have them."""
     return format_figure(figure, digits=4)

@@ -9,9 +9,15 @@ from wbczoo.study.plan.stated import PublishedTable
 from wbczoo.study.report.compare import Comparison
 from wbczoo.study.report.pages import NOT_RUN, Table
 from wbczoo.study.report.series import Series, choose
-from wbczoo.study.report.show import told
+from wbczoo.study.report.show import format_published
 from wbczoo.study.report.tally import measure_seeds
-from wbczoo.study.report.words import told_counts, told_p, told_photographs, told_points, told_seeds
+from wbczoo.study.report.words import (
+    format_counts,
+    format_p,
+    format_photographs,
+    format_points,
+    format_seeds,
+)
 
 _UNLEARNED = "(no ImageNet weights)"
 
@@ -67,14 +73,14 @@ def published_table(published: PublishedTable, series: Sequence[Series], resampl
             if ours["value"] is not None:
                 gap = f"difference {100 * (ours['value'] - value):+.1f} points"
                 note = "\n" + gap.replace("-", "−") + note
-            cells.append(f"published {value:.4f}\nours {told(ours)}{note}")
+            cells.append(f"published {value:.4f}\nours {format_published(ours)}{note}")
         body.append(cells)
     arena = here[0].arena if here else published.protocol
     counts = "None is run yet."
     if used:
         seeds = sorted({len(one.rows) for one in used})
-        span = told_seeds(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-        counts = f"Ours: {told_counts([r for one in used for r in one.rows.values()])}, {span}"
+        span = format_seeds(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+        counts = f"Ours: {format_counts([r for one in used for r in one.rows.values()])}, {span}"
         epochs = sorted({one.cell.epochs for one in used if one.cell.epochs is not None})
         if epochs:
             spent = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
@@ -94,12 +100,12 @@ def comparison_table(comparisons: Iterable[Comparison], caption: str) -> Table:
                 one.first.arena,
                 f"{one.title}\n{_setting(one.first)}",
                 one.task,
-                told_points(one.figures["accuracy"]),
-                told_points(one.figures["macro_f1"]),
-                f"{told_photographs(one.photographs)}, {one.groups} groups\n"
-                f"{one.differing} groups differ, {told_seeds(one.seeds)}"
+                format_points(one.figures["accuracy"]),
+                format_points(one.figures["macro_f1"]),
+                f"{format_photographs(one.photographs)}, {one.groups} groups\n"
+                f"{one.differing} groups differ, {format_seeds(one.seeds)}"
                 + ("\nstill learning" if one.learning else ""),
-                told_p(one).replace(", corrected", "\ncorrected").replace(": not", "\nnot"),
+                format_p(one).replace(", corrected", "\ncorrected").replace(": not", "\nnot"),
             ]
             for one in comparisons
         ],
@@ -115,8 +121,11 @@ def all_cells(plan: StudyPlan, series: Sequence[Series], resamples: int) -> Tabl
         figures = [NOT_RUN] * len(plan.task_names)
         if rows:
             measured = [measure_seeds(rows, task, resamples=resamples) for task in plan.task_names]
-            figures = [f"{told(m['accuracy'])}\n{told(m['macro_f1'])}" for m in measured]
-        counts = told_counts(rows) if rows else ""
+            figures = [
+                f"{format_published(m['accuracy'])}\n{format_published(m['macro_f1'])}"
+                for m in measured
+            ]
+        counts = format_counts(rows) if rows else ""
         body.append([one.arena, f"{one.model}\n{_setting(one)}", done, *figures, counts])
     return Table(
         "Every setting: accuracy, then macro-F1",
@@ -161,7 +170,7 @@ def _figures(one: Series | None, task: str, resamples: int) -> str:
         return NOT_RUN
     found = measure_seeds(list(one.rows.values()), task, resamples=resamples)
     trained = f"\n{one.trained}" if one.trained else ""
-    return f"{told(found['accuracy'])}\n{told(found['macro_f1'])}{trained}"
+    return f"{format_published(found['accuracy'])}\n{format_published(found['macro_f1'])}{trained}"
 
 
 def _head(name: str, plan: StudyPlan, series: Sequence[Series]) -> str:
@@ -172,7 +181,7 @@ def _head(name: str, plan: StudyPlan, series: Sequence[Series]) -> str:
     if arena.test is not None:
         lines.append(f"trained on {arena.data}, tested on {arena.test}")
     rows = [row for one in here for row in one.rows.values()]
-    return "\n".join([*lines, *([told_counts(rows)] if rows else [])])
+    return "\n".join([*lines, *([format_counts(rows)] if rows else [])])
 
 
 def _named(one: Series) -> str:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from wbczoo.study.report.compare import Comparison
 
 
-def told_counts(rows: Sequence[Row]) -> str:
+def format_counts(rows: Sequence[Row]) -> str:
     """Files, photographs and groups of the tests of rows; a range where seeds differ."""
 
     def span(name: str) -> str:
@@ -25,17 +25,17 @@ def told_counts(rows: Sequence[Row]) -> str:
     return f"{span('files')} files of {span('photographs')} photographs in {span('groups')} groups"
 
 
-def told_photographs(count: int | None) -> str:
+def format_photographs(count: int | None) -> str:
     """`71 photographs`, or that their number is unknown, as of files that nobody told apart."""
     return "an unknown number of photographs" if count is None else f"{count} photographs"
 
 
-def told_seeds(count: int) -> str:
+def format_seeds(count: int) -> str:
     """`one seed`, or `5 seeds`."""
     return "one seed" if count == 1 else f"{count} seeds"
 
 
-def told_points(figure: Mapping[str, float | None]) -> str:
+def format_points(figure: Mapping[str, float | None]) -> str:
     """`+0.3 points [-2.1, +2.5]`, of a difference of shares; limits rounded outwards."""
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
@@ -45,7 +45,7 @@ def told_points(figure: Mapping[str, float | None]) -> str:
     return text.replace("-", "−")
 
 
-def told_p(comparison: Comparison) -> str:
+def format_p(comparison: Comparison) -> str:
     """The p-values of a comparison, or why it has none."""
     if comparison.p is None or comparison.corrected is None:
         why = "LEAKY" if comparison.first.leaky else "too few seeds"
@@ -53,17 +53,17 @@ def told_p(comparison: Comparison) -> str:
     return f"p {comparison.p:.2g}, corrected {comparison.corrected:.2g}"
 
 
-def told_comparison(comparison: Comparison) -> str:
+def format_comparison(comparison: Comparison) -> str:
     """A comparison's difference in accuracy with all that it rests on."""
     learning = ", still learning" if comparison.learning else ""
     return (
-        f"{told_points(comparison.figures['accuracy'])}; "
-        f"{told_photographs(comparison.photographs)}, "
-        f"{told_seeds(comparison.seeds)}{learning}; {told_p(comparison)}"
+        f"{format_points(comparison.figures['accuracy'])}; "
+        f"{format_photographs(comparison.photographs)}, "
+        f"{format_seeds(comparison.seeds)}{learning}; {format_p(comparison)}"
     )
 
 
-def told_special(cell: Cell) -> list[str]:
+def format_special(cell: Cell) -> list[str]:
     """What a network's cell has otherwise than most: all that tells it from another of its rate."""
     return [
         *([f"hidden {cell.hidden}"] if cell.hidden not in (None, 64) else []),
@@ -75,7 +75,7 @@ def told_special(cell: Cell) -> list[str]:
     ]
 
 
-def told_rate(rate: float) -> str:
+def format_rate(rate: float) -> str:
     """A learning rate as people write it: `3e-4`."""
     digits, exponent = f"{rate:e}".split("e")
     return f"{float(digits):g}e{int(exponent)}"

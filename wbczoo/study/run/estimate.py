@@ -28,14 +28,6 @@ def seconds_of(cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]]) -> floa
     return sum(_one(cell, rows) for cell in cells)
 
 
-def told(seconds: float) -> str:
-    """A duration for a person: `40 s`, `12 min`, `3 h 05 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def _one(cell: Cell, rows: Sequence[Mapping[str, Any]]) -> float:
     kind = cell.how
     near: list[list[float]] = [[], [], []]

@@ -25,12 +25,8 @@ from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import bar
 from wbczoo.study.plan.plan import Cell
 from wbczoo.study.run.branches import prepare_branch, train_branch
-from wbczoo.study.run.features import FeatureCache
-from wbczoo.study.run.heads import Head, answer, train_heads
-from wbczoo.study.run.results import Answered, Row, make_row
-from wbczoo.study.run.roles import Split
-from wbczoo.study.run.workshop import (
-    Workshop,
+from wbczoo.study.run.context import (
+    Context,
     build_cell,
     calibrate,
     compose_cell,
@@ -38,6 +34,10 @@ from wbczoo.study.run.workshop import (
     fill_pixels,
     used_rows,
 )
+from wbczoo.study.run.features import FeatureCache
+from wbczoo.study.run.heads import Head, answer, train_heads
+from wbczoo.study.run.results import Answered, Row, make_row
+from wbczoo.study.run.roles import Split
 from wbczoo.training import checkpoint, log
 from wbczoo.training.inference import Logits, predict_logits, use_bf16
 from wbczoo.training.train import train
@@ -54,7 +54,7 @@ class _Trained:
     head: Head
 
 
-def run_heads(cells: Sequence[Cell], shop: Workshop) -> Iterator[tuple[Cell, Row | str]]:
+def run_heads(cells: Sequence[Cell], context: Context) -> Iterator[tuple[Cell, Row | str]]:
     """Train cells of a frozen backbone and no branch, together; equal but for seed, size and rate.
 
     Yields:
@@ -67,11 +67,11 @@ def run_heads(cells: Sequence[Cell], shop: Workshop) -> Iterator[tuple[Cell, Row
         mine = [cell for cell in cells if cell.seed == seed]
         model = build_cell(mine[0])
         origins[seed] = model.config.weights.model_dump()
-        cache = shop.features(model, "pooled")
+        cache = context.features(model, "pooled")
         for cell in mine:
             for fold in cell.folds_run:
-                split = shop.library.split(cell, fold)
-                fill_features(cache, split, shop)
+                split = context.library.split(cell, fold)
+                fill_features(cache, split, context)
                 head = _start_head(model, cell, split)
                 trained.append(_Trained(cell, split, cache, used_rows(cache, split), head))
     stacks: dict[tuple[int, str], list[_Trained]] = {}
@@ -80,7 +80,7 @@ def run_heads(cells: Sequence[Cell], shop: Workshop) -> Iterator[tuple[Cell, Row
     epochs = cells[0].epochs or 1
     with bar(epochs * len(stacks), f"heads of {cells[0].model}", unit="epoch") as advance:
         for (size, _), stack in stacks.items():
-            _train_stack(stack, size, epochs, shop, advance)
+            _train_stack(stack, size, epochs, context, advance)
     share = (time.perf_counter() - started) / len(cells)
     for cell in cells:
         folds = [one for one in trained if one.cell is cell]
@@ -88,7 +88,7 @@ def run_heads(cells: Sequence[Cell], shop: Workshop) -> Iterator[tuple[Cell, Row
             yield cell, failure
             continue
         yield cell, make_row(cell, [_test_head(one) for one in folds], seconds=share,
-                             how="cached heads", device=shop.machine,
+                             how="cached heads", device=context.machine,
                              weights=origins[cell.seed])  # fmt: skip
 
 
@@ -96,12 +96,12 @@ def _train_stack(
     stack: Sequence[_Trained],
     batch_size: int,
     epochs: int,
-    shop: Workshop,
+    context: Context,
     advance: Callable[[int], object],
 ) -> None:
     """Train the heads of one batch size over one backbone's features."""
     # MPS has no float64, in which sums and Adam's powers are kept; the heads are small.
-    device = shop.device if shop.device.type == "cuda" else torch.device("cpu")
+    device = context.device if context.device.type == "cuda" else torch.device("cpu")
     rows, tasks = stack[0].split.rows, stack[0].split.tasks
     roles: tuple[Role, ...] = ("train", "validation")
     shown = sorted({number for one in stack for role in roles for number in one.used[role]})
@@ -123,28 +123,28 @@ def _train_stack(
     )
 
 
-def run_branch(cell: Cell, shop: Workshop) -> Row:
+def run_branch(cell: Cell, context: Context) -> Row:
     """Train a cell with a sequence branch beside a frozen backbone, over cached features."""
     started = time.perf_counter()
     tested, origin = [], {}
     for fold in cell.folds_run:
-        split = shop.library.split(cell, fold)
+        split = context.library.split(cell, fold)
         model = build_cell(cell)
         origin = model.config.weights.model_dump()
-        cache = shop.features(model, "map" if model.reads == "features" else "pooled")
-        fill_features(cache, split, shop)
+        cache = context.features(model, "map" if model.reads == "features" else "pooled")
+        fill_features(cache, split, context)
         if model.reads == "pixels":
-            fill_pixels(cache.pixels, split, shop.tell)
+            fill_pixels(cache.pixels, split, context.tell)
         fit, test, numbers = prepare_branch(
             cell,
             model,
             cache,
             split,
-            shop.run_folder(cell, split),
+            context.run_folder(cell, split),
             used_rows(cache, split),
-            shop.device,
+            context.device,
         )
-        fit.tell = shop.tell
+        fit.tell = context.tell
         digest = hashlib.sha256(f"{cell.key}{digest_of(split.rows, split.plan)}".encode())
         curves = train_branch(fit, digest.hexdigest())
         held = predict_logits(fit.model, fit.validation)
@@ -152,37 +152,39 @@ def run_branch(cell: Cell, shop: Workshop) -> Row:
         found = calibrate(held, truth, predict_logits(fit.model, test))
         tested.append(Answered(split, numbers, found, curves, fit.progress.best_epoch + 1))
     return make_row(cell, tested, seconds=time.perf_counter() - started, how="cached branch",
-                    device=shop.machine, weights=origin)  # fmt: skip
+                    device=context.machine, weights=origin)  # fmt: skip
 
 
-def run_images(cell: Cell, shop: Workshop) -> Row:
+def run_images(cell: Cell, context: Context) -> Row:
     """Train a cell from its images, as `wbczoo train` does, and test it."""
     started = time.perf_counter()
     tested, origin = [], {}
     composition = compose_cell(cell)
     for fold in cell.folds_run:
-        split = shop.library.split(cell, fold)
+        split = context.library.split(cell, fold)
         config = cell.train_config(fold)
         prepared = prepare(
             config, split.rows.source.root, split.tasks, composition.preprocessing,
-            rows=split.rows, tell=shop.tell,
+            rows=split.rows, tell=context.tell,
         )  # fmt: skip
-        folder = shop.run_folder(cell, split)
+        folder = context.run_folder(cell, split)
         with checkpoint.alone_in(folder):
             summary = train(
                 RunConfig(model=composition, train=config), prepared, folder,
-                weights=cell.weights or "none", device=shop.device.type, resume=True,
-                tell=shop.tell,
+                weights=cell.weights or "none", device=context.device.type, resume=True,
+                tell=context.tell,
             )  # fmt: skip
         run, model = checkpoint.load_model(folder)
         origin = run.model.weights.model_dump()
-        model.move_to(shop.device)
-        cache = PixelCache(run.model.preprocessing, shop.cache)
-        refused = fill(cache, split.tested, split.test, shop.tell)
+        model.move_to(context.device)
+        cache = PixelCache(run.model.preprocessing, context.cache)
+        refused = fill(cache, split.tested, split.test, context.tell)
         numbers = tuple(n for n in split.test if split.tested.samples[n].path not in refused)
         places = cache.rows([split.tested.hashes[n] for n in numbers])
-        bf16 = use_bf16(config.precision, shop.device)
-        logits = predict_logits(model, Batches(cache.pixels(), places, {}, shop.device), bf16=bf16)
+        bf16 = use_bf16(config.precision, context.device)
+        logits = predict_logits(
+            model, Batches(cache.pixels(), places, {}, context.device), bf16=bf16
+        )
         found = {
             task.name: softmax(logits[task.name] / float(model.temperatures[place]), 1)
             for place, task in enumerate(split.tasks)
@@ -191,7 +193,7 @@ def run_images(cell: Cell, shop: Workshop) -> Row:
         curves = log.read(metrics, metrics.stat().st_size)
         tested.append(Answered(split, numbers, found, curves, int(summary["best_epoch"])))
     return make_row(cell, tested, seconds=time.perf_counter() - started, how="images",
-                    device=shop.machine, weights=origin)  # fmt: skip
+                    device=context.machine, weights=origin)  # fmt: skip
 
 
 def _start_head(model: FusedClassifier, cell: Cell, split: Split) -> Head:

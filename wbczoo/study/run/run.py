@@ -28,6 +28,7 @@ from wbczoo.study.run import estimate
 from wbczoo.study.run.classical import run_baseline
 from wbczoo.study.run.results import RESULTS, Row, append_results, done_cells, read_results
 from wbczoo.study.run.roles import Library
+from wbczoo.text import format_duration
 
 # A process that shows no sign of life for so many seconds is taken for dead, and its job goes on
 # elsewhere.
@@ -88,14 +89,14 @@ def run_study(
         WbczooError: if the device is not there, or results cannot be read or written.
         KeyboardInterrupt: after Ctrl-C; what is done is kept.
     """
-    from wbczoo.study.run.workshop import open_workshop
+    from wbczoo.study.run.context import open_context
 
     plan = read_plan(plan_path)
     cells = plan.chosen(only)
     paths = locate_data(plan, data)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; --out wants a folder for the study.")
-    shop = open_workshop(Library(paths, tell), out, device, tell)
+    context = open_context(Library(paths, tell), out, device, tell)
     out.mkdir(parents=True, exist_ok=True)
     with FileLock(out / ".queue.lock"):  # so that two do not make the queue, or enter the same jobs
         queue = _open_queue(plan, storage or f"sqlite:///{(out / 'queue.sqlite').resolve()}")
@@ -116,13 +117,13 @@ def run_study(
             # Of a process that runs other blocks, or another plan of this name: they wait again.
             queue.enqueue_trial({}, user_attrs={"cells": theirs})
         job = [cells[key] for key in keys if key in cells and key not in done]
-        for cell, row in run_job(job, shop):
+        for cell, row in run_job(job, context):
             if isinstance(row, str):
                 report.refused[cell.key] = row
                 tell(f"refused {cell.model}, {cell.arena}: {row}")
                 continue
             report.done += append_results(out / RESULTS, [row])
-            shop.forget(cell)
+            context.forget(cell)
         if not job:
             return 0.0
         done = done_cells(plan_path, out)
@@ -130,7 +131,7 @@ def run_study(
         seconds = estimate.seconds_of(left, list(done.values()))
         tell(
             f"{len(cells) - len(left) - len(report.refused)} of {len(cells)} cells done, "
-            f"about {estimate.told(seconds)} left for one process"
+            f"about {format_duration(seconds)} left for one process"
         )
         return float(len(job))
 
@@ -158,7 +159,7 @@ def keep_together(plan_path: Path, plan: StudyPlan, out: Path) -> dict[str, Row]
     return done
 
 
-def run_job(job: Sequence[Cell], shop: Any) -> Iterator[tuple[Cell, Row | str]]:
+def run_job(job: Sequence[Cell], context: Any) -> Iterator[tuple[Cell, Row | str]]:
     """Run the cells of one job; each comes with its row, or with why it has none."""
     from wbczoo.study.run.networks import run_branch, run_heads, run_images
 
@@ -168,13 +169,13 @@ def run_job(job: Sequence[Cell], shop: Any) -> Iterator[tuple[Cell, Row | str]]:
     left = list(job)
     try:
         if kind == "cached heads":
-            for cell, row in run_heads(job, shop):
+            for cell, row in run_heads(job, context):
                 left.remove(cell)
                 yield cell, row
         elif kind == "baseline":
-            yield first, run_baseline(first, shop.library, shop.tell)
+            yield first, run_baseline(first, context.library, context.tell)
         else:
-            yield first, (run_branch if kind == "cached branch" else run_images)(first, shop)
+            yield first, (run_branch if kind == "cached branch" else run_images)(first, context)
     except Exception as error:  # a plugin's own failure too: the other cells go on
         reason = str(error) if isinstance(error, WbczooError) else _named(error)
         for cell in left:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from wbczoo.process import Apart, EndedApart
+from wbczoo.process import JobError, JobProcess
 
 MODULE = """
 import os, sys, time
@@ -35,16 +35,16 @@ def function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_one_process_answers_many_jobs(function: str) -> None:
-    with Apart(function, 60) as apart:
-        first, second = apart.ask(["echo", "é\n"]), apart.ask(["echo", [1, None]])
+    with JobProcess(function, 60) as jobs:
+        first, second = jobs.ask(["echo", "é\n"]), jobs.ask(["echo", [1, None]])
         assert (first["value"], second["value"]) == ("é\n", [1, None])
         assert first["pid"] == second["pid"] != os.getpid()
 
 
 def test_what_a_job_prints_is_no_answer(function: str) -> None:
-    with Apart(function, 60, quiet=True) as apart:
-        assert apart.ask(["print", '"forged"']) == '"forged"'
-        assert apart.ask(["echo", 1])["value"] == 1
+    with JobProcess(function, 60, quiet=True) as jobs:
+        assert jobs.ask(["print", '"forged"']) == '"forged"'
+        assert jobs.ask(["echo", 1])["value"] == 1
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_what_a_job_prints_is_no_answer(function: str) -> None:
 def test_a_job_that_ends_its_process_is_told_and_the_next_is_answered(
     job: list[object], limit: float, told: str, function: str
 ) -> None:
-    with Apart(function, limit, quiet=True) as apart:
-        with pytest.raises(EndedApart, match=told):
-            apart.ask(job)
-        apart.limit = 60
-        assert apart.ask(["echo", 2])["value"] == 2
+    with JobProcess(function, limit, quiet=True) as jobs:
+        with pytest.raises(JobError, match=told):
+            jobs.ask(job)
+        jobs.limit = 60
+        assert jobs.ask(["echo", 2])["value"] == 2
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a process group of POSIX")
@@ -70,8 +70,8 @@ def test_a_process_does_not_outlive_a_parent_that_was_killed(function: str, tmp_
     mark = tmp_path / "mark"
     script = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
-        "from wbczoo.process import Apart\n"
-        f"Apart({function!r}, 60).ask(['touch', {str(mark)!r}])"
+        "from wbczoo.process import JobProcess\n"
+        f"JobProcess({function!r}, 60).ask(['touch', {str(mark)!r}])"
     )
     parent = subprocess.Popen([sys.executable, "-c", script])
     while not mark.is_file() or not mark.read_text():

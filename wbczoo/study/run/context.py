@@ -31,7 +31,7 @@ from wbczoo.training.inference import Logits, choose_device
 
 
 @dataclass
-class Workshop:
+class Context:
     """What the cells of one process share: data, device, and where unfinished trainings lie.
 
     `cache` is the folder of pixels and features; the user's own if None.
@@ -66,9 +66,9 @@ class Workshop:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def open_workshop(library: Library, out: Path, device: str, tell: Tell) -> Workshop:
-    """A process's workshop; raises WbczooError for a device that is not there."""
-    return Workshop(library, choose_device(device), out / "unfinished", tell)
+def open_context(library: Library, out: Path, device: str, tell: Tell) -> Context:
+    """A process's context; raises WbczooError for a device that is not there."""
+    return Context(library, choose_device(device), out / "unfinished", tell)
 
 
 def compose_cell(cell: Cell) -> ModelConfig:
@@ -93,13 +93,13 @@ def build_cell(cell: Cell) -> FusedClassifier:
     return model.eval()
 
 
-def fill_features(cache: FeatureCache, split: Split, shop: Workshop) -> None:
+def fill_features(cache: FeatureCache, split: Split, context: Context) -> None:
     """Compute what a split's images lack; refusals are told, and kept by the cache."""
     for rows in {id(rows): rows for rows in (split.rows, split.tested)}.values():
         numbers = sorted({n for r in ROLES if split.rows_of(r) is rows for n in split.numbers(r)})
-        refused = cache.fill(readers(rows, numbers), shop.device, shop.tell)
+        refused = cache.fill(readers(rows, numbers), context.device, context.tell)
         for digest, reason in refused.items():
-            shop.tell(f"refused {rows.samples[rows.index_of[digest]].path}: {reason}")
+            context.tell(f"refused {rows.samples[rows.index_of[digest]].path}: {reason}")
 
 
 def fill_pixels(cache: PixelCache, split: Split, tell: Tell) -> None:

@@ -88,7 +88,8 @@ def test_without_it_the_pixels_are_the_same(tmp_path: Path) -> None:
     path.write_bytes(_encoded(_photograph(100, 80)))
     program = (
         "import sys; sys.modules['simplejpeg'] = None\n"
-        "from wbczoo import images, jpeg\n"
+        "from wbczoo import images\n"
+        "from wbczoo.images import jpeg\n"
         "assert jpeg.simplejpeg() is None\n"
         "sys.stdout.buffer.write(images.decode(sys.argv[1]).tobytes())"
     )

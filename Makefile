@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check clean setup
+.PHONY: demo test check docs pictures clean setup
 
 setup: $(READY)
 
@@ -25,6 +25,13 @@ check: $(READY)
 
 test: $(READY) check
 	$(BIN)/python -m pytest
+
+# A site in build/site, without a network; a warning is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+pictures: $(READY)
+	$(BIN)/python tools/make_pictures.py
 
 clean:
 	rm -rf $(VENV) runs build dist

@@ -48,6 +48,8 @@ def import_onnxruntime() -> ModuleType:
         raise WbczooError(f"onnxruntime does not load: {error}. {_reinstall()}") from None
     if not hasattr(onnxruntime, "InferenceSession"):  # an empty folder that an uninstall left
         raise WbczooError(f"onnxruntime is installed in part only. {_reinstall()}")
+    if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":  # it may have been loaded before wbczoo was
+        onnxruntime.disable_telemetry_events()
     return onnxruntime
 
 

@@ -77,6 +77,7 @@ def diagnose(*, ask_torch: bool = True) -> dict[str, Any]:
         "nvidia": runtime.get("nvidia"),
         "optional": {name: machine.installed(name) for name in OPTIONAL},
         "torch": torch,
+        "telemetry": _telemetry(),
         "weights_folder": weights,
         "cache": {"folder": str(cache), "size": _size(cache), "free": _free(cache)},
         "environment": machine.variables(),
@@ -133,6 +134,20 @@ def _broken_parts() -> dict[str, str]:
         for entry in entries.entries()
         if entry.status in ("broken", "duplicate")
     }
+
+
+def _telemetry() -> dict[str, str]:
+    """Whether libraries may report to their makers; wbczoo turns it off where nobody chose."""
+    return {
+        "onnxruntime": _off_by("ORT_DISABLE_TELEMETRY"),
+        "huggingface-hub": _off_by("HF_HUB_DISABLE_TELEMETRY"),
+        "openvino": "off",
+    }
+
+
+def _off_by(switch: str) -> str:
+    value = os.environ.get(switch, "")
+    return "off" if value.lower() in ("1", "true", "yes", "on") else f"on, by {switch}={value}"
 
 
 def _size(folder: Path) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from types import ModuleType
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -70,6 +72,9 @@ class OpenvinoNetwork:
 
 
 def _import() -> Any:
+    # OpenVINO knows no switch: on import it writes an identifier into the home folder and reports
+    # itself, unless this package of its own, which it can do without, does not load.
+    sys.modules.setdefault("openvino_telemetry", cast(ModuleType, None))
     try:
         return importlib.import_module("openvino")
     except Exception as error:  # an ImportError, or whatever a broken installation raises

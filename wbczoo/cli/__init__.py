@@ -20,6 +20,7 @@ from typing import Any
 import click
 
 from wbczoo import __version__
+from wbczoo.cli.results import alone_on_stdout
 from wbczoo.errors import WbczooError
 
 # Verb -> its one-line help, so that `wbczoo --help` imports none of them.
@@ -57,6 +58,7 @@ class _Verbs(click.Group):
         for each in (command, *nested):
             if not any(parameter.name == "debug" for parameter in each.params):
                 each.params.append(_debug_option())
+                each.callback = each.callback and alone_on_stdout(each.callback)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -115,9 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        # The reader went away (`| head`); Python must not complain of it at its own exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader went away (`| head`)
         return 1
     except Exception as error:
         return _explain(error)

@@ -19,6 +19,7 @@ from wbczoo.cli.options import (
     print_table,
     trainable_option,
 )
+from wbczoo.cli.results import echo
 
 
 @click.group("bench")
@@ -165,7 +166,7 @@ def predict(
             "equal answers,\nprobability off by",
         ),
     )
-    click.echo(
+    echo(
         f"\n{document['images']} images, {document['rounds']} rounds in turn, on "
         f"{document['device']}: {document['processor']}, {document['cores']} cores"
     )

@@ -19,6 +19,7 @@ from wbczoo.cli.options import (
     protocol_options,
     split_config,
 )
+from wbczoo.cli.results import echo
 
 
 @click.group("data")
@@ -174,7 +175,7 @@ def show(
 
 def _print(document: dict[str, Any]) -> None:
     photographs = document["photographs"]
-    click.echo(
+    echo(
         f"{document['dataset']}: {document['files']} files of "
         f"{'unknown' if photographs is None else photographs} photographs in "
         f"{document['groups']} groups (unit: {document['unit']})\n"
@@ -195,13 +196,13 @@ def _print(document: dict[str, Any]) -> None:
     for task, left in document["left_out"].items():
         if left:
             told = ", ".join(f"{n} {label or '(no label)'}" for label, n in sorted(left.items()))
-            click.echo(f"\nleft out of {task}: {told}")
+            echo(f"\nleft out of {task}: {told}")
     split = document.get("split")
     if split is None:
         return
     word = " LEAKY" if split["leaky"] else ""
     fold = "" if split["fold"] is None else f", fold {split['fold']}"
-    click.echo(f"\nprotocol {split['protocol']}{word}{fold}")
+    echo(f"\nprotocol {split['protocol']}{word}{fold}")
     print_table(
         [
             (role, *("unknown" if n is None else n for n in split[role].values()))
@@ -210,6 +211,6 @@ def _print(document: dict[str, Any]) -> None:
         ("role", "photographs", "files", "groups"),
     )
     if split["leaked_files"]:
-        click.echo(f"{split['leaked_files']} test files show photographs that training sees too.")
+        echo(f"{split['leaked_files']} test files show photographs that training sees too.")
     for name, number in split["counts"].items():
-        click.echo(f"{name}: {number}")
+        echo(f"{name}: {number}")

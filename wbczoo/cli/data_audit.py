@@ -17,6 +17,7 @@ from wbczoo.cli.options import (
     protocol_options,
     split_config,
 )
+from wbczoo.cli.results import echo
 
 _SHOWN = 20  # groups in the table; --json has them all
 
@@ -90,25 +91,25 @@ def audit(
 def _print(document: dict[str, Any]) -> None:
     told = ", ".join(f"{side} {count}" for side, count in document["files"].items())
     split = document["protocol"] or "the published split"
-    click.echo(f"{document['dataset']}, {split}: {told} files; judged by pixels alone")
+    echo(f"{document['dataset']}, {split}: {told} files; judged by pixels alone")
     for side, count in document["leaked_files"].items():
         word = "LEAK: " if count else ""
-        click.echo(
+        echo(
             f"{word}{count} of {document['files'][side]} {side} files show what an earlier side "
             "shows too."
         )
     if document["unjudged"]:
-        click.echo(f"{len(document['unjudged'])} files show too little to be compared.")
+        echo(f"{len(document['unjudged'])} files show too little to be compared.")
     groups = document["groups"]
     if groups:
-        click.echo()
+        echo()
         print_table(
             [_row(group, document["files"]) for group in groups[:_SHOWN]],
             (*document["files"], "inliers", "of", "confidence", "best pair"),
         )
         more = f"; {len(groups) - _SHOWN} more groups in --json" if len(groups) > _SHOWN else ""
-        click.echo(f"\nA row is a group of files that show one photograph or field{more}.")
-        click.echo(document["confidence_means"])
+        echo(f"\nA row is a group of files that show one photograph or field{more}.")
+        echo(document["confidence_means"])
     if document["check"]:
         _print_check(document["check"])
 
@@ -123,7 +124,7 @@ def _row(group: dict[str, Any], sides: dict[str, int]) -> tuple[object, ...]:
 
 
 def _print_check(check: dict[str, Any]) -> None:
-    click.echo("\nagainst what the data set declares")
+    echo("\nagainst what the data set declares")
     rows = []
     for unit in ("files", "groups"):
         scores = check[unit]
@@ -138,13 +139,13 @@ def _print_check(check: dict[str, Any]) -> None:
         )
     print_table(rows, ("unit", "leak", "told", "both", "recall", "precision"))
     different = check["pairs_of_different_groups"]
-    click.echo(
+    echo(
         f"{check['confirmed_pairs']} pairs of files were confirmed; the data set puts "
         f"{len(different)} pairs of photographs among them into different groups."
     )
     for pair in different:
         one, other = pair["photographs"]
-        click.echo(f"  {one} and {other}: {pair['inliers']} inliers, {pair['file']}")
+        echo(f"  {one} and {other}: {pair['inliers']} inliers, {pair['file']}")
 
 
 def _score(scores: dict[str, Any], name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import print_table, seed_option
+from wbczoo.cli.results import echo
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 
@@ -40,14 +41,14 @@ def command(out: Path, seed: int) -> None:
     from wbczoo.progress import tell
 
     found = run_demo(out, seed=seed, tell=tell)
-    click.echo()
+    echo()
     print_table(found.figures, ("drawn smears, protocol official", "value", "95 % interval"))
-    click.echo()
+    echo()
     asked = ("image", "cell", "probability", "nucleus", "probability")
     print_table(found.answers, asked)
-    click.echo(f"\nThe published model {found.published} answers the same drawn images so:\n")
+    echo(f"\nThe published model {found.published} answers the same drawn images so:\n")
     print_table(found.published_answers, asked)
-    click.echo()
+    echo()
     print_table(found.paths, ("what", "where"))
 
 

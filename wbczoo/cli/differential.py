@@ -17,6 +17,7 @@ from wbczoo.cli.options import (
     runtime_device_option,
 )
 from wbczoo.cli.predict import images_from, null_option
+from wbczoo.cli.results import echo
 
 
 @click.command("differential")
@@ -102,7 +103,7 @@ def command(
 
 def _print(document: Mapping[str, Any]) -> None:
     for group in document["groups"]:
-        click.echo(
+        echo(
             f"{group['name']}: {group['counted']} of {group['images']} images counted; "
             f"{group['refused']} refused, {group['unsure']} unsure, "
             f"{group['contradicted']} contradicted"
@@ -122,15 +123,15 @@ def _print(document: Mapping[str, Any]) -> None:
         headers = (document["task"], "cells", "%", "95 % interval", "corrected %")
         print_table(rows, headers)
         for warning in group["warnings"]:
-            click.echo(f"Warning: {warning}")
-        click.echo()
-    click.echo(f"Interval: {document['interval']}.")
+            echo(f"Warning: {warning}")
+        echo()
+    echo(f"Interval: {document['interval']}.")
     if document["correction"]:
-        click.echo(f"Corrected {document['correction']}.")
+        echo(f"Corrected {document['correction']}.")
     else:
-        click.echo(f"Not corrected: {document['why_no_correction']}")
-    click.echo(f"Intended use: {document['intended_use']}")
-    click.echo(f"Not for: {document['not_for']}")
+        echo(f"Not corrected: {document['why_no_correction']}")
+    echo(f"Intended use: {document['intended_use']}")
+    echo(f"Not for: {document['not_for']}")
 
 
 def _told(corrected: Mapping[str, float] | None) -> str:

@@ -18,6 +18,7 @@ from wbczoo.cli.options import (
     print_json,
     protocol_options,
 )
+from wbczoo.cli.results import echo
 from wbczoo.text import format_figure
 
 _NAMES = {
@@ -82,7 +83,7 @@ def command(
     if as_json:
         print_json(document)
     else:
-        click.echo(table(document))
+        echo(table(document))
     if document["refused"]:
         ctx.exit(3)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+from wbczoo.cli.results import echo, stream
 
 if TYPE_CHECKING:  # `list` and --help start without pydantic
     from wbczoo.config import Part, TrainConfig
@@ -261,10 +262,10 @@ def print_json(document: Mapping[str, Any]) -> None:
     whole = {"format": 1, **document}
     text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(getattr(stream(), "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # JSON's own escapes read back as the same
         text = json.dumps(whole, indent=2, allow_nan=False)
-    click.echo(text)
+    echo(text)
 
 
 def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:
@@ -273,7 +274,7 @@ def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> Non
 
     # By hand: tabulate's own wrapping takes 8,646 for a number and fails on it.
     wrapped = [(*row[:-1], _wrapped(str(row[-1]))) for row in rows]
-    click.echo(tabulate(wrapped, headers=headers, tablefmt="simple", disable_numparse=True))
+    echo(tabulate(wrapped, headers=headers, tablefmt="simple", disable_numparse=True))
 
 
 def _wrapped(text: str) -> str:

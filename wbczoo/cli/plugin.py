@@ -10,6 +10,7 @@ import click
 from wbczoo import registry
 from wbczoo.cli.options import json_option, print_json, print_table
 from wbczoo.cli.plugin_new import new
+from wbczoo.cli.results import echo
 
 KINDS = {"backbone": "backbones", "sequence": "sequences", "dataset": "datasets",
          "baseline": "baselines"}  # fmt: skip
@@ -188,5 +189,5 @@ def _check_families(
             ],
             ("backbone", "sequence", "result", "step", "reason"),
         )
-        click.echo(f"\n{document['passed']} of {document['tried']} compositions passed")
+        echo(f"\n{document['passed']} of {document['tried']} compositions passed")
     return bool(document["passed"] == document["tried"])

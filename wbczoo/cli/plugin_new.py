@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from wbczoo.cli.results import echo
 from wbczoo.skeleton import KINDS, Kind, name_plugin, write_plugin
 
 
@@ -27,7 +28,7 @@ def new(distribution: str, kind: Kind, out: Path | None) -> None:
     """
     folder = out or Path(distribution)
     for path in write_plugin(distribution, kind, folder):
-        click.echo(path)
+        echo(path)
     click.echo("next:", err=True)
     for command in (
         ["pip", "install", "--editable", f"{folder}[test]"],

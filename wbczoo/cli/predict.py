@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from wbczoo.cli.options import engine_option, model_option, runtime_device_option
+from wbczoo.cli.results import stream
 from wbczoo.runtime.batches import BATCH
 
 if TYPE_CHECKING:
@@ -109,9 +110,9 @@ def command(
         with _watch(found.total, 0) if _goes_to_a_file() else nullcontext(int) as advance:
             rows = _counted(rows, advance)
             if layout == "jsonl":
-                count = write_jsonl(rows, sys.stdout)
+                count = write_jsonl(rows, stream())
             else:
-                count = write_csv(rows, session.tasks, sys.stdout)
+                count = write_csv(rows, session.tasks, stream())
     if count.refused:
         click.echo(f"{count.answered} images answered, {count.refused} refused", err=True)
     elif not count.images:
@@ -151,7 +152,7 @@ def _counted(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[
 
 def _goes_to_a_file() -> bool:
     try:
-        return stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode)
+        return stat.S_ISREG(os.fstat(stream().fileno()).st_mode)
     except OSError:  # it has no file behind it
         return False
 

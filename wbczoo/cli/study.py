@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import device_option, json_option, print_json, print_table
+from wbczoo.cli.results import echo
 
 
 @click.group("study")
@@ -88,7 +89,7 @@ def run(
             ],
             ("what", "value"),
         )
-        click.echo(f"study: {out}")
+        echo(f"study: {out}")
     if report.refused:
         ctx.exit(3)
 
@@ -126,10 +127,10 @@ def show(
     )  # fmt: skip
     missing = Counter((cell["arena"], cell["model"]) for cell in cells if not cell["done"])
     for (arena, model), number in missing.items():
-        click.echo(f"not run: {arena}, {model}: {number} cells")
+        echo(f"not run: {arena}, {model}: {number} cells")
     from wbczoo.metrics.intervals import METHOD
 
-    click.echo(f"\nIntervals: {METHOD}.")
+    echo(f"\nIntervals: {METHOD}.")
 
 
 @command.command("report")
@@ -168,8 +169,8 @@ def report(
         print_table(
             [(one["verdict"], one["claim"]) for one in document["claims"]], ("verdict", "claim")
         )
-    click.echo(f"{document['cells_done']} of {document['cells']} cells are done.")
-    click.echo(f"report: {document['html']}, {document['markdown']}")
+    echo(f"{document['cells_done']} of {document['cells']} cells are done.")
+    echo(f"report: {document['html']}, {document['markdown']}")
 
 
 def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) -> None:
@@ -187,7 +188,7 @@ def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) ->
         ],
         ("protocol", "model", "setting", "how", "seconds"),
     )  # fmt: skip
-    click.echo(
+    echo(
         f"\n{document['done']} of {len(document['cells'])} cells are done; the others take about "
         f"{document['told']} in one process, by {document['basis']}."
     )

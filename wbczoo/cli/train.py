@@ -23,6 +23,7 @@ from wbczoo.cli.options import (
     seed_option,
     trainable_option,
 )
+from wbczoo.cli.results import echo
 
 
 @click.command("train")
@@ -149,7 +150,7 @@ def command(
     else:
         for summary in summaries:
             print_table(_rows(summary), ("what", "value"))
-        click.echo(f"run: {out}")
+        echo(f"run: {out}")
     if any(summary["data"]["refused_images"] for summary in summaries):
         ctx.exit(3)
 

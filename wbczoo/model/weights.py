@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -129,9 +128,7 @@ def preprocessing_of(
 def hub_explained(backbone: str) -> Iterator[None]:
     """Whatever goes wrong while a plugin fetches weights, told as what to do about it."""
     try:
-        # torchvision's downloads speak on stdout, where results belong.
-        with contextlib.redirect_stdout(sys.stderr):
-            yield
+        yield
     except (KeyboardInterrupt, WbczooError):
         raise
     except Exception as error:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 from tqdm import tqdm
 
+from wbczoo.text import format_duration
+
 Tell = Callable[[str], object]
+
+_EVERY = 30.0  # seconds
 
 
 def tell(sentence: str) -> None:
@@ -26,19 +31,39 @@ def bar(
 ) -> Iterator[Callable[[int], object]]:
     """A progress bar with the time left, if the total is known; yields what advances it.
 
-    Where stderr is no terminal a line appears every ten seconds at most.
+    Where stderr is no terminal there is no bar, for it would be one endless line: a sentence says
+    from time to time how far it is.
     """
-    quiet = int(os.environ.get("RANK", "0")) > 0
-    seconds = 0.2 if sys.stderr.isatty() else 10.0
-    with tqdm(
+    shown = tqdm(
         total=total,
         desc=label,
         initial=done,
         unit=unit,
         file=sys.stderr,
-        mininterval=seconds,
         leave=False,
-        disable=quiet,
+        disable=not sys.stderr.isatty() or int(os.environ.get("RANK", "0")) > 0,
         dynamic_ncols=True,
-    ) as shown:
-        yield shown.update
+    )
+    with shown:
+        yield shown.update if not shown.disable else _Sentences(total, label, done, unit).advance
+
+
+class _Sentences:
+    """Says how far something is, after every `_EVERY` seconds."""
+
+    def __init__(self, total: int | None, label: str, done: int, unit: str) -> None:
+        self.total, self.label, self.first, self.done, self.unit = total, label, done, done, unit
+        self.begun = self.said = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self.done += count
+        now = time.monotonic()
+        if now - self.said < _EVERY:
+            return
+        self.said = now
+        whole, left = "", ""
+        if self.total is not None and self.done > self.first:
+            each = (now - self.begun) / (self.done - self.first)
+            whole = f" of {self.total}"
+            left = f", {format_duration(each * (self.total - self.done))} left"
+        tell(f"{self.label}: {self.done}{whole} {self.unit}s{left}")

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from commands import ROOT
 
-PLUGIN_MAY_IMPORT = {"wbczoo.specs", "wbczoo.tasks", "wbczoo.errors"}
+# `wbczoo.images` walks folders and archives for every data set alike.
+PLUGIN_MAY_IMPORT = {"wbczoo.specs", "wbczoo.tasks", "wbczoo.errors", "wbczoo.images"}
 
 
 def _imports(path: Path) -> Iterator[str]:

@@ -14,7 +14,7 @@ from wbczoo.config import RunConfig
 from wbczoo.errors import UsageError
 from wbczoo.exporting.graph import write_graph
 from wbczoo.exporting.parity import compare
-from wbczoo.images.archives.source import Source
+from wbczoo.images.tree import Tree
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
 from wbczoo.specs import Preprocessing
@@ -48,7 +48,7 @@ def test_pairs_with_nothing_to_read_are_refused(backbone: str, sequence: str) ->
 @pytest.fixture(scope="module")
 def pictures(smears: Path) -> np.ndarray:
     """17 drawn images, (17, 3, H, W) uint8; real ones serve in the tests of the archive."""
-    source = Source(smears)
+    source = Tree(smears)
     samples = list(registry.datasets.spec("synthetic").samples(smears))
     preprocessing = Preprocessing(size=SIZE)
     chosen = [images.pixels(source.read(s.path), preprocessing) for s in samples[::4][:17]]

@@ -1,5 +1,9 @@
 """The failures that a user is told about: each is a sentence and knows its exit code."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 
 class WbczooError(Exception):
     """Something failed; the message is a sentence that says what, where and what to do."""
@@ -21,3 +25,10 @@ class BoundMissed(WbczooError):  # noqa: N818 - what was measured, no fault of t
     """What was measured does not keep the bound that was promised; the message has both."""
 
     exit_code = 3
+
+
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few names for a sentence, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more if listed else "no files"

@@ -142,7 +142,8 @@ class DatasetSpec(Spec):
         samples: `samples(root: Path, **options)` yields a `Sample` for each image below a folder
             or inside a zip file, in a stable order. It reads names and tables, no pixels.
         unit: what `Sample.photograph` counts; `unknown` where the files' origin is not known.
-        labels: task name -> raw label -> class. A label that equals a class needs no row.
+        labels: task name -> raw label -> class; under `*`, for tasks that have no table. A label
+            that equals a class but for case, plural and what joins its words needs no row.
         url: where the data come from.
         citation: of the paper or page that published them.
         prepare: `prepare(root: Path, **options)` makes or fetches the data, where that can be

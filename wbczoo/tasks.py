@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from wbczoo.errors import UsageError
 
@@ -66,6 +67,7 @@ PBC8 = Task(
 )
 
 SHIPPED: Mapping[str, Task] = {task.name: task for task in (CELL, NUCLEUS, CELL5, PBC8)}
+ANY = "*"  # among a data set's tables: the one for tasks that have none
 DEFAULT: tuple[Task, ...] = (CELL, NUCLEUS)
 
 # Gür and Kaya 2020, section 1: the nucleus type is a function of the cell type.
@@ -108,12 +110,24 @@ def parse(texts: Sequence[str]) -> tuple[Task, ...]:
 def class_of(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> str | None:
     """The class of a raw label in a task, or None where the task leaves the label out.
 
-    A data set's own table (`labels[task.name][raw]`) decides first; otherwise a raw label that
-    equals a class but for its case is that class. A user's task may share a shipped one's name and
-    not its classes; what the table says beyond them is left out.
+    A data set's own table (`labels[task.name][raw]`) decides first. A label that it does not have
+    is the class that it equals but for case, plural, and what stands between words (`Band
+    Neutrophils` is `band_neutrophil`). A task without a table then takes the name that the table
+    `*` has, where the data set declares one. What a table says beyond a task's classes is left
+    out.
     """
-    named = labels.get(task.name, {}).get(raw, raw.casefold())
-    return named if named in task.classes else None
+    if (named := labels.get(task.name, {}).get(raw)) is not None:
+        return named if named in task.classes else None
+    name = fold(raw)
+    names = [name, name.removesuffix("s")]
+    if task.name not in labels:
+        names.append(labels.get(ANY, {}).get(raw, name))
+    return next((each for each in names if each in task.classes), None)
+
+
+def fold(raw: str) -> str:
+    """A raw label in lower case, its words joined by underscores."""
+    return re.sub(r"[\W_]+", "_", normalize("NFC", raw).casefold()).strip("_")
 
 
 # What every answer of a model carries.

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import cast
 from xml.etree import ElementTree
 
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import ImageRefused, UsageError, WbczooError, some
+from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample, Split
 from wbczoo_datasets.labels import LABELS
-from wbczoo_datasets.listing import list_files, read_files, some
 
 Box = tuple[int, int, int, int]
 
@@ -45,10 +45,11 @@ def samples(root: Path) -> list[Sample]:
         WbczooError: if a file is not one of the published ones, stands there twice, or an
             annotation cannot be read.
     """
-    names = list_files(root)
+    tree = Tree(root)
+    names = tree.names
     found: list[tuple[str, Sample]] = []
     strange: list[str] = []
-    boxes = _read_boxes(root, names)
+    boxes = _read_boxes(tree)
     for name in names:
         if view := _VIEW.search(name):
             key, folder, label = view.groups()
@@ -96,22 +97,21 @@ def _refuse_copies(root: Path, found: Iterable[tuple[str, Sample]]) -> None:
         seen[key] = sample.path
 
 
-def _read_boxes(root: Path, names: Iterable[str]) -> dict[str, Box]:
+def _read_boxes(tree: Tree) -> dict[str, Box]:
     """Photograph -> the box of its only annotated white cell; others are left out."""
-    annotations = [name for name in names if _ANNOTATION.search(name)]
     boxes = {}
-    for name, content in read_files(root, annotations):
+    for name in filter(_ANNOTATION.search, tree.names):
         try:
-            objects = ElementTree.fromstring(content).iter("object")
+            objects = ElementTree.fromstring(tree.read(name)).iter("object")
             cells = [cell for cell in objects if cell.findtext("name") == "WBC"]
             if len(cells) == 1:
                 sides = ("xmin", "ymin", "xmax", "ymax")
                 edges = [int(cells[0].findtext(f"bndbox/{side}", "")) for side in sides]
                 number = cast(re.Match[str], _ANNOTATION.search(name))[1]
                 boxes[str(int(number))] = cast(Box, tuple(edges))
-        except (ElementTree.ParseError, ValueError) as error:
+        except (ElementTree.ParseError, ImageRefused, ValueError) as error:
             raise WbczooError(
-                f"The annotation {name} in {root} cannot be read ({error}); fetch it again."
+                f"The annotation {name} in {tree.root} cannot be read ({error}); fetch it again."
             ) from None
     return boxes
 

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import UsageError, WbczooError, some
+from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample, Split
-from wbczoo_datasets.labels import CELLS, LABELS, fold
-from wbczoo_datasets.listing import list_images, some
+from wbczoo.tasks import fold
+from wbczoo_datasets.labels import CELLS, LABELS
 
 _SPLITS: dict[str, Split] = {
     "train": "train",
@@ -54,7 +55,7 @@ def samples(
         raise UsageError(
             "photograph_from and each_file_a_photograph contradict each other: give one of them."
         )
-    names = list_images(root)
+    names = Tree(root).images()
     top = _wrapping_folder(names)
     found = [(name, *_placed(name.removeprefix(top))) for name in names]
     _require_classes(root, found)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 
-from wbczoo.tasks import NUCLEUS_OF, SHIPPED
+from wbczoo.tasks import ANY, NUCLEUS_OF, SHIPPED, fold
 
 # Only names that mean one class wherever they are written. A stage or a variant (band,
-# reactive, blast) is its owner's to place: it is left out and counted until its folder is renamed.
+# reactive, blast) is its owner's to place: it is left out and counted unless its
+# owner has a task with a class of that name.
 _NAMES = {
     "basophil": "bas baso ba basophilic_granulocyte",
     "eosinophil": "eos eosino eo eosinophilic_granulocyte",
@@ -43,11 +43,6 @@ class FoldedLabels(Mapping[str, str]):
         return len(self._classes)
 
 
-def fold(raw: str) -> str:
-    """A raw label in lower case, its words joined by underscores."""
-    return re.sub(r"[\W_]+", "_", raw.casefold()).strip("_")
-
-
 def _labels_of(task: str) -> FoldedLabels:
     classes = SHIPPED[task].classes
     if task == "nucleus":
@@ -57,4 +52,7 @@ def _labels_of(task: str) -> FoldedLabels:
 
 
 CELLS = FoldedLabels(_CLASS_OF)
-LABELS: Mapping[str, Mapping[str, str]] = {task: _labels_of(task) for task in SHIPPED}
+LABELS: Mapping[str, Mapping[str, str]] = {
+    **{task: _labels_of(task) for task in SHIPPED},
+    ANY: CELLS,
+}

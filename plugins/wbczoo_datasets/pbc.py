@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
-from wbczoo.errors import UsageError
+from wbczoo.errors import UsageError, some
+from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample
 from wbczoo_datasets.labels import LABELS
-from wbczoo_datasets.listing import list_images, some
 
 FOLDERS = (
     "basophil",
@@ -34,7 +34,7 @@ def samples(root: Path) -> list[Sample]:
         UsageError: if `root` is not there or has none of the eight class folders.
     """
     found = []
-    for name in list_images(root):
+    for name in Tree(root).images():
         path = PurePosixPath(name)
         found.append(Sample(name, path.parent.name, photograph=path.stem))
     if not any(sample.label in FOLDERS for sample in found):

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import ImageRefused, UsageError, WbczooError, some
+from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample, Split
 from wbczoo.tasks import CELL
 from wbczoo_datasets.labels import LABELS
-from wbczoo_datasets.listing import list_files, read_files, some
 
 TABLE = "samples.csv"
 COLUMNS = ("file", "label", "photograph", "split", "left", "top", "right", "bottom")
@@ -68,8 +68,9 @@ def samples(root: Path) -> list[Sample]:
         raise UsageError(
             f"{root} is not there; `wbczoo data prepare {root} --dataset synthetic` renders it."
         )
-    listed = _listed(root)
-    missing = sorted({sample.path for sample in listed} - set(list_files(root)))
+    tree = Tree(root)
+    listed = _listed(tree)
+    missing = sorted({sample.path for sample in listed}.difference(tree.names))
     if missing:
         raise WbczooError(
             f"{len(missing)} files of the synthetic set {root} are missing: {some(missing)}. "
@@ -106,21 +107,20 @@ def _is_test(turn: int) -> bool:
     return turn % 4 == 1
 
 
-def _listed(root: Path) -> list[Sample]:
+def _listed(tree: Tree) -> list[Sample]:
     """What the set's table says, whether the files are there or not."""
-    tables = [name for name in list_files(root) if name.rpartition("/")[2] == TABLE]
+    tables = [name for name in tree.names if name.rpartition("/")[2] == TABLE]
     if len(tables) != 1:
         raise UsageError(
-            f"{root} is no synthetic set: expected one {TABLE} in it, found {some(tables)}. "
+            f"{tree.root} is no synthetic set: expected one {TABLE} in it, found {some(tables)}. "
             "`wbczoo data prepare FOLDER --dataset synthetic` renders a set into a new folder."
         )
-    [(table, content)] = read_files(root, tables)
     try:
-        rows = csv.DictReader(content.decode("utf-8").splitlines())
-        return [_sample(row, table.removesuffix(TABLE)) for row in rows]
-    except (KeyError, TypeError, ValueError, csv.Error):
+        rows = csv.DictReader(tree.read(tables[0]).decode("utf-8").splitlines())
+        return [_sample(row, tables[0].removesuffix(TABLE)) for row in rows]
+    except (ImageRefused, KeyError, TypeError, ValueError, csv.Error):
         raise UsageError(
-            f"{root} is no synthetic set, or a damaged one: its {TABLE} is not as "
+            f"{tree.root} is no synthetic set, or a damaged one: its {TABLE} is not as "
             "`wbczoo data prepare FOLDER --dataset synthetic` writes it."
         ) from None
 
@@ -145,7 +145,7 @@ def _require_replaceable(root: Path) -> None:
     if root.is_dir():
         theirs = {p.relative_to(root).as_posix() for p in root.rglob("*") if not p.is_dir()}
         try:
-            ours = {sample.path for sample in _listed(root)} | {TABLE} if theirs else set()
+            ours = {sample.path for sample in _listed(Tree(root))} | {TABLE} if theirs else set()
         except WbczooError:
             ours = set()
         strange = sorted(theirs - ours)

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from wbczoo import registry
+from wbczoo.config import Part, TrainConfig
+from wbczoo.data.prepared import read_dataset
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Option, Sample
@@ -231,7 +233,7 @@ def test_what_cannot_be_read_is_refused_and_ties_nothing_together(tmp_path: Path
     assert [sample.path for sample in rows.samples] == ["a/1.jpg", "b/2.jpg"]
     assert rows.groups == ("a", "b")
     assert rows.refused["a/empty.jpg"] == rows.refused["b/empty.jpg"] == "The file is empty."
-    assert "b/link.jpg cannot be read" in rows.refused["b/link.jpg"]
+    assert rows.refused["b/link.jpg"] == "The file is not there."
 
 
 def test_rows_that_are_kept_stay_aligned(bccd_rows: Rows) -> None:
@@ -255,3 +257,24 @@ def test_what_is_no_data_set_is_told_by_the_plugin(tmp_path: Path) -> None:
         read_rows(registry.datasets.spec("synthetic"), tmp_path / "nowhere")
     with pytest.raises(UsageError, match="one class only"):
         read_rows(FOLDER, write(tmp_path, {"a/1.jpg": b"1"}))
+
+
+def test_equal_bytes_under_two_labels_are_told_with_their_files(tmp_path: Path) -> None:
+    contents = {
+        "Eosinophils/1.jpg": b"same",
+        "neutrophil/2.jpg": b"same",
+        "eosinophil/3.jpg": b"3",
+        "Eosinophils/4.jpg": b"3",  # another spelling of one label
+        "5.jpg": b"5",
+        "neutrophil/6.jpg": b"5",  # an image without a label contradicts none
+    }
+    root = write(tmp_path, contents)
+    assert read_rows(FOLDER, root).contradictions() == [
+        {"Eosinophils/1.jpg": "Eosinophils", "neutrophil/2.jpg": "neutrophil"}
+    ]
+    told: list[str] = []
+    read_dataset(TrainConfig(dataset=Part(name="folder")), root, told.append)
+    assert told[-1] == (
+        "equal bytes have different labels: "
+        "Eosinophils/1.jpg (Eosinophils) = neutrophil/2.jpg (neutrophil)"
+    )

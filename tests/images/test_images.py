@@ -377,9 +377,9 @@ def test_pillow_warns_nobody_and_the_process_keeps_its_filters(
 def test_pillow_logs_nothing_where_nobody_listens() -> None:
     """In a process of its own, for pytest listens."""
     program = (
-        "import sys; from wbczoo import images\n"
+        "import sys; from wbczoo import errors, images\n"
         "try: images.decode(sys.stdin.buffer.read())\n"
-        "except images.ImageRefused: print('refused')"
+        "except errors.ImageRefused: print('refused')"
     )
     found = subprocess.run(
         [sys.executable, "-c", program],

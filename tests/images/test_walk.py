@@ -14,7 +14,10 @@ from commands import Completed
 from tiny_archives import IMAGES, write_tar, write_zip
 from tiny_images import picture
 
+from wbczoo import registry
+from wbczoo.data.samples import read_rows
 from wbczoo.errors import UsageError
+from wbczoo.images.tree import Tree
 from wbczoo.images.walk import Images, read_list
 from wbczoo.runtime import find_images
 
@@ -34,6 +37,54 @@ def test_archives_stand_among_other_sources_and_a_folder_s_are_not_opened(
     zipped = [f"in/cells.zip/{name}" for name in sorted(IMAGES)]
     assert mixed == ["in/0.png", *zipped, "in/0.png", "in/more.tar.gz/x/5.png"]
     assert Images(["in/0.png", "in/cells.zip", "in"]).total == 5
+
+
+def make(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+    return root
+
+
+def test_linked_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
+    disk = make(tmp_path / "disk", "cells/1.png", "cells/deep/2.png")
+    root = make(tmp_path / "root", "own/0.png")
+    (root / "eosinophil").symlink_to(disk / "cells")
+    (root / "neutrophil").symlink_to(disk / "cells")  # two links to one folder lose no class
+    (disk / "cells" / "back").symlink_to(root)  # a loop that leads through another disk
+    (root / "self").symlink_to(root / "self")
+    (root / "up").symlink_to("/")
+    (root / "gone").symlink_to(tmp_path / "nowhere")
+    expected = [
+        f"{name}/{file}"
+        for name in ("eosinophil", "neutrophil")
+        for file in ("1.png", "deep/2.png")
+    ]
+    tree, images = Tree(root), Images([str(root)])
+    assert list(tree.names) == [*expected, "own/0.png"]
+    assert [*images] == [f"{root}/{name}" for name in tree.names]
+    # `root/eosinophil/back` and its twin, and `up`; `self` and `gone` lead nowhere.
+    assert tree.links == images.passed_over
+    assert tree.links == {"links that lead back": 3, "links to nothing": 2}
+
+
+def test_one_list_says_what_an_image_is_and_the_others_are_counted(tmp_path: Path) -> None:
+    taken = ["a/1.jpe", "a/2.jfif", "a/3.JPG", "b/4.webp"]
+    other = ["a/5.heic", "b/6.HEIC", "b/7.txt", "b/README"]
+    clutter = ["a/.hidden.png", "a/@eaDir/1.png", "__MACOSX/a/1.png", ".git/2.png"]
+    root = make(tmp_path / "root", *taken, *other, *clutter)
+    write_zip(tmp_path / "all.zip", dict.fromkeys((*taken, *other, *clutter), b"x"))
+    write_tar(tmp_path / "all.tar", dict.fromkeys((*taken, *other, *clutter), b"x"))
+    counted = {".heic": 2, ".txt": 1, "without a suffix": 1}
+    for given in (root, tmp_path / "all.zip", tmp_path / "all.tar"):
+        images = Images([str(given)])
+        assert [str(image).removeprefix(f"{given}/") for image in images] == taken
+        assert images.passed_over == counted
+    for given in (root, tmp_path / "all.zip"):
+        assert Tree(given).images() == taken
+        rows = read_rows(registry.datasets.spec("folder"), given)
+        assert [sample.path for sample in rows.samples] == taken
+        assert rows.passed_over == counted
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pipes of that kind")

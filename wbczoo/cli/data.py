@@ -141,6 +141,8 @@ def show(
         "photographs": rows.count_photographs(range(len(rows))),
         "groups": len(set(rows.groups)),
         "refused": dict(rows.refused),
+        "passed_over": dict(rows.passed_over),
+        "contradictions": rows.contradictions(),
         "left_out": {task.name: rows.left_out(task) for task in chosen_tasks},
         "labels": [
             {

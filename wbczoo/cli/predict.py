@@ -77,6 +77,7 @@ def command(
     Example: wbczoo predict smears/ --model exports/a --format jsonl
     """
     from wbczoo.errors import UsageError
+    from wbczoo.images.walk import describe_passed_over
     from wbczoo.progress import tell
     from wbczoo.runtime import Session, predict_paths, write_csv, write_jsonl
     from wbczoo.runtime.devices import cores
@@ -117,6 +118,8 @@ def command(
         click.echo(f"{count.answered} images answered, {count.refused} refused", err=True)
     elif not count.images:
         click.echo("no path was listed on stdin", err=True)
+    if found.passed_over:
+        tell(describe_passed_over(found.passed_over))
     ctx.exit(count.exit_code)
 
 

@@ -11,7 +11,8 @@ from wbczoo.config import TrainConfig
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.data.splits import Plan, Role, digest_of, plan_split
-from wbczoo.errors import WbczooError
+from wbczoo.errors import WbczooError, some
+from wbczoo.images.walk import describe_passed_over
 from wbczoo.progress import Tell, bar
 from wbczoo.registry import datasets
 from wbczoo.specs import Preprocessing
@@ -96,12 +97,17 @@ def count(rows: Rows, chosen: Sequence[int]) -> dict[str, int | None]:
 
 
 def read_dataset(config: TrainConfig, root: Path, tell: Tell) -> Rows:
-    """The rows of the config's data set below `root`, each refusal told."""
+    """The rows of the config's data set below `root`; what is odd about its files is told."""
     tell(f"reading {root}")
     part = config.dataset
     rows = read_rows(datasets.spec(part.selector), root, part.options)
     for path, reason in rows.refused.items():
         tell(f"refused {path}: {reason}")
+    if rows.passed_over:
+        tell(describe_passed_over(rows.passed_over))
+    if contradictions := rows.contradictions():
+        told = [" = ".join(f"{p} ({label})" for p, label in one.items()) for one in contradictions]
+        tell(f"equal bytes have different labels: {some(told)}")
     return rows
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo.errors import WbczooError
-from wbczoo.images.archives.source import Source
+from wbczoo.images.file import suffix_of
+from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Option, Sample, Unit
-from wbczoo.tasks import Task, class_of
+from wbczoo.tasks import ANY, Task, class_of, fold
 
 Targets = dict[str, NDArray[np.int64]]
 
@@ -38,16 +39,18 @@ class Rows:
             Files of one photograph or with equal bytes always share one, whatever they are
             called.
         refused: path -> reason, for files that were taken out.
+        passed_over: suffix, or kind of link -> how many files at the root are no sample.
     """
 
     dataset: str
     unit: Unit
-    source: Source
+    source: Tree
     labels: Mapping[str, Mapping[str, str]]
     samples: tuple[Sample, ...]
     hashes: tuple[str, ...]
     groups: tuple[str, ...]
     refused: Mapping[str, str] = field(default_factory=dict)
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -71,6 +74,18 @@ class Rows:
         return dict(
             Counter(s.label for s in self.samples if class_of(task, s.label, self.labels) is None)
         )
+
+    def contradictions(self) -> list[dict[str, str]]:
+        """Files with equal bytes and different labels: path -> label, for each such content."""
+
+        def meant(label: str) -> str:  # `Eosinophils` and `eos` are one
+            return self.labels.get(ANY, {}).get(label, fold(label).removesuffix("s"))
+
+        found: dict[str, dict[str, str]] = {}
+        for sample, digest in zip(self.samples, self.hashes, strict=True):
+            if sample.label:
+                found.setdefault(digest, {})[sample.path] = sample.label
+        return [one for one in found.values() if len(set(map(meant, one.values()))) > 1]
 
     def keep(self, wanted: Callable[[int], bool], refused: Mapping[str, str]) -> Rows:
         """The rows whose number is wanted, with more refusals written down."""
@@ -98,9 +113,9 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         WbczooError: if it holds no image, or its archive is broken.
     """
     # A plugin knows better what to do where nothing is; where something is, it is checked first.
-    source = Source(root) if root.exists() else None
+    source = Tree(root) if root.exists() else None
     samples = tuple(spec.samples(root, **(options or {})))
-    source = source or Source(root)
+    source = source or Tree(root)
     if not samples:
         raise WbczooError(f"{root} holds no image of the data set {spec.name!r}.")
     refused: dict[str, str] = {}
@@ -129,8 +144,14 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         hashes=hashes,
         groups=_settle_groups(samples, hashes),
         refused=refused,
+        passed_over=_passed_over(source, samples),
     )
     return rows.keep(lambda row: bool(hashes[row]), {}) if refused else rows
+
+
+def _passed_over(tree: Tree, samples: Iterable[Sample]) -> Counter[str]:
+    unused = set(tree.names).difference(sample.path for sample in samples)
+    return Counter(map(suffix_of, unused)) + tree.links
 
 
 def _settle_groups(samples: Sequence[Sample], hashes: Sequence[str]) -> tuple[str, ...]:

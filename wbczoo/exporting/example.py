@@ -10,7 +10,7 @@ import numpy as np
 
 from wbczoo import images
 from wbczoo.images import Pixels
-from wbczoo.images.archives.source import Source
+from wbczoo.images.tree import Tree
 from wbczoo.registry import datasets
 from wbczoo.specs import Preprocessing
 
@@ -22,7 +22,7 @@ def drawn_photographs(photographs: int = 8) -> Pixels:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "synthetic"
         spec.prepare(root, photographs=photographs, views=1, seed=0)
-        source = Source(root)
+        source = Tree(root)
         return np.stack([images.decode(source.read(s.path)) for s in spec.samples(root)])
 
 

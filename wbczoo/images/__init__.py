@@ -1,314 +1,33 @@
 """Image files become RGB pixels here, for training and runtime alike, or are refused.
 
-Everything that decides a pixel stands in this file: which files are read, how they become 8-bit
-RGB, the crops, and the resize to what a model reads.
+`decoders` says what a pixel is, `file` what an image file is, `walk` and `archives` where images
+lie. Its names are those of `decoders`, which loads numpy and Pillow when one of them is asked for:
+a plugin that lists a folder needs neither.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
-import stat
-import threading
-from collections.abc import Callable, Mapping
-from functools import cache
-from pathlib import Path
-from types import MappingProxyType
-from typing import NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    from wbczoo.images.decoders import CROPS as CROPS
+    from wbczoo.images.decoders import FORMATS as FORMATS
+    from wbczoo.images.decoders import Pixels as Pixels
+    from wbczoo.images.decoders import Readable as Readable
+    from wbczoo.images.decoders import Source as Source
+    from wbczoo.images.decoders import decode as decode
+    from wbczoo.images.decoders import find_crop as find_crop
+    from wbczoo.images.decoders import pixels as pixels
+    from wbczoo.images.decoders import preprocess as preprocess
 
-# Naming the plugins registers them; Pillow would otherwise import all of its own, one by one.
-from PIL import (  # noqa: F401
-    BmpImagePlugin,
-    ExifTags,
-    GifImagePlugin,
-    Image,
-    JpegImagePlugin,
-    MpoImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    UnidentifiedImageError,
-    WebPImagePlugin,
-)
-
-from wbczoo.cells.white_cell import crop_white_cell
-from wbczoo.errors import ImageRefused, UsageError
-from wbczoo.images import jpeg
-from wbczoo.images.silence import hush_libtiff, silence
-from wbczoo.specs import Preprocessing
-
-Pixels = NDArray[np.uint8]
+_FACE = ("CROPS", "FORMATS", "Pixels", "Readable", "Source",
+         "decode", "find_crop", "pixels", "preprocess")  # fmt: skip
 
 
-@runtime_checkable
-class Readable(Protocol):
-    """An image that lies within something else, such as an archive."""
+def __getattr__(name: str) -> Any:
+    if name not in _FACE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from wbczoo.images import decoders
 
-    def read(self) -> bytes:
-        """Its file's bytes, whichever thread asks; ImageRefused says why there are none."""
-
-
-Source = bytes | str | Path | Readable | Image.Image | NDArray[np.generic]
-
-# Formats whose bit depth, frames and transparency can be told before decoding. Pillow also opens
-# formats that start other programs (EPS) or hide 16 bits (JPEG 2000, AVIF); those are left out.
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
-SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
-
-LARGEST = 100_000_000  # pixels
-LARGEST_WEBP = 50_000_000  # pixels; libwebp holds an image four times while it decodes
-SMALLEST = 16  # pixels a side
-_LARGE = 16_000_000  # pixels; of such images one at a time is decoded, for memory's sake
-_one_large = threading.Lock()
-LARGEST_FILE = 1 << 30  # bytes; 100 megapixels of uncompressed RGBA take 0.4 GB
-
-_READ_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX"})
-# EXIF 2.32, tag 274: how the stored image is turned upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-CROPS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
-    {"none": lambda image: image, "white-cell": crop_white_cell}
-)
-"""Named steps from a whole photograph (H, W, 3) to the part (h, w, 3) that a model reads."""
-
-
-def decode(source: Source) -> Pixels:
-    """Decode an image to 8-bit RGB, upright as its EXIF orientation says.
-
-    Grey, bilevel, palette and fully opaque alpha images are converted. Safe in several threads.
-
-    Args:
-        source: a file's path or its bytes, what can be read to them, a Pillow image, or a uint8
-            array: grey (H, W), RGB (H, W, 3) or RGBA (H, W, 4).
-
-    Returns:
-        uint8 (H, W, 3), RGB; between 16 pixels a side and 100 megapixels.
-
-    Raises:
-        ImageRefused: if the file cannot be read, is empty, truncated, damaged or no image; has
-            another colour space, more than 8 bits a channel, transparency, or several frames;
-            or is too small or too large. Whatever the bytes are, nothing else is raised.
-        TypeError: if `source` is none of the above.
-    """
-    if isinstance(source, np.ndarray):
-        return _decode_array(source)
-    with contextlib.ExitStack() as held:
-        return np.array(_open_rgb(source, held))  # a copy, for what Pillow lends is read-only
-
-
-def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Crop an RGB image and squash it to the size that a model reads.
-
-    With `antialias` the resize is Pillow's, whose filter widens as the image shrinks; without, each
-    axis interpolates between the two (bilinear) or four (bicubic, a = -1) nearest pixels.
-
-    Args:
-        image: uint8 (H, W, 3).
-        preprocessing: `crop`, `size`, `interpolation` and `antialias` are read; `mean` and `std`
-            belong to the model.
-
-    Returns:
-        uint8 (size[0], size[1], 3).
-
-    Raises:
-        UsageError: if there is no such crop.
-    """
-    return _resize(Image.fromarray(find_crop(preprocessing.crop)(image)), preprocessing)
-
-
-def pixels(source: Source, preprocessing: Preprocessing) -> Pixels:
-    """Decode and preprocess: what a model reads of a source; raises as those two do."""
-    if preprocessing.crop == "none" and not isinstance(source, np.ndarray):
-        # The same, without a way through an array that costs a quarter of the time.
-        with contextlib.ExitStack() as held:
-            return _resize(_open_rgb(source, held), preprocessing)
-    return preprocess(decode(source), preprocessing)
-
-
-def find_crop(name: str) -> Callable[[Pixels], Pixels]:
-    """A step of `CROPS`; UsageError with the names that there are."""
-    if name not in CROPS:
-        raise UsageError(
-            f"There is no crop {name!r} in this version of wbczoo; it has {', '.join(CROPS)}."
-        )
-    return CROPS[name]
-
-
-def _resize(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    height, width = preprocessing.size
-    resampling = _RESAMPLING[preprocessing.interpolation]
-    if preprocessing.antialias:
-        resized = image.resize((width, height), resampling)
-    else:
-        across, down = image.width / width, image.height / height
-        resized = image.transform(
-            (width, height), Image.Transform.AFFINE, (across, 0, 0, 0, down, 0), resampling
-        )
-    return np.array(resized)
-
-
-def _decode_array(array: NDArray[np.generic]) -> Pixels:
-    if array.dtype != np.uint8:
-        raise ImageRefused(f"The array holds {array.dtype}; only uint8 is read.")
-    if array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,), (4,)):
-        raise ImageRefused(
-            f"The array's shape is {array.shape}; (H, W), (H, W, 3) and (H, W, 4) are read."
-        )
-    _check_size(array.shape[1], array.shape[0])
-    if array.shape[2:] == (3,):
-        return np.ascontiguousarray(array, np.uint8)
-    return np.array(_to_rgb(Image.fromarray(np.ascontiguousarray(array, np.uint8))))
-
-
-def _open_rgb(
-    source: bytes | str | Path | Readable | Image.Image, held: contextlib.ExitStack
-) -> Image.Image:
-    """The image as RGB; while `held` lasts, no other large one is decoded if this one is."""
-    if isinstance(source, str | Path):
-        source = _read(Path(source))
-    elif isinstance(source, Readable):
-        source = source.read()
-    elif not isinstance(source, bytes | Image.Image):
-        raise TypeError(f"An image is a path, bytes, a Pillow image or an array, not {source!r}.")
-    with silence():
-        try:
-            image = source if isinstance(source, Image.Image) else _open(source)
-            _check_header(image)
-            if image.width * image.height > _LARGE:
-                held.enter_context(_one_large)
-                _give_back_large_blocks()
-            if isinstance(source, bytes) and image.format == "JPEG" and image.mode == "RGB":
-                decoded = jpeg.decode(source)
-                if decoded is not None:
-                    orientation, image = _orientation(image), Image.fromarray(decoded)
-                    del decoded  # an image is held as seldom as can be, for it may be large
-                    return _turned(image, orientation)
-            image.load()
-            image = _turned(image, _orientation(image))
-            return _to_rgb(image)
-        except ImageRefused:
-            raise
-        except Exception as error:  # of damaged bytes Pillow makes nearly every exception there is
-            _refuse(error)
-
-
-@cache
-def _give_back_large_blocks() -> None:
-    """Let glibc return what a large image took, which it else keeps for each thread that had one.
-
-    Pillow takes 16 MiB at a time. Once such a block was freed, glibc would serve the next from a
-    heap of the thread (mallopt(3), M_MMAP_THRESHOLD); a fixed threshold ends that.
-    """
-    with contextlib.suppress(AttributeError, OSError):  # another C library, which has no such habit
-        ctypes.CDLL(None).mallopt(-3, 8 << 20)
-
-
-def _read(path: Path) -> bytes:
-    """A file's bytes, unless it is no ordinary file, empty, or beyond what an image can be."""
-    try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise ImageRefused("It is a folder, not an image.")
-        if not stat.S_ISREG(status.st_mode):
-            raise ImageRefused("It is no ordinary file.")
-        if status.st_size > LARGEST_FILE:
-            raise ImageRefused("The file is larger than 1 GiB.")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ImageRefused("The file is not there.") from None
-    except OSError as error:
-        raise ImageRefused(f"The file cannot be read: {error.strerror}.") from None
-    except ValueError as error:  # a name that no file can have
-        raise ImageRefused(f"The file cannot be read: {error}.") from None
-
-
-def _open(content: bytes) -> Image.Image:
-    if not content:
-        raise ImageRefused("The file is empty.")
-    image = Image.open(io.BytesIO(content), formats=FORMATS)
-    if image.format == "PNG":
-        # Decoding skips the checksums of the pixel data; a damaged file must not be answered.
-        Image.open(io.BytesIO(content), formats=FORMATS).verify()
-    elif image.format == "TIFF":
-        hush_libtiff()
-    return image
-
-
-def _check_header(image: Image.Image) -> None:
-    _check_size(*image.size)
-    if image.format == "WEBP" and image.width * image.height > LARGEST_WEBP:
-        raise ImageRefused("The WebP image has over 50 megapixels.")
-    if getattr(image, "is_animated", False):
-        raise ImageRefused("The image has several frames or pages; save the one that is meant.")
-    if image.mode.startswith(("I", "F")) or _has_deep_samples(image):
-        raise ImageRefused("The image has more than 8 bits a channel; convert it to 8 bits.")
-    if image.mode not in _READ_MODES:
-        raise ImageRefused(f"The image is {image.mode}, not RGB or grey; convert it to RGB.")
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > LARGEST:
-        raise ImageRefused(f"The image has {width}x{height} pixels, over 100 megapixels.")
-    if min(width, height) < SMALLEST:
-        raise ImageRefused(
-            f"The image has {width}x{height} pixels; it needs at least {SMALLEST} a side."
-        )
-
-
-def _has_deep_samples(image: Image.Image) -> bool:
-    """Whether the file has samples that Pillow would cut to 8 bits without a word."""
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        bits = image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, 1)
-        return bool(max(bits if isinstance(bits, tuple) else (bits,)) > 8)
-    if isinstance(image, PngImagePlugin.PngImageFile):
-        return any(";16" in str(tile[3]) for tile in image.tile)
-    return False
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # unreadable EXIF says nothing; the pixels are whole all the same
-        return 1
-
-
-def _turned(image: Image.Image, orientation: int) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        # A conversion to the mode that an image has would be a copy.
-        solid = image if image.mode == "RGBA" else image.convert("RGBA")
-        if solid.getchannel("A").getextrema()[0] != 255:
-            raise ImageRefused("The image has transparent pixels; flatten it onto a background.")
-        if image.mode == "RGBa":
-            image = solid
-        del solid
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _refuse(error: Exception) -> NoReturn:
-    if isinstance(error, Image.DecompressionBombError):
-        raise ImageRefused("The image has over 100 megapixels.") from None
-    if isinstance(error, UnidentifiedImageError):
-        raise ImageRefused(
-            f"The file is no image of a kind that is read ({', '.join(FORMATS)}), "
-            "or its beginning is damaged."
-        ) from None
-    if isinstance(error, MemoryError):
-        raise ImageRefused("Decoding the image needs more memory than there is.") from None
-    finding = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    raise ImageRefused(f"The file is truncated or damaged: {finding}.") from None
+    globals()[name] = getattr(decoders, name)
+    return globals()[name]

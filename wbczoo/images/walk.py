@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn, Protocol
 
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images import SUFFIXES
+from wbczoo.images.archives import open_archive
 from wbczoo.images.archives.members import Member
 from wbczoo.images.archives.tars import Tar
 from wbczoo.images.archives.zips import Zip
+from wbczoo.images.file import SUFFIXES, is_clutter, is_image, suffix_of
 
 Found = str | Member
 
 LIST = "-"  # in place of a path: the paths that somebody lists
-_ZIP = (".zip",)
-_TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 _LONGEST = 1 << 20  # bytes; no system has a longer path
 
 
@@ -33,15 +33,16 @@ class Images:
 
     Args:
         given: files, taken whatever their suffix; archives, whose images are taken; folders,
-            whose image files are taken, sorted, from all folders within that are neither hidden
-            nor links; and patterns with `*`, `?`, `[...]` or `**` that the shell did not expand,
-            which stand for the files, archives and folders that match, sorted. A name that exists
-            is no pattern.
+            whose image files are taken, sorted, as `list_files` finds them; and patterns with
+            `*`, `?`, `[...]` or `**` that the shell did not expand, which stand for the files,
+            archives and folders that match, sorted. A name that exists is no pattern.
         listed: paths of image files to take where `-` is given. They are not looked at before
             their turn: one that is not there is refused then. If None, `-` is a name.
 
     Attributes:
         total: how many images there are, or None where only the end will tell.
+        passed_over: suffix, or kind of link -> how many files of folders and archives were passed
+            over; of a tar file once it was read to its end.
 
     Raises:
         UsageError: if nothing is given, a path does not exist, or a folder, an archive or a
@@ -55,13 +56,14 @@ class Images:
         if listed is not None and list(given).count(LIST) > 1:
             raise UsageError("The list of paths can be read only once; give one -.")
         self._parts: list[Iterable[Found]] = []
+        self._passed_over: Counter[str] = Counter()
         self.total: int | None = 0
         files: list[str] = []  # a part too; thousands of arguments become one
         for path in given:
             if path == LIST and listed is not None:
                 self._add(listed, None)
                 continue
-            for part in _expand(path):
+            for part in _expand(path, self._passed_over):
                 if not isinstance(part, list):
                     self._add(part, part.total)
                 elif self._parts and self._parts[-1] is files:
@@ -74,6 +76,12 @@ class Images:
     def __iter__(self) -> Iterator[Found]:
         for part in self._parts:
             yield from part
+
+    @property
+    def passed_over(self) -> Counter[str]:
+        """What was passed over so far; see above."""
+        archives = (part.passed_over for part in self._parts if isinstance(part, _Archive))
+        return sum(archives, self._passed_over)
 
     def _add(self, part: Iterable[Found], total: int | None) -> None:
         self._parts.append(part)
@@ -124,31 +132,29 @@ def _listed(line: bytes, *, null: bool, start: bool) -> Iterator[str]:
         yield os.fsdecode(line)
 
 
-def _expand(path: str) -> Iterator[list[str] | Zip | Tar]:
+def _expand(path: str, passed_over: Counter[str]) -> Iterator[list[str] | _Archive]:
     """What stands for a path: lists of files, and archives."""
     if not path:
         raise UsageError("An image's name is empty. Name a file, a folder or a pattern.")
     if Path(path).is_dir():
-        found = _walk(path)
+        found = _images_below(path, passed_over)
         if not found:
-            raise UsageError(
-                f"The folder {path} holds no image; looked for {', '.join(sorted(SUFFIXES))}."
-            )
+            _refuse_empty("folder", path)
         yield found
     elif Path(path).exists():
         yield _file(path)
     elif glob.has_magic(path):
-        yield from _match(path)
+        yield from _match(path, passed_over)
     else:
         raise UsageError(f"{path} is not there.")
 
 
-def _match(pattern: str) -> Iterator[list[str] | Zip | Tar]:
+def _match(pattern: str, passed_over: Counter[str]) -> Iterator[list[str] | _Archive]:
     # As a shell would have it, matching folders are folders that were given; with `**` a file is
     # then met more than once.
     met: set[str] = set()
     for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - paths as given
-        files = _walk(match) if Path(match).is_dir() else [match]
+        files = _images_below(match, passed_over) if Path(match).is_dir() else [match]
         new = [file for file in files if file not in met]
         met.update(new)
         if Path(match).is_dir():
@@ -159,25 +165,94 @@ def _match(pattern: str) -> Iterator[list[str] | Zip | Tar]:
         raise UsageError(f"The pattern {pattern} matches no image.")
 
 
-def _file(path: str) -> list[str] | Zip | Tar:
-    if Path(path).is_file():  # a pipe of that name would never end
-        if path.lower().endswith(_ZIP):
-            return Zip(path)
-        if path.lower().endswith(_TAR):
-            return Tar(path)
-    return [path]
+def _file(path: str) -> list[str] | _Archive:
+    # A pipe of an archive's name would never end.
+    archive = open_archive(path) if Path(path).is_file() else None
+    return [path] if archive is None else _Archive(archive)
 
 
-def _walk(folder: str) -> list[str]:
-    """The image files below a folder, sorted; strings, for pathlib would rewrite what was given."""
+def _images_below(folder: str, passed_over: Counter[str]) -> list[str]:
+    names = list_files(folder, passed_over)
+    passed_over += count_suffixes(names)
+    # Strings, for pathlib would rewrite what was given.
+    return [os.path.join(folder, name) for name in names if is_image(name)]  # noqa: PTH118
 
-    def fail(error: OSError) -> NoReturn:
-        raise WbczooError(f"The folder {error.filename} cannot be read: {error.strerror}.")
 
-    found = []
-    for parent, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                found.append(os.path.join(parent, name))  # noqa: PTH118
+class _Archive:
+    """The images of an archive."""
+
+    def __init__(self, archive: Zip | Tar) -> None:
+        self._archive = archive
+        self.total: int | None = None
+        self.passed_over: Counter[str] = Counter()
+        if isinstance(archive, Zip):
+            self.passed_over = count_suffixes(archive.names)
+            self.total = len(archive.names) - self.passed_over.total()
+        first = next(iter(self), None) if self.total is None else self.total
+        if not first:
+            _refuse_empty("archive", archive.path)
+        if isinstance(first, Member) and first.broken:
+            raise WbczooError(f"{archive.path}: {first.broken}")
+
+    def __iter__(self) -> Iterator[Member]:
+        passed_over: Counter[str] = Counter()
+        for member in self._archive:
+            if member.broken or is_image(member.name):
+                yield member
+            else:
+                passed_over[suffix_of(member.name)] += 1
+        self.passed_over = passed_over
+
+
+def list_files(folder: str | Path, links: Counter[str]) -> list[str]:
+    """The files below a folder that are no clutter, relative to it, with `/`, sorted.
+
+    Folders that are links are followed, for class folders often lie on another disk; two links to
+    one folder both are. A link that leads back to a folder on the way to it is not.
+
+    Args:
+        links: is added how many links led back, and how many to nothing.
+
+    Raises:
+        WbczooError: if a folder cannot be read.
+    """
+    found: list[str] = []
+    # A folder's place, its name, and where it and those above it really are.
+    waiting: list[tuple[str, str, tuple[str, ...]]]
+    waiting = [(os.fspath(folder), "", (os.path.realpath(folder),))]
+    while waiting:
+        place, below, way = waiting.pop()
+        try:
+            with os.scandir(place) as entries:
+                listed = [entry for entry in entries if not is_clutter(entry.name)]
+        except OSError as error:
+            raise WbczooError(f"The folder {place} cannot be read: {error.strerror}.") from None
+        for entry in listed:
+            name = f"{below}{entry.name}"
+            if Path(entry.path).is_dir():
+                real = os.path.realpath(entry.path)
+                if entry.is_symlink() and any(Path(each).is_relative_to(real) for each in way):
+                    links["links that lead back"] += 1
+                else:
+                    waiting.append((entry.path, f"{name}/", (*way, real)))
+            elif entry.is_symlink() and not is_image(name) and not Path(entry.path).exists():
+                links["links to nothing"] += 1
+            else:
+                found.append(name)
     return sorted(found)
+
+
+def describe_passed_over(passed_over: Mapping[str, int]) -> str:
+    """`passed over, for they are no images by their names: 2 .heic, 1 .txt`."""
+    told = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+    return f"passed over, for they are no images by their names: {told}"
+
+
+def count_suffixes(names: Iterable[str]) -> Counter[str]:
+    """How many files of each suffix are no images by it."""
+    return Counter(suffix_of(name) for name in names if not is_image(name))
+
+
+def _refuse_empty(kind: str, path: str) -> NoReturn:
+    looked_for = ", ".join(sorted(SUFFIXES))
+    raise UsageError(f"The {kind} {path} holds no image; looked for {looked_for}.")

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images import SUFFIXES
+from wbczoo.images.file import SUFFIXES
 from wbczoo.images.walk import Found
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.predict import predict_paths

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo import images, tasks
-from wbczoo.images.archives.source import Source
+from wbczoo.images.tree import Tree
 from wbczoo.registry import datasets
 from wbczoo.specs import BaselineSpec
 from wbczoo.testing.subject import CheckFailed, NotApplicable
@@ -105,7 +105,7 @@ def _drawn() -> tuple[list[NDArray[np.uint8]], NDArray[np.int64], list[str]]:
         for sample in samples:
             turns[sample.path] = sum(s.label == sample.label for s in samples[: len(turns)])
         samples.sort(key=lambda sample: (turns[sample.path], sample.label))
-        source = Source(root)
+        source = Tree(root)
         whole = [images.decode(source.read(sample.path)) for sample in samples]
         # Native sizes differ, between cameras and between crops.
         shown = [image[: 240 - 8 * (n % 3), : 320 - 8 * (n % 2)] for n, image in enumerate(whole)]

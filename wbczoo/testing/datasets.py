@@ -6,12 +6,13 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import get_args
 
 from wbczoo import images, tasks
 from wbczoo.errors import WbczooError
-from wbczoo.images.archives.source import Source
+from wbczoo.images.archives.members import leads_out
+from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample, Split
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 from wbczoo.text import describe_error
@@ -45,7 +46,7 @@ def check_samples(spec: DatasetSpec, root: Path | None = None) -> None:
         box = sample.box
         if box is not None and not (len(box) == 4 and all(isinstance(v, int) for v in box)):
             raise CheckFailed(f"{sample.path} has the box {box!r}, not four whole numbers.")
-        if _leads_out(sample.path):
+        if leads_out(sample.path):
             raise CheckFailed(f"The path {sample.path!r} does not lead below the root.")
         if "\\" in sample.path:
             raise CheckFailed(f"The path {sample.path!r} is written with \\; use /.")
@@ -88,10 +89,10 @@ def check_files(spec: DatasetSpec, root: Path | None = None) -> None:
     """Every sample's file is there, and images spread over the set can be opened."""
     with _data(spec, root) as folder:
         samples = _list(spec, folder)
-        source = Source(folder)
-        held = _names(folder)
+        source = Tree(folder)
+        held = set(source.names)
         for sample in samples:
-            if _leads_out(sample.path):
+            if leads_out(sample.path):
                 raise NotApplicable(f"The path {sample.path!r} does not lead below the root.")
             if sample.path not in held:
                 raise CheckFailed(f"There is no file {sample.path!r} in the data.")
@@ -168,21 +169,6 @@ def _list(spec: DatasetSpec, folder: Path) -> list[Sample]:
     if not samples:
         raise NotApplicable("`samples` yields nothing.")
     return samples
-
-
-def _leads_out(path: str) -> bool:
-    name = PureWindowsPath(path)  # which knows both slashes and drives
-    return bool(name.anchor) or ".." in name.parts or not name.parts
-
-
-def _names(folder: Path) -> set[str]:
-    """Every file of a folder or zip file, relative to it."""
-    if folder.is_dir():
-        return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
-    import zipfile
-
-    with zipfile.ZipFile(folder) as opened:
-        return set(opened.namelist())
 
 
 @contextmanager

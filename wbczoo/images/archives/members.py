@@ -1,13 +1,13 @@
-"""An image inside an archive: its name, what reads it, and which are left out or refused."""
+"""A file inside an archive: its name, what reads it, and why some are refused."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
-from typing import Any, NoReturn, Protocol
+from pathlib import PureWindowsPath
+from typing import Any, Protocol
 
-from wbczoo.errors import ImageRefused, UsageError
-from wbczoo.images import LARGEST_FILE, SUFFIXES
+from wbczoo.errors import ImageRefused
+from wbczoo.images.file import LARGEST_FILE, is_clutter
 
 
 class Contents(Protocol):
@@ -19,16 +19,18 @@ class Contents(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Member:
-    """An image inside an archive.
+    """A file inside an archive.
 
     Attributes:
         path: the archive's path and the name inside, such as `smears.zip/a/1.jpg`.
+        name: the name inside.
         contents: what reads it, and where it lies there.
-        broken: it is no image, but stands for what is left of an archive that cannot be read;
+        broken: it is no file, but stands for what is left of an archive that cannot be read;
             the reason, else None.
     """
 
     path: str
+    name: str
     contents: Contents
     where: Any = None
     broken: str | None = None
@@ -52,18 +54,21 @@ class Refusal:
         raise ImageRefused(self._reason)
 
 
-def is_image(name: str) -> bool:
-    """As in a folder: image files that are not hidden, nor of what a Mac adds to an archive."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-    return path.suffix.lower() in SUFFIXES and not hidden and "__MACOSX" not in path.parts
+def leads_out(name: str) -> bool:
+    """Whether a member's name points outside its archive."""
+    # A Windows path knows both slashes and drives, so it tells on every system alike.
+    path = PureWindowsPath(name)
+    return bool(path.root or path.drive or ".." in path.parts)
+
+
+def is_listed(name: str) -> bool:
+    """Whether a member is no clutter; a name that leads out counts, so that it is refused aloud."""
+    return leads_out(name) or not is_clutter(name)
 
 
 def why_not(name: str, size: int, *, link: bool) -> str | None:
     """Why a member of this name and size (bytes) is refused unread, or None."""
-    # A Windows path knows both slashes and drives, so it tells on every system alike.
-    path = PureWindowsPath(name)
-    if path.root or path.drive or ".." in path.parts:
+    if leads_out(name):
         return "Its name leads out of the archive."
     if link:
         return "It is a link, not an image."
@@ -74,10 +79,4 @@ def why_not(name: str, size: int, *, link: bool) -> str | None:
 
 def broken(path: str, reason: str) -> Member:
     """What stands in an archive's row for all that can no longer be read of it."""
-    return Member(path, Refusal(reason), broken=reason)
-
-
-def refuse_empty(path: str) -> NoReturn:
-    """Raises UsageError about an archive without images."""
-    looked_for = ", ".join(sorted(SUFFIXES))
-    raise UsageError(f"The archive {path} holds no image; looked for {looked_for}.")
+    return Member(path, "", Refusal(reason), broken=reason)

@@ -1,4 +1,4 @@
-"""The images of a tar file, packed or not, in their order, each read when it is asked for."""
+"""The files of a tar file, packed or not, in their order, each read when it is asked for."""
 
 from __future__ import annotations
 
@@ -15,15 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from wbczoo.errors import ImageRefused, WbczooError
-from wbczoo.images.archives.members import (
-    Member,
-    Refusal,
-    broken,
-    is_image,
-    refuse_empty,
-    why_not,
-)
+from wbczoo.errors import ImageRefused
+from wbczoo.images.archives.members import Member, Refusal, broken, is_listed, why_not
 from wbczoo.text import one_line
 
 _LARGEST_HEADER = 1 << 20  # bytes; what is said of one member
@@ -34,38 +27,29 @@ _PACKED: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zX
 
 
 class Tar:
-    """The images of a tar file, packed or not, in the order in which they are stored.
+    """The files of a tar file that are no clutter, packed or not, in the order of storage.
 
-    Attributes:
-        total: None, for it takes a whole reading to know how many there are.
-
-    Raises:
-        UsageError: if there are none.
-        WbczooError: if the file cannot be read, or is no tar file.
+    Only a whole reading tells how many there are. Where the file cannot be read from some place
+    on, or is no tar file, the last member is `broken`.
     """
-
-    total = None
 
     def __init__(self, path: str) -> None:
         self.path = path
-        for member in self:
-            if member.broken:
-                raise WbczooError(f"{path}: {member.broken}")
-            return
-        refuse_empty(path)
 
     def __iter__(self) -> Iterator[Member]:
         try:
             contents = _Stored(_unpacked(self.path))
             for info in _headers(self.path):
                 name = info.name.removeprefix("./")
-                if info.isdir() or not is_image(name):
+                if info.isdir() or not is_listed(name):
                     continue
                 path = f"{self.path}/{name}"
                 why = why_not(name, info.size, link=info.islnk() or info.issym())
                 if why is None and (not info.isfile() or info.issparse()):
                     why = "It is no ordinary file."
-                yield Member(path, Refusal(why)) if why else contents.announce(path, info)
+                yield (
+                    Member(path, name, Refusal(why)) if why else contents.announce(path, name, info)
+                )
         except Exception as error:  # tarfile and the three that unpack share none
             yield broken(self.path, f"The archive cannot be read from here on: {one_line(error)}.")
 
@@ -84,8 +68,8 @@ class _Stored:
         self._kept: weakref.WeakKeyDictionary[Member, bytes] = weakref.WeakKeyDictionary()
         weakref.finalize(self, stream.close)
 
-    def announce(self, path: str, info: tarfile.TarInfo) -> Member:
-        member = Member(path, self, (info.offset_data, info.size))
+    def announce(self, path: str, name: str, info: tarfile.TarInfo) -> Member:
+        member = Member(path, name, self, (info.offset_data, info.size))
         self._announced.append(weakref.ref(member))
         return member
 

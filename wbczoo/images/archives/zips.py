@@ -1,4 +1,4 @@
-"""The images of a zip file, sorted by name, each unpacked in memory when it is asked for."""
+"""The files of a zip file, sorted by name, each unpacked in memory when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,25 +9,17 @@ import zipfile
 from collections.abc import Iterator
 
 from wbczoo.errors import ImageRefused, WbczooError
-from wbczoo.images.archives.members import (
-    Member,
-    Refusal,
-    broken,
-    is_image,
-    refuse_empty,
-    why_not,
-)
+from wbczoo.images.archives.members import Member, Refusal, broken, is_listed, why_not
 from wbczoo.text import one_line
 
 
 class Zip:
-    """The images of a zip file, sorted by name.
+    """The files of a zip file that are no clutter, sorted by name; each reading opens it again.
 
     Attributes:
-        total: how many there are.
+        names: theirs.
 
     Raises:
-        UsageError: if there are none.
         WbczooError: if the file cannot be read, or is no zip file.
     """
 
@@ -35,19 +27,17 @@ class Zip:
         self.path = path
         try:
             with zipfile.ZipFile(path) as archive:
-                self.total = len(_images_in(archive))
+                self.names = [info.filename for info in _files_in(archive)]
         except Exception as error:  # of damaged bytes zipfile makes many exceptions
             raise WbczooError(
                 f"{path} cannot be opened as a zip file: {one_line(error)}."
             ) from None
-        if not self.total:
-            refuse_empty(path)
 
     def __iter__(self) -> Iterator[Member]:
         try:
             archive = zipfile.ZipFile(self.path)
             contents = _Zipped(archive)  # which closes it when the last member is gone
-            found = _images_in(archive)
+            found = _files_in(archive)
         except Exception as error:
             yield broken(self.path, f"The archive can no longer be read: {one_line(error)}.")
             return
@@ -59,7 +49,11 @@ class Zip:
                 why = "It is no ordinary file."
             if why is None and info.flag_bits & 0x1:
                 why = "It is encrypted; pack the images without a password."
-            yield Member(path, Refusal(why)) if why else Member(path, contents, info)
+            yield (
+                Member(path, info.filename, Refusal(why))
+                if why
+                else Member(path, info.filename, contents, info)
+            )
 
 
 class _Zipped:
@@ -83,6 +77,6 @@ class _Zipped:
             raise ImageRefused(f"It cannot be read from the archive: {one_line(error)}.") from None
 
 
-def _images_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    found = [i for i in archive.infolist() if not i.is_dir() and is_image(i.filename)]
+def _files_in(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    found = [i for i in archive.infolist() if not i.is_dir() and is_listed(i.filename)]
     return sorted(found, key=lambda info: info.filename)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from wbczoo import images, registry
 from wbczoo.errors import ImageRefused, WbczooError
-from wbczoo.images.archives.source import Source
+from wbczoo.images.tree import Tree
 from wbczoo.study.report.series import Series
 from wbczoo.study.run.results import answers_of
 
@@ -65,7 +65,7 @@ def make_thumbnails(
         return dict.fromkeys(names)
     spec = registry.datasets.spec(dataset)
     options = cell.test_options if cell.test_dataset else cell.dataset_options
-    source = Source(data[dataset])
+    source = Tree(data[dataset])
     paths: dict[str, str] = {}
     for sample in spec.samples(data[dataset], **{**spec.options, **options}):
         name = sample.photograph or sample.group or ""
@@ -75,7 +75,7 @@ def make_thumbnails(
     return {name: _shrink(source, paths.get(name)) for name in names}
 
 
-def _shrink(source: Source, path: str | None) -> bytes | None:
+def _shrink(source: Tree, path: str | None) -> bytes | None:
     if path is None:
         return None
     try:

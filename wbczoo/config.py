@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     TypeAdapter,
     ValidationError,
     field_validator,
@@ -37,6 +39,27 @@ class Part(_Strict):
     distribution: str = ""
     version: str = ""
     options: dict[str, Option] = Field(default_factory=dict)
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, Option]:
+        """The options with the paths of files as they were given, on the machine where that was."""
+        return {**self.options, **self._places}
+
+    def without_paths(self) -> Self:
+        """The same; an option that is a file's path becomes the file's name and SHA-256.
+
+        No path of a machine is then written into a run, a card or a model, and a run goes on
+        wherever its table lies.
+        """
+        found = {n: v for n, v in self.options.items() if isinstance(v, str) and Path(v).name}
+        found = {name: path for name, path in found.items() if os.path.isfile(path)}  # noqa: PTH113 - false of what no path can be
+        if not found:
+            return self
+        named = {n: f"{Path(p).name} sha256:{files.sha256_of(Path(p))}" for n, p in found.items()}
+        part = self.model_copy(update={"options": {**self.options, **named}})
+        part._places = {**self._places, **found}
+        return part
 
     @property
     def selector(self) -> str:
@@ -129,6 +152,11 @@ class TrainConfig(_Strict):
     stain: Annotated[float, Field(ge=0, le=4)] = 0.0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @field_validator("dataset")
+    @classmethod
+    def _names_no_path(cls, dataset: Part) -> Part:
+        return dataset.without_paths()
 
 
 class RunConfig(_Strict):

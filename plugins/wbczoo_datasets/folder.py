@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from wbczoo.errors import UsageError, WbczooError, some
+from wbczoo.images.tables import read_table
 from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample, Split
 from wbczoo.tasks import fold
@@ -22,11 +23,16 @@ _SPLITS: dict[str, Split] = {
 }
 
 Origin = tuple[str, str | None]  # photograph, group
+Placed = tuple[str, Split | None, str]  # path, published split, label
 OriginOf = Callable[[str], Origin | None]
 
 
 def samples(
-    root: Path, *, photograph_from: str | None = None, each_file_a_photograph: bool = False
+    root: Path,
+    *,
+    photograph_from: str | None = None,
+    each_file_a_photograph: bool = False,
+    labels: str = "",
 ) -> list[Sample]:
     """The images in class-named folders, at the top of a folder or a zip file.
 
@@ -44,11 +50,13 @@ def samples(
             for photographs that must stay together, group. `file` is the path relative to
             `root`, or to the folder around everything.
         each_file_a_photograph: the user states that no two files share a photograph.
+        labels: what folders' names mean, as `RAW=CLASS/RAW=CLASS`: the label of images in a
+            folder RAW is CLASS. A folder's name holds no `/`.
 
     Raises:
         UsageError: if `root` is not there, has fewer than two class folders, or mixes them with
-            split folders; for a regular expression or CSV file that cannot serve; or if both
-            options are given.
+            split folders; for a regular expression or CSV file that cannot serve; for a label
+            that no folder has; or if the first two options are given.
         WbczooError: if `photograph_from` says nothing about some files.
     """
     if photograph_from and each_file_a_photograph:
@@ -58,6 +66,8 @@ def samples(
     names = Tree(root).images()
     top = _wrapping_folder(names)
     found = [(name, *_placed(name.removeprefix(top))) for name in names]
+    if labels:
+        found = _renamed(found, labels)
     _require_classes(root, found)
     origin_of = _origins(photograph_from, top) if photograph_from else None
     if origin_of is not None:
@@ -87,7 +97,27 @@ def _placed(name: str) -> tuple[Split | None, str]:
     return split, classes[0] if classes else ""
 
 
-def _require_classes(root: Path, found: Sequence[tuple[str, Split | None, str]]) -> None:
+def _renamed(found: Sequence[Placed], labels: str) -> list[Placed]:
+    meant: dict[str, str] = {}
+    for pair in labels.split("/"):
+        raw, equals, label = pair.rpartition("=")
+        if not equals or not raw.strip() or not label.strip():
+            raise UsageError(f"{pair!r} is no label: RAW=CLASS, such as 0=neutrophil.")
+        if meant.setdefault(_plain(raw), label.strip()) != label.strip():
+            raise UsageError(f"The folder {raw!r} is given two labels; keep the right one.")
+    if unknown := meant.keys() - {_plain(label) for _, _, label in found}:
+        raise UsageError(
+            f"There is no class folder {some(sorted(unknown))}; there are "
+            f"{some(sorted({label for _, _, label in found if label}), most=20)}."
+        )
+    return [(name, split, meant.get(_plain(label), label)) for name, split, label in found]
+
+
+def _plain(raw: str) -> str:
+    return normalize("NFC", raw).strip().casefold()
+
+
+def _require_classes(root: Path, found: Sequence[Placed]) -> None:
     labels = sorted({label for _, _, label in found if label})
     if not labels:
         raise UsageError(
@@ -107,14 +137,19 @@ def _require_classes(root: Path, found: Sequence[tuple[str, Split | None, str]])
 
 
 def _origins(photograph_from: str, top: str) -> OriginOf:
+    if " sha256:" in photograph_from:
+        raise UsageError(
+            f"The photographs stood in a table, {photograph_from}. Give its path again: "
+            "--photograph-from CSV."
+        )
     if photograph_from.lower().endswith(".csv"):
-        return _read_table(Path(photograph_from), top)
+        return _read_origins(Path(photograph_from), top)
     return _compile(photograph_from)
 
 
 def _compile(expression: str) -> OriginOf:
     try:
-        pattern = re.compile(expression)
+        pattern = re.compile(normalize("NFC", expression))
     except re.error as error:
         raise UsageError(f"{expression!r} is no regular expression: {error}.") from None
     if not pattern.groups:
@@ -125,44 +160,29 @@ def _compile(expression: str) -> OriginOf:
     group = "photograph" if "photograph" in pattern.groupindex else 1
 
     def origin_of(name: str) -> Origin | None:
-        match = pattern.search(name)
+        match = pattern.search(normalize("NFC", name))
         return (match[group], None) if match and match[group] else None
 
     return origin_of
 
 
-def _read_table(path: Path, top: str) -> OriginOf:
-    if path.exists() and not path.is_file():
-        raise UsageError(f"The table of photographs {path} is no ordinary file.")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restval="")
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except FileNotFoundError:
-        raise UsageError(f"The table of photographs {path} is not there.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}.") from None
-    if not {"file", "photograph"} <= set(columns):
-        raise UsageError(
-            f"{path} needs the columns file and photograph, separated by commas, and may have "
-            f"group; its first line is {','.join(columns)!r}."
-        )
-    table: dict[str, Origin] = {}
-    groups: dict[str, str | None] = {}
-    for row in rows:
-        file, photograph = row["file"].replace("\\", "/").removeprefix("./"), row["photograph"]
-        group = row.get("group") or None
-        if not photograph:
-            continue
-        if table.setdefault(file, (photograph, group))[0] != photograph:
-            raise UsageError(f"{path} gives {file} two photographs; keep the right one.")
+def _read_origins(path: Path, top: str) -> OriginOf:
+    table = read_table(path, ["photograph"], optional=["group"])
+    groups: dict[str, str] = {}
+    for row in table.rows.values():
+        photograph, group = row["photograph"], row["group"]
         if groups.setdefault(photograph, group) != group:
             raise UsageError(
-                f"{path} puts the photograph {photograph} into two groups, {groups[photograph]} "
-                f"and {group}; a photograph stays whole."
+                f"{path} puts the photograph {photograph} into two groups, "
+                f"{groups[photograph] or '(empty)'} and {group or '(empty)'}; a photograph stays "
+                "whole."
             )
-    return lambda name: table.get(name) or table.get(name.removeprefix(top))
+
+    def origin_of(name: str) -> Origin | None:
+        row = table.find(name, name.removeprefix(top))
+        return None if row is None else (row["photograph"], row["group"] or None)
+
+    return origin_of
 
 
 def _require_origins(root: Path, names: Sequence[str], origin_of: OriginOf) -> None:
@@ -177,7 +197,7 @@ def _require_origins(root: Path, names: Sequence[str], origin_of: OriginOf) -> N
 
 FOLDER = DatasetSpec(
     name="folder",
-    options={"photograph_from": None, "each_file_a_photograph": False},
+    options={"photograph_from": None, "each_file_a_photograph": False, "labels": ""},
     samples=samples,
     unit="unknown",
     labels=LABELS,

@@ -9,6 +9,7 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -278,3 +279,36 @@ def test_equal_bytes_under_two_labels_are_told_with_their_files(tmp_path: Path) 
         "equal bytes have different labels: "
         "Eosinophils/1.jpg (Eosinophils) = neutrophil/2.jpg (neutrophil)"
     )
+
+
+def test_identifiers_that_look_the_same_are_one_photograph(tmp_path: Path) -> None:
+    names = ["a/ä1.jpg", "a/ä2.jpg", "b/3.jpg", "b/4.jpg"]
+    root = write(tmp_path / "data", {normalize("NFD", name): name.encode() for name in names})
+    table = tmp_path / "table.csv"
+    table.write_text(normalize("NFC", "file;photograph\na/ä1.jpg;p1\na/ä2.jpg;p1 \nb/3.jpg;é\n")
+                     + normalize("NFD", "b/4.jpg;é\n"))  # fmt: skip
+    rows = read_rows(FOLDER, root, {"photograph_from": str(table)})
+    assert rows.count_photographs(range(4)) == 2
+    declared = [Sample(normalize("NFD", names[0]), "a", "p1 "), Sample(names[2], "b", "p1")]
+    assert read_rows(declare(declared), root).count_photographs(range(2)) == 1
+
+
+def test_no_path_of_this_machine_is_written_and_the_table_is_found_again(tmp_path: Path) -> None:
+    root = write(tmp_path / "data", {"a/1.jpg": b"1", "b/2.jpg": b"2"})
+    configs = []
+    for place in ("here", "there"):
+        table = tmp_path / place / "ph.csv"
+        table.parent.mkdir()
+        table.write_text("file,photograph\na/1.jpg,p\nb/2.jpg,p\n")
+        part = Part(name="folder", options={"photograph_from": str(table)})
+        configs.append(TrainConfig(dataset=part))
+        rows = read_dataset(configs[-1].model_copy(update={"fold": 0}), root, print)
+        assert rows.count_photographs(range(2)) == 1
+    # A stopped run compares what is written, which does not say where the table lies.
+    assert configs[0].model_dump_json() == configs[1].model_dump_json()
+    assert str(tmp_path) not in configs[0].model_dump_json()
+    assert '"ph.csv sha256:' in configs[0].model_dump_json()
+    table.write_text("file,photograph\na/1.jpg,p\nb/2.jpg,q\n")
+    assert TrainConfig(dataset=part).model_dump_json() != configs[0].model_dump_json()
+    with pytest.raises(UsageError, match=r"stood in a table, ph\.csv sha256:"):
+        read_dataset(TrainConfig.model_validate_json(configs[0].model_dump_json()), root, print)

@@ -8,6 +8,7 @@ import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -454,9 +455,10 @@ def test_folder_knows_photographs_and_groups_by_a_table(wrapper: str, tmp_path: 
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("file;photograph\nx;y\n", "needs the columns"),
+        ("file;photo\nx;y\n", "needs the columns"),
+        ("file,photograph\nx.jpg,\n", "has no photograph"),
         ("", "needs the columns"),
-        ("file,photograph\nx.jpg,1\nx.jpg,2\n", "two photographs"),
+        ("file,photograph\nx.jpg,1\nx.jpg,2\n", "two things of x.jpg: photograph 1"),
         ("file,photograph,group\nx.jpg,1,a\ny.jpg,1,b\n", "two groups, a and b"),
         ("file,photograph\n\udcff,1\n", "cannot be read as CSV"),
     ],
@@ -477,7 +479,34 @@ def test_folder_takes_the_users_word_that_each_file_is_a_photograph(tmp_path: Pa
     assert [s.photograph for s in stated] == list(TWO)
     with pytest.raises(UsageError, match="contradict"):
         FOLDER.samples(root, each_file_a_photograph=True, photograph_from="(a)")
-    assert dict(FOLDER.options) == {"photograph_from": None, "each_file_a_photograph": False}
+    assert dict(FOLDER.options) == {
+        "photograph_from": None,
+        "each_file_a_photograph": False,
+        "labels": "",
+    }
+
+
+def test_folder_labels_name_what_the_classes_of_a_task_cannot(tmp_path: Path) -> None:
+    decomposed = normalize("NFD", "Kleinzöllig")  # as a Mac writes it
+    root = make(tmp_path, "train/0/1.jpg", "train/1/2.jpg", "test/嗜酸/3.jpg",
+                f"test/{decomposed}/4.jpg", "test/monocyte/5.jpg")  # fmt: skip
+    found = FOLDER.samples(
+        root, labels="0=neutrophil/1=eosinophil/嗜酸=eosinophil/Kleinzöllig=lymphocyte"
+    )
+    assert {s.path: s.label for s in found} == {
+        "train/0/1.jpg": "neutrophil",
+        "train/1/2.jpg": "eosinophil",
+        "test/嗜酸/3.jpg": "eosinophil",
+        f"test/{decomposed}/4.jpg": "lymphocyte",
+        "test/monocyte/5.jpg": "monocyte",
+    }
+    for labels, sentence in (
+        ("7=neutrophil", "no class folder 7; there are 0, 1, Klein"),
+        ("neutrophil", "RAW=CLASS"),
+        ("0=neutrophil/0=monocyte", "two labels"),
+    ):
+        with pytest.raises(UsageError, match=sentence):
+            FOLDER.samples(root, labels=labels)
 
 
 # --- synthetic -----------------------------------------------------------------------------------

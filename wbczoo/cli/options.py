@@ -84,6 +84,13 @@ dataset_options = _all(
         is_flag=True,
         help="For folder: state that each file is a photograph of its own; the card records it.",
     ),
+    click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="RAW=CLASS",
+        help="For folder: what a folder's name means, such as 0=neutrophil; repeat it.",
+    ),
     click.option("--dataset-option", multiple=True, metavar="NAME=VALUE"),
 )
 
@@ -207,13 +214,14 @@ def dataset_from(options: dict[str, Any]) -> Any:
     for name, given in (
         ("photograph_from", options.pop("photograph_from")),
         ("each_file_a_photograph", options.pop("each_file_a_photograph") or None),
+        ("labels", "/".join(sorted(options.pop("labels"))) or None),
     ):
         if given is None:
             continue
         if name not in declared:
-            flag = name.replace("_", "-")
+            flag = name.replace("_", "-").removesuffix("s")
             raise UsageError(
-                f"The data set {entry.name!r} tells its photographs; leave out --{flag}."
+                f"The data set {entry.name!r} tells its photographs and labels; leave out --{flag}."
             )
         values[name] = given
     return Part(

@@ -100,7 +100,7 @@ def read_dataset(config: TrainConfig, root: Path, tell: Tell) -> Rows:
     """The rows of the config's data set below `root`; what is odd about its files is told."""
     tell(f"reading {root}")
     part = config.dataset
-    rows = read_rows(datasets.spec(part.selector), root, part.options)
+    rows = read_rows(datasets.spec(part.selector), root, part.given)
     for path, reason in rows.refused.items():
         tell(f"refused {path}: {reason}")
     if rows.passed_over:

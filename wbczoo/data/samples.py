@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,7 +115,7 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
     """
     # A plugin knows better what to do where nothing is; where something is, it is checked first.
     source = Tree(root) if root.exists() else None
-    samples = tuple(spec.samples(root, **(options or {})))
+    samples = tuple(map(_plain, spec.samples(root, **(options or {}))))
     source = source or Tree(root)
     if not samples:
         raise WbczooError(f"{root} holds no image of the data set {spec.name!r}.")
@@ -147,6 +148,15 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         passed_over=_passed_over(source, samples),
     )
     return rows.keep(lambda row: bool(hashes[row]), {}) if refused else rows
+
+
+def _plain(sample: Sample) -> Sample:
+    """A sample whose photograph and group are those of others that only look the same."""
+    names = (sample.photograph, sample.group)
+    plain = [name and (normalize("NFC", name).strip() or None) for name in names]
+    if (*plain,) == names:
+        return sample
+    return replace(sample, photograph=plain[0], group=plain[1])
 
 
 def _passed_over(tree: Tree, samples: Iterable[Sample]) -> Counter[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.images.tables import read_table
 from wbczoo.runtime.differential.shares import correct, multinomial_intervals
 from wbczoo.runtime.folder import CARD, folder_of
 from wbczoo.runtime.rows import Row
@@ -73,13 +73,14 @@ def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
         return lambda path: "all"
     if choice == "folder":
         return lambda path: str(Path(path).parent)
-    table = _read_table(Path(choice))
+    if not Path(choice).exists():
+        raise UsageError(f"--by takes folder or a CSV file; {choice} is not there.")
+    table = read_table(Path(choice), ["group"])
 
     def sample_of(path: str) -> str:
-        for root in ("", *given):
-            name = path if not root else _below(path, root)
-            if name in table:
-                return table[name]
+        row = table.find(path, *(_below(path, root) for root in given))
+        if row is not None:
+            return row["group"]
         raise UsageError(f"{choice} says nothing about {path}. Give every image its group.")
 
     return sample_of
@@ -241,21 +242,6 @@ def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None
 def _printable(text: object) -> str:
     """A stranger's words without what a terminal would obey."""
     return "".join(sign if sign.isprintable() else " " for sign in str(text))
-
-
-def _read_table(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, restval="")
-            columns = reader.fieldnames or []
-            rows = list(reader)
-    except FileNotFoundError:
-        raise UsageError(f"--by takes folder or a CSV file; {path} is not there.") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}.") from None
-    if not {"file", "group"} <= set(columns):
-        raise UsageError(f"{path} needs the columns file and group; it has {', '.join(columns)}.")
-    return {row["file"]: row["group"] for row in rows}
 
 
 def _below(path: str, root: str) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,27 @@ def read_json(path: Path) -> dict[str, Any]:
             "Use the version that wrote it, or make it again."
         )
     return document
+
+
+@contextmanager
+def locked(path: Path, busy: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Hold the lock file `path` against other processes and threads.
+
+    Args:
+        busy: called once if another holds it. What it raises ends the wait, else that goes on.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        busy()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def sha256_of(path: Path) -> str:

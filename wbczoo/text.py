@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from math import ceil, floor
 
 _LONGEST = 500  # characters of what a stranger says
@@ -41,6 +43,16 @@ def describe_error(error: BaseException) -> str:
         text = "no reason given"
     whole = printable(f"{type(error).__name__}: {text}")
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}..."
+
+
+def csv_line(cells: Sequence[object]) -> str:
+    """A line of a table with its end; a cell that holds any line's end is quoted.
+
+    Of a lone carriage return Python's csv does so from 3.11.9 on, unless lines end with one.
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\r\n").writerow(cells)
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def printable(text: str) -> str:

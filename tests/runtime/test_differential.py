@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from commands import Completed, call
+from tiny_archives import write_tar, write_zip
 
 from wbczoo.errors import UsageError
 from wbczoo.runtime.differential.count import count, group_by
@@ -76,6 +77,11 @@ def test_groups_come_from_a_table(tmp_path: Path) -> None:
     assert told("other/2.jpg") == "patient 8"
     with pytest.raises(UsageError, match=r"says nothing about smears/9\.jpg"):
         told("smears/9.jpg")
+    table.write_text("file; group\nx\\1.jpg;patient 7 \n./x/1.jpg;patient 7\n")
+    assert group_by(str(table), ["smears"])("smears/x/1.jpg") == "patient 7"
+    table.write_text("file,group\nx/1.jpg,patient 7\nx/1.jpg,patient 8\n")
+    with pytest.raises(UsageError, match="group patient 7, and in line 3 group patient 8"):
+        group_by(str(table), [])
     table.write_text("file,patient\n")
     with pytest.raises(UsageError, match="columns file and group"):
         group_by(str(table), [])
@@ -114,6 +120,57 @@ def test_the_command_counts_what_predict_answers(
     assert INTENDED in shown
     assert "src=" not in shown
     assert "http" not in shown
+
+
+def test_an_image_that_was_named_twice_counts_once(
+    measured: Path, smears: Path, wbczoo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "cells"
+    folder.mkdir()
+    for number, path in enumerate(sorted((smears / "test").rglob("*.jp*g"))[:3]):
+        shutil.copy(path, folder / f"{number}.jpg")
+    (folder / "empty.jpg").touch()
+    names = {f"cells/{path.name}": path.read_bytes() for path in sorted(folder.iterdir())}
+    archives = [write_zip(tmp_path / "cells.zip", names), write_tar(tmp_path / "c.tar.gz", names)]
+    once = wbczoo("differential", "cells", "--model", measured, "--json", cwd=tmp_path, expect=3)
+    again = wbczoo("differential", "cells", "cells/0.jpg", *archives, "--model", measured, "--json",
+                   cwd=tmp_path, expect=3)  # fmt: skip
+    (group,) = json.loads(again.stdout)["groups"]
+    assert group["counted"] + group["contradicted"] == 3
+    assert group["classes"] == json.loads(once.stdout)["groups"][0]["classes"]
+    assert "7 images came twice and count once: cells/0.jpg = cells/0.jpg, " in (
+        " ".join(group["warnings"])
+    )
+    # Nobody knows which of two groups is right, so both have it, and it is said.
+    done = wbczoo("differential", "cells", archives[0], "--by", "folder", "--model", measured,
+                  "--json", cwd=tmp_path, expect=3)  # fmt: skip
+    assert [one["images"] for one in json.loads(done.stdout)["groups"]] == [4, 4]
+    assert "3 images count in two groups" in done.stderr
+    answered = call(["predict", "cells", "cells/0.jpg", "--model", measured])
+    assert answered == 3  # what was asked, each
+
+
+def test_a_page_never_takes_the_place_of_an_image_or_of_anything_unasked(
+    measured: Path, smears: Path, wbczoo: Run, tmp_path: Path
+) -> None:
+    image = shutil.copy(next((smears / "test").rglob("*.jp*g")), tmp_path / "scan.jpg")
+    other = shutil.copy(image, tmp_path / "scan")
+    (tmp_path / "notes.html").write_text("mine")
+    for page, options, why in (
+        (image, ["--overwrite"], "an image"),
+        (other, ["--overwrite"], "which is to be read"),
+        (tmp_path / "notes.html", [], "is there already. Give --overwrite"),
+        (tmp_path, ["--overwrite"], "no ordinary file"),
+    ):
+        done = wbczoo("differential", image, other, "--model", measured, "--html", page, *options,
+                      expect=2)  # fmt: skip
+        assert why in done.stderr
+    assert Path(image).read_bytes() == Path(other).read_bytes() != b""
+    assert (tmp_path / "notes.html").read_text() == "mine"
+    wbczoo("differential", image, "--model", measured, "--html", tmp_path / "notes.html",
+           "--overwrite")  # fmt: skip
+    assert (tmp_path / "notes.html").read_text().startswith("<!doctype html>")
 
 
 def test_names_of_files_are_no_html(measured: Path, smears: Path, tmp_path: Path) -> None:

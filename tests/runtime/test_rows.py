@@ -74,6 +74,17 @@ def test_csv_has_the_columns_of_every_task() -> None:
     assert {refused[name] for name in list(refused)[2:]} == {""}
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n", ",", '"'])
+def test_a_name_may_hold_any_line_s_end(end: str) -> None:
+    named = {"path": f"a{end}b.png", "error": "The file is empty."}
+    out = stream()
+    write_csv([named, named], TASKS, out)
+    assert f'\n"a{end.replace(chr(34), chr(34) * 2)}b.png",' in text(out)
+    assert [row["path"] for row in csv.DictReader(io.StringIO(text(out), newline=""))] == [
+        named["path"]
+    ] * 2
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv"])
 def test_each_row_is_there_before_the_next_is_asked_for(form: str) -> None:
     out = stream()

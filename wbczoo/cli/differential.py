@@ -37,6 +37,7 @@ from wbczoo.cli.results import echo
     help="Images whose class is less likely are put aside.",
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people too.")
+@click.option("--overwrite", is_flag=True, help="Replace what --html names.")
 @null_option
 @runtime_device_option
 @engine_option
@@ -50,6 +51,7 @@ def command(
     by: str | None,
     min_probability: float,
     html: Path | None,
+    overwrite: bool,
     null: bool,
     device: Any,
     engine: Any,
@@ -60,15 +62,23 @@ def command(
     Example: wbczoo differential smears/ --model exports/a --by folder
     """
     from wbczoo import files
-    from wbczoo.errors import UsageError, WbczooError
+    from wbczoo.errors import UsageError, WbczooError, some
     from wbczoo.images.archives.members import Member
-    from wbczoo.progress import bar
+    from wbczoo.images.file import claim_file
+    from wbczoo.images.identity import Distinct
+    from wbczoo.images.walk import describe_passed_over
+    from wbczoo.progress import bar, tell
     from wbczoo.runtime import Session, predict_paths
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.differential.count import check_card, count, describe, group_by
     from wbczoo.runtime.differential.page import to_html
 
-    paths = [*images_from(images, null=null)]
+    if html is None and overwrite:
+        raise UsageError("--overwrite speaks of a page; name it with --html.")
+    if html is not None:
+        claim_file(html, "--html", overwrite=overwrite, inputs=images)
+    found = images_from(images, null=null)
+    paths = [*found]
     group_of = group_by(by, images)
     for path in paths:  # what would stop the count is told before anything is computed
         if isinstance(path, Member) and path.broken:
@@ -81,15 +91,25 @@ def command(
     task = tasks[task_name] if task_name else session.tasks[0]
     check_card(session, task)
 
+    distinct = Distinct(paths, group_of)
     with bar(len(paths), "images", unit="image") as advance:
 
         def answered() -> Iterator[dict[str, Any]]:
-            for row in predict_paths(session, paths):
+            for row in predict_paths(session, distinct):
                 yield row
                 advance(1)
 
         tallies = count(answered(), task, session.tasks, group_of, min_probability)
     document = describe(tallies, task, session, min_probability)
+    for group in document["groups"]:
+        if twice := distinct.repeated.get(group["name"]):
+            group["warnings"].append(
+                f"{len(twice)} images came twice and count once: {some(twice)}."
+            )
+    if found.passed_over:
+        tell(describe_passed_over(found.passed_over))
+    if distinct.shared:
+        tell(f"{len(distinct.shared)} images count in two groups: {some(distinct.shared)}")
     if html is not None:
         files.write_text(html, to_html(document))
     if as_json:
@@ -98,7 +118,7 @@ def command(
         _print(document)
     refused = sum(group["refused"] for group in document["groups"])
     if refused:
-        ctx.exit(1 if refused == len(paths) else 3)
+        ctx.exit(1 if refused == sum(group["images"] for group in document["groups"]) else 3)
 
 
 def _print(document: Mapping[str, Any]) -> None:

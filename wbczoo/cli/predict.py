@@ -87,7 +87,7 @@ def command(
     if out is not None:
         from wbczoo.runtime.resume import check_place, part_of, write_rows
 
-        check_place(out, resume=resume, overwrite=overwrite)
+        check_place(out, resume=resume, overwrite=overwrite, inputs=images)
     found = images_from(images, null=null)
     session = Session(model, device=device, engine=engine, parallel=workers or cores())
     if device == "auto":

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
 from wbczoo import files, images
@@ -92,16 +91,11 @@ class PixelCache:
         Raises:
             WbczooError: if the disk is full or the folder cannot be written.
         """
-        lock = FileLock(self.folder / "lock")
         try:
-            if not _try(lock):
-                waiting()
-                lock.acquire()
-            return self._fill(wanted, advance)
+            with files.locked(self.folder / "lock", waiting):
+                return self._fill(wanted, advance)
         except OSError as error:
             raise self._unwritable(error) from None
-        finally:
-            lock.release()
 
     def rows(self, hashes: Sequence[str]) -> NDArray[np.int64]:
         """The row of each content hash in `pixels()`; KeyError for one that is not here."""
@@ -221,14 +215,6 @@ class PixelCache:
             f"The pixel cache at {self.folder} cannot be written: {error.strerror or error}. Free "
             "some space there, or set WBCZOO_CACHE to another folder."
         )
-
-
-def _try(lock: FileLock) -> bool:
-    try:
-        lock.acquire(timeout=0)
-    except TimeoutError:
-        return False
-    return True
 
 
 def _flush(stream: BinaryIO) -> None:

@@ -6,9 +6,7 @@ files nor the version of a random generator.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import itertools
 import math
 from collections import Counter, defaultdict
@@ -22,6 +20,7 @@ from wbczoo.config import TrainConfig
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.tasks import Task, class_of
+from wbczoo.text import csv_line
 
 Role = Literal["train", "validation", "test"]
 
@@ -288,14 +287,12 @@ class _Draw:
 
 def split_csv(rows: Rows, plan: Plan) -> str:
     """The text of `split.csv`: content hash, photograph, group and role of every row used."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("sha256", "photograph", "group", "role"))
+    lines = [csv_line(("sha256", "photograph", "group", "role"))]
     for role in ("train", "validation", "test"):
         for row in plan.rows(role):
             photograph = rows.samples[row].photograph or ""
-            writer.writerow((rows.hashes[row], photograph, rows.groups[row], role))
-    return stream.getvalue()
+            lines.append(csv_line((rows.hashes[row], photograph, rows.groups[row], role)))
+    return "".join(lines)
 
 
 def write_split(path: Path, rows: Rows, plan: Plan) -> None:

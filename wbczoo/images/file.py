@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from wbczoo.errors import ImageRefused
+from wbczoo.errors import ImageRefused, UsageError
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"}
@@ -53,3 +54,31 @@ def read_file(path: Path) -> bytes:
         raise ImageRefused(f"The file cannot be read: {error.strerror}.") from None
     except ValueError as error:  # a name that no file can have
         raise ImageRefused(f"The file cannot be read: {error}.") from None
+
+
+def claim_file(
+    path: Path, option: str, *, overwrite: bool, inputs: Iterable[str | Path] = ()
+) -> None:
+    """See that a result may be written to a file, which need not be there; nothing is changed.
+
+    Args:
+        option: that named it, for the sentence.
+        overwrite: whether the user wants what is there replaced.
+        inputs: what the user named to be read.
+
+    Raises:
+        UsageError: if it is named like an image, is one of the inputs, or no ordinary file; or if
+            it is there, unless `overwrite`.
+    """
+    if is_image(path.name):
+        raise UsageError(f"{option} names {path}, an image; name another file.")
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise UsageError(f"{option} names {path}, which is no ordinary file; name another.")
+    if any(Path(each).exists() and path.samefile(each) for each in inputs):
+        raise UsageError(f"{option} names {path}, which is to be read; name another file.")
+    if not overwrite:
+        raise UsageError(
+            f"{path} is there already. Give --overwrite to replace it, or name another file."
+        )

@@ -11,13 +11,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Literal
-
-from filelock import FileLock, Timeout
+from typing import BinaryIO, Literal, NoReturn
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images.file import SUFFIXES
+from wbczoo.images.file import claim_file
 from wbczoo.images.walk import Found
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.predict import predict_paths
@@ -42,21 +40,20 @@ def part_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.part")
 
 
-def check_place(out: Path, *, resume: bool, overwrite: bool) -> None:
+def check_place(out: Path, *, resume: bool, overwrite: bool, inputs: Sequence[str] = ()) -> None:
     """Find out whether rows may be written to `out`; nothing is changed.
 
+    Args:
+        inputs: what the user named to be read.
+
     Raises:
-        UsageError: if it is a folder, or named like an image; if it is there, and `overwrite` does
+        UsageError: as `claim_file`; if it is there, and `overwrite` does
             not say to replace it; or if an interrupted run's rows are there, and neither `resume`
             nor `overwrite` says what becomes of them.
     """
     if resume and overwrite:
         raise UsageError("--resume goes on with the rows and --overwrite drops them; give one.")
-    if out.suffix.lower() in SUFFIXES:
-        raise UsageError(f"--out names {out}, an image; name a file for the rows.")
-    if out.exists() and not out.is_file():
-        raise UsageError(f"--out names {out}, which is no ordinary file; without it, rows are "
-                         "printed.")  # fmt: skip
+    claim_file(out, "--out", overwrite=True, inputs=inputs)
     part = part_of(out)
     begun = part.exists() and part.stat().st_size > 0
     if overwrite:
@@ -257,15 +254,12 @@ def _alone(part: Path) -> Iterator[None]:
     """Let no other process write the same rows meanwhile."""
     part.parent.mkdir(parents=True, exist_ok=True)
     path = part.with_name(f"{part.name}.lock")
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"{part} is being written by another process. Name another file.") from (
-            None
-        )
-    try:
-        yield
-    finally:
-        lock.release()
-        path.unlink(missing_ok=True)
+
+    def refuse() -> NoReturn:
+        raise UsageError(f"{part} is being written by another process. Name another file.")
+
+    with files.locked(path, refuse):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)

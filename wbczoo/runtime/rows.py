@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
 from wbczoo.tasks import Task
+from wbczoo.text import csv_line
 
 Row = dict[str, Any]
 
@@ -65,11 +64,11 @@ def write_csv(
         headed: the columns stand there already.
     """
     if not headed:
-        stream.write(_line(csv_columns(tasks), stream))
+        stream.write(_encoded(csv_line(csv_columns(tasks)), stream))
         stream.flush()
     answered = refused = 0
     for row in rows:
-        stream.write(_line(_cells(row, tasks), stream))
+        stream.write(_encoded(csv_line(_cells(row, tasks)), stream))
         stream.flush()
         answered, refused = answered + ("error" not in row), refused + ("error" in row)
     return Count(answered, refused)
@@ -94,12 +93,6 @@ def _cells(row: Row, tasks: Sequence[Task]) -> list[object]:
             cells += [answer["class"], answer["probability"]]
             cells += [answer["probabilities"][name] for name in task.classes]
     return cells
-
-
-def _line(cells: Sequence[object], stream: TextIO) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return _encoded(line.getvalue(), stream)
 
 
 def _encoded(text: str, stream: TextIO) -> str:

@@ -54,6 +54,17 @@ class Refusal:
         raise ImageRefused(self._reason)
 
 
+class Bytes:
+    """Contents that were read already."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self, member: Member) -> bytes:
+        """The bytes."""
+        return self._content
+
+
 def leads_out(name: str) -> bool:
     """Whether a member's name points outside its archive."""
     # A Windows path knows both slashes and drives, so it tells on every system alike.

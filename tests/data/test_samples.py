@@ -285,8 +285,9 @@ def test_identifiers_that_look_the_same_are_one_photograph(tmp_path: Path) -> No
     names = ["a/ä1.jpg", "a/ä2.jpg", "b/3.jpg", "b/4.jpg"]
     root = write(tmp_path / "data", {normalize("NFD", name): name.encode() for name in names})
     table = tmp_path / "table.csv"
-    table.write_text(normalize("NFC", "file;photograph\na/ä1.jpg;p1\na/ä2.jpg;p1 \nb/3.jpg;é\n")
-                     + normalize("NFD", "b/4.jpg;é\n"))  # fmt: skip
+    composed = "file;photograph\na/ä1.jpg;p1\na/ä2.jpg;p1\u200b \nb/3.jpg;é\u00a01\n"
+    decomposed = "b/4.jpg;é  1\n"
+    table.write_text(normalize("NFC", composed) + normalize("NFD", decomposed))
     rows = read_rows(FOLDER, root, {"photograph_from": str(table)})
     assert rows.count_photographs(range(4)) == 2
     declared = [Sample(normalize("NFD", names[0]), "a", "p1 "), Sample(names[2], "b", "p1")]

@@ -72,12 +72,14 @@ def command(
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.differential.count import check_card, count, describe, group_by
     from wbczoo.runtime.differential.page import to_html
+    from wbczoo.runtime.folder import find_model
 
     if html is None and overwrite:
         raise UsageError("--overwrite speaks of a page; name it with --html.")
-    if html is not None:
-        claim_file(html, "--html", overwrite=overwrite, inputs=images)
     found = images_from(images, null=null)
+    if html is not None:
+        inputs: list[str | Path] = [*found.places, find_model(model), *([by] if by else [])]
+        claim_file(html, "--html", overwrite=overwrite, inputs=inputs)
     paths = [*found]
     group_of = group_by(by, images)
     for path in paths:  # what would stop the count is told before anything is computed

@@ -84,11 +84,13 @@ def command(
 
     if out is None and (resume or overwrite):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
+    found = images_from(images, null=null)
     if out is not None:
+        from wbczoo.runtime.folder import find_model
         from wbczoo.runtime.resume import check_place, part_of, write_rows
 
-        check_place(out, resume=resume, overwrite=overwrite, inputs=images)
-    found = images_from(images, null=null)
+        inputs: list[str | Path] = [*found.places, find_model(model)]
+        check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
     session = Session(model, device=device, engine=engine, parallel=workers or cores())
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from unicodedata import normalize
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo.errors import WbczooError
 from wbczoo.images.file import suffix_of
+from wbczoo.images.tables import plain
 from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Option, Sample, Unit
 from wbczoo.tasks import ANY, Task, class_of, fold
@@ -152,11 +152,11 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
 
 def _plain(sample: Sample) -> Sample:
     """A sample whose photograph and group are those of others that only look the same."""
-    names = (sample.photograph, sample.group)
-    plain = [name and (normalize("NFC", name).strip() or None) for name in names]
-    if (*plain,) == names:
+    photograph = plain(sample.photograph or "") or None
+    group = plain(sample.group or "") or None
+    if (photograph, group) == (sample.photograph, sample.group):
         return sample
-    return replace(sample, photograph=plain[0], group=plain[1])
+    return replace(sample, photograph=photograph, group=group)
 
 
 def _passed_over(tree: Tree, samples: Iterable[Sample]) -> Counter[str]:

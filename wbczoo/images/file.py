@@ -64,7 +64,7 @@ def claim_file(
     Args:
         option: that named it, for the sentence.
         overwrite: whether the user wants what is there replaced.
-        inputs: what the user named to be read.
+        inputs: files that are read.
 
     Raises:
         UsageError: if it is named like an image, is one of the inputs, or no ordinary file; or if

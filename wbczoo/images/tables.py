@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 from wbczoo.errors import UsageError
 
@@ -58,7 +58,7 @@ def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}.") from None
     (_, header), *rest = lines or [(1, [""])]
-    columns = [name.casefold() for name in header]
+    columns = [plain(name).casefold() for name in header]
     wanted = [FILE, *needed]
     if any(columns.count(name) != 1 for name in wanted):
         raise UsageError(
@@ -73,10 +73,10 @@ def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
                 "Put names that hold the separator into quotes."
             )
         found = dict(zip(columns, cells, strict=False))
-        row = {name: found.get(name, "") for name in (*wanted, *optional)}
-        if empty := [name for name in wanted if not row[name]]:
+        row = {name: plain(found.get(name, "")) for name in (*needed, *optional)}
+        if empty := [name for name in wanted if not found.get(name)]:
             raise UsageError(f"Line {number} of {path} has no {empty[0]}. Fill it in.")
-        key = _key(row.pop(FILE))
+        key = _key(found[FILE])
         if rows.setdefault(key, row) != row:
             raise UsageError(
                 f"{path} says two things of {key}: {_told(rows[key])}, and in line {number} "
@@ -85,13 +85,20 @@ def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
     return Table(path, rows)
 
 
+def plain(identifier: str) -> str:
+    """An identifier as people see it: blanks of any kind and width are one, and invisible signs
+    and the ways to write an accent do not count."""
+    seen = "".join(sign for sign in normalize("NFC", identifier) if category(sign) != "Cf")
+    return " ".join(seen.split())
+
+
 def _split(text: str) -> list[tuple[int, list[str]]]:
     """The lines that hold something, each with its number, as cells without blanks around them."""
     # The first line holds names of columns, in which none of the three has a place.
     header = next((line for line in text.splitlines() if line.strip()), "")
     separator = max(_SEPARATORS, key=header.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    lines = ((reader.line_num, [normalize("NFC", cell).strip() for cell in row]) for row in reader)
+    lines = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
     return [(number, cells) for number, cells in lines if any(cells)]
 
 

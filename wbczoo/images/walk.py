@@ -83,6 +83,15 @@ class Images:
         archives = (part.passed_over for part in self._parts if isinstance(part, _Archive))
         return sum(archives, self._passed_over)
 
+    @property
+    def places(self) -> Iterator[str]:
+        """The files and archives that were named or found, but for those that are listed."""
+        for part in self._parts:
+            if isinstance(part, list):
+                yield from part
+            elif isinstance(part, _Archive):
+                yield part.path
+
     def _add(self, part: Iterable[Found], total: int | None) -> None:
         self._parts.append(part)
         self.total = None if self.total is None or total is None else self.total + total
@@ -183,6 +192,7 @@ class _Archive:
 
     def __init__(self, archive: Zip | Tar) -> None:
         self._archive = archive
+        self.path = archive.path
         self.total: int | None = None
         self.passed_over: Counter[str] = Counter()
         if isinstance(archive, Zip):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbczoo import __version__, files
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, FILES
 
 if TYPE_CHECKING:
@@ -53,8 +54,7 @@ def push(export: Path, repository: str, *, private: bool = False) -> dict[str, A
     library = _import_hub()
     if not export.is_dir():
         raise UsageError(f"{export} is no folder. Give the folder that `wbczoo export` made.")
-    _check(export, str(export), "Export the run again.")
-    name = files.read_json(export / CARD)["name"]
+    name = _check(export, str(export), "Export the run again.")
     sources = {each: export / each for each in FILES} | {README: export / "card.md"}
     with _explained(repository) as api:
         try:
@@ -136,13 +136,13 @@ def pull(repository: str, out: Path, *, revision: str | None = None) -> dict[str
                         f"{repository} is no export of wbczoo: it has no {name}. Nothing was kept."
                     ) from None
                 Path(fetched).rename(export / name)
-        _check(export, repository, "Nothing of it was kept.")
+        name = _check(export, repository, "Nothing of it was kept.")
         document = {
             "repository": repository,
             "endpoint": api.endpoint,
             "commit": commit,
             "out": str(out),
-            "name": files.read_json(export / CARD)["name"],
+            "name": name,
             "files": {name: files.sha256_of(export / name) for name in FILES},
         }
         if out.exists():
@@ -153,16 +153,16 @@ def pull(repository: str, out: Path, *, revision: str | None = None) -> dict[str
     return document
 
 
-def _check(export: Path, called: str, cure: str) -> None:
-    """Raise NotHeld unless the export is whole, has its card's hashes and answers its example."""
+def _check(export: Path, called: str, cure: str) -> str:
+    """The model's name; NotHeld unless all is there, as its card says, and answers its example."""
     from wbczoo.runtime import verify
 
     if lacking := [name for name in FILES if not (export / name).is_file()]:
         raise NotHeld(f"{called} is no whole export: {', '.join(lacking)} is missing. {cure}")
+    name = ""
     try:
-        card = files.read_json(export / CARD)
-        if not isinstance(card.get("name"), str):
-            raise WbczooError(f"{export / CARD} names no model.")
+        card = Card.read(export / CARD)
+        name = card.name if card else ""
         # The example was recorded on the CPU, where the bound is the narrowest.
         problems = list(verify(export, device="cpu").problems)
     except WbczooError as error:  # it cannot even be asked
@@ -170,6 +170,7 @@ def _check(export: Path, called: str, cure: str) -> None:
     if problems:
         told = " ".join(problems).replace(f"{export}{os.sep}", "")
         raise NotHeld(f"{called} does not hold. {told} {cure}")
+    return name
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from wbczoo import __version__, files
 from wbczoo.config import RunConfig, describe_findings
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
-from wbczoo.runtime.folder import CARD, folder_of
+from wbczoo.runtime.card import Card
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
 
@@ -73,18 +73,16 @@ def check_against_card(path: Path) -> None:
     Raises:
         WbczooError: if `card.json` gives another SHA-256.
     """
-    card = folder_of(path) / CARD
-    if not card.is_file():
-        return
     try:
-        told = files.read_json(card).get("files")
+        card = Card.beside(path)
     except WbczooError:
         return
+    told = card.document.get("files") if card else None
     expected = told.get(path.name) if isinstance(told, dict) else None
-    if isinstance(expected, str) and expected != files.sha256_of(path):
+    if card and isinstance(expected, str) and expected != files.sha256_of(path):
         raise WbczooError(
-            f"{path} is not the file that {card} describes: it was damaged or exchanged. Fetch "
-            "or export it again."
+            f"{path} is not the file that {card.path} describes: it was damaged or exchanged. "
+            "Fetch or export it again."
         )
 
 

@@ -40,11 +40,13 @@ def part_of(out: Path) -> Path:
     return out.with_name(f"{out.name}.part")
 
 
-def check_place(out: Path, *, resume: bool, overwrite: bool, inputs: Sequence[str] = ()) -> None:
+def check_place(
+    out: Path, *, resume: bool, overwrite: bool, inputs: Iterable[str | Path] = ()
+) -> None:
     """Find out whether rows may be written to `out`; nothing is changed.
 
     Args:
-        inputs: what the user named to be read.
+        inputs: files that are read.
 
     Raises:
         UsageError: as `claim_file`; if it is there, and `overwrite` does

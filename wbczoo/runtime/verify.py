@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +15,16 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.runtime import devices
+from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
 from wbczoo.runtime.model_file import INPUT
 from wbczoo.runtime.session import Device, Session
 
 Recorded = dict[str, NDArray[np.float64]]
 
-# An export has eight examples and a card of some kilobytes. Beyond these a file is no mistake.
+# An export has eight examples. Beyond these a file is no mistake.
 EXAMPLES = 64
 EXAMPLE_BYTES = 1 << 30  # unpacked
-CARD_BYTES = 1 << 24
-CARD_FILES = 100
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 # Of the largest logit, where that is above 1. On the CPU the same arithmetic runs in another order
 # at most. CUDA's libraries choose their algorithms, and in recurrent layers their precision; a
@@ -147,26 +143,16 @@ def _refuse_link_out(folder: Path, path: Path) -> None:
 
 def _check_hashes(folder: Path, model: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     """The files that the card gives a hash of, and a sentence for each that does not have it."""
-    card = folder / CARD
-    if not card.exists():
+    card = Card.read(folder / CARD)
+    if card is None:
         return (), {}
-    if card.stat().st_size > CARD_BYTES:
+    hashes = card.hashes
+    if missing := [name for name in (MODEL, EXAMPLE) if name not in hashes]:
         raise WbczooError(
-            f"{card} has {card.stat().st_size} bytes, and a card at most {CARD_BYTES}. Export the "
-            "run again."
+            f"{card.path} gives no hash of {' and '.join(missing)}. Export the run again."
         )
-    hashes = files.read_json(card).get("files")
-    missing = [
-        name for name in (MODEL, EXAMPLE) if not isinstance(hashes, dict) or name not in hashes
-    ]
-    if not isinstance(hashes, dict) or missing:
-        raise WbczooError(f"{card} gives no hash of {' and '.join(missing)}. Export the run again.")
-    if len(hashes) > CARD_FILES:
-        raise WbczooError(f"{card} names {len(hashes)} files; no export has so many.")
     wrong = {}
     for name, expected in hashes.items():
-        if not _NAME.fullmatch(name):
-            raise WbczooError(f"{card} names {name[:100]!a}, which is no file beside it.")
         path = model if name == MODEL else folder / name
         _refuse_link_out(folder, path)
         if not path.is_file():

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.tables import read_table
+from wbczoo.runtime.card import Card
 from wbczoo.runtime.differential.shares import correct, multinomial_intervals
-from wbczoo.runtime.folder import CARD, folder_of
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import INTENDED, NOT_INTENDED, NUCLEUS_OF, Task
@@ -199,10 +198,9 @@ def _percents(shares: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]
 
 
 def _card_of(session: Session) -> dict[str, Any]:
-    path = folder_of(session.path) / CARD
-    card = files.read_json(path) if path.is_file() else {}
+    card = Card.beside(session.path)
     # A card beside another model's file speaks of another model.
-    return card if card.get("weights_sha256") == session.weights_sha256 else {}
+    return dict(card.document) if card and card.speaks_of(session.weights_sha256) else {}
 
 
 def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None, str | None]:

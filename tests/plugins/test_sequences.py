@@ -159,8 +159,13 @@ def test_bf16_autocast_changes_little(built: tuple[SequenceSpec, Any], dtype: to
     read = inputs(spec, 2)
     with torch.inference_mode():
         exact = module(read)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+    try:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
             rounded = module(read.to(dtype))
+    except RuntimeError as error:  # a training is refused likewise: tests/training/test_bf16.py
+        if "primitive" not in str(error):
+            raise
+        pytest.skip(f"torch has none on this processor: {error}")
     torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=0.05)
 
 

@@ -37,13 +37,45 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether to compute in bfloat16; `auto` does where the hardware has it."""
-    if precision != "auto":
-        return precision == "bf16"
+def use_bf16(model: FusedClassifier, precision: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16; `auto` does where the hardware has it and each layer too.
+
+    Args:
+        model: on the device already.
+
+    Raises:
+        WbczooError: if bf16 was asked for by name, and a layer of the model has none here.
+    """
+    if precision == "fp32" or (precision == "auto" and not _has_bf16(device)):
+        return False
+    refusal = _refusal_of_bf16(model, device)
+    if refusal is not None and precision == "bf16":
+        raise WbczooError(
+            f"{model.config.name} cannot be computed in bf16 on this {device.type}: {refusal}. "
+            "Use --precision fp32, or auto, which takes bf16 only where it can."
+        )
+    return refusal is None
+
+
+def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and machine.has_bf16()
+
+
+def _refusal_of_bf16(model: FusedClassifier, device: torch.device) -> str | None:
+    """Why a layer refuses; asked by an image, for it depends on layer, processor and torch."""
+    was_training = model.training
+    image = torch.zeros(1, 3, *model.config.preprocessing.size, dtype=torch.uint8, device=device)
+    try:
+        # In evaluation mode nothing is learned of this image, and no random number is drawn.
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            model.eval()(image)
+    except RuntimeError as error:
+        return (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+    finally:
+        model.train(was_training)
+    return None
 
 
 def predict_logits(

@@ -102,8 +102,8 @@ def train(
     accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
     model = build(run.model, weights=weights, seed=config.seed)
     run = run.model_copy(update={"model": model.config, "split_sha256": prepared.digest})
-    out.mkdir(parents=True, exist_ok=True)
     fit = prepare_fit(model, config, prepared, out, accelerator)
+    out.mkdir(parents=True, exist_ok=True)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
     if tensorboard and accelerator.is_main_process:
         fit.tensorboard = log.open_tensorboard(out)
@@ -312,7 +312,11 @@ def prepare_fit(
     out: Path,
     accelerator: Accelerator,
 ) -> Fit:
-    """Put model, optimiser and batches where they will be used."""
+    """Put model, optimiser and batches where they will be used.
+
+    Raises:
+        WbczooError: if bf16 was asked for, and a layer of the model has none on this device.
+    """
     device = accelerator.device
     model.open_for_training(config.trainable)
     model.move_to(device)
@@ -338,7 +342,7 @@ def prepare_fit(
             )
             for task in tasks
         },
-        bf16=use_bf16(config.precision, device),
+        bf16=use_bf16(model, config.precision, device),
         out=out,
         sums=torch.zeros(
             2 + 2 * len(tasks),

@@ -181,7 +181,7 @@ def run_images(cell: Cell, context: Context) -> Row:
         refused = fill(cache, split.tested, split.test, context.tell)
         numbers = tuple(n for n in split.test if split.tested.samples[n].path not in refused)
         places = cache.rows([split.tested.hashes[n] for n in numbers])
-        bf16 = use_bf16(config.precision, context.device)
+        bf16 = use_bf16(model, config.precision, context.device)
         logits = predict_logits(
             model, Batches(cache.pixels(), places, {}, context.device), bf16=bf16
         )

@@ -127,6 +127,8 @@ def test_a_task_without_a_tested_photograph_is_undefined_and_promises_nothing(
         ("exceeds", ["confirmed", "confirmed"], "confirmed"),
         ("exceeds", ["confirmed", "contradicted"], "undecidable"),
         ("exceeds", ["contradicted", "contradicted", "undecidable"], "contradicted"),
+        ("exceeds", ["confirmed", "contradicted", "contradicted"], "undecidable"),
+        ("exceeds", ["contradicted", "undecidable"], "undecidable"),
         ("exceeds", ["contradicted", "not run"], "undecidable"),
         ("exceeds", ["confirmed", "not run"], "undecidable"),
         ("exceeds", ["not run", "not run"], "not run"),

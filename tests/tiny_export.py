@@ -52,17 +52,27 @@ def write_model(
     changed: dict[str, str | None] | None = None,
     scale: float = 1.0,
     camera: tuple[int | str, int | str] | None = None,
+    company: bool = False,
 ) -> Path:
     """Write the model; `changed` metadata replace the right ones, None takes one away.
 
     The weights are multiplied by `scale`. With `camera` the graph reads (N, H, W, 3) of that size,
-    as one that resizes by itself does.
+    as one that resizes by itself does. With `company` an image's answer depends on its whole batch,
+    far more than rounding makes any network's do.
     """
+    alone = "alone" if company else "means"
     nodes = [
         helper.make_node("Cast", ["images"], ["values"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceMean", ["values", "axes"], ["means"], keepdims=0),
+        helper.make_node("ReduceMean", ["values", "axes"], [alone], keepdims=0),
     ]
+    if company:
+        nodes += [
+            helper.make_node("ReduceMean", ["alone", "first"], ["others"], keepdims=1),
+            helper.make_node("Sub", ["alone", "others"], ["means"]),
+        ]
     constants = [numpy_helper.from_array(np.array([1, 2] if camera else [2, 3]), "axes")]
+    if company:
+        constants.append(numpy_helper.from_array(np.array([0]), "first"))
     outputs = []
     for task in TASKS:
         name = task.name

@@ -8,11 +8,13 @@ import random
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from unicodedata import normalize
 
 import numpy as np
 import pytest
+from three_parts import draw_rows
 
 from wbczoo import registry
 from wbczoo.config import Part, TrainConfig
@@ -237,15 +239,32 @@ def test_what_cannot_be_read_is_refused_and_ties_nothing_together(tmp_path: Path
     assert rows.refused["b/link.jpg"] == "The file is not there."
 
 
-def test_rows_that_are_kept_stay_aligned(bccd_rows: Rows) -> None:
-    kept = bccd_rows.keep(lambda row: row % 1000 == 7, {"x.jpg": "broken"})
+def test_rows_that_are_kept_stay_aligned(tmp_path: Path) -> None:
+    rows = draw_rows(tmp_path)
+    kept = rows.keep(lambda row: row % 50 == 7, {"x.jpg": "broken"})
     assert len(kept) == len(kept.hashes) == len(kept.groups) == 13
     for row, sample in enumerate(kept.samples):
-        assert sample == bccd_rows.samples[1000 * row + 7]
-        assert kept.hashes[row] == bccd_rows.hashes[1000 * row + 7]
-        assert kept.groups[row] == bccd_rows.groups[1000 * row + 7]
+        assert sample == rows.samples[50 * row + 7]
+        assert kept.hashes[row] == rows.hashes[50 * row + 7]
+        assert kept.groups[row] == rows.groups[50 * row + 7]
     assert kept.refused == {"x.jpg": "broken"}
-    assert bccd_rows.refused == {}
+    assert rows.refused == {}
+
+
+def test_targets_are_class_indices_and_minus_one_where_a_task_leaves_a_label_out(
+    tmp_path: Path,
+) -> None:
+    labels = ("NEUTROPHIL", "BASOPHIL", "", "NEUTROPHIL, EOSINOPHIL", "eosinophil", "Monocytes")
+    samples = [Sample(f"{number}.jpg", label) for number, label in enumerate(labels)]
+    write(tmp_path, {sample.path: sample.path.encode() for sample in samples})
+    spec = replace(declare(samples), labels=registry.datasets.spec("bccd").labels)
+    rows = read_rows(spec, tmp_path)
+    targets = rows.targets((CELL, NUCLEUS, CELL5))
+    assert targets["cell"].tolist() == [3, -1, -1, -1, 0, 2]
+    assert targets["nucleus"].tolist() == [1, -1, -1, -1, 1, 0]
+    assert targets["cell5"].tolist() == [4, 0, -1, -1, 1, 3]
+    assert rows.left_out(CELL) == {"BASOPHIL": 1, "": 1, "NEUTROPHIL, EOSINOPHIL": 1}
+    assert rows.left_out(CELL5) == {"": 1, "NEUTROPHIL, EOSINOPHIL": 1}
 
 
 def test_a_data_set_of_no_image_is_told(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import math
 import random
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from three_parts import ARCHIVE, DRAWN, Facts, draw_samples
+from three_parts import ARCHIVE, DRAWN, Facts, draw_rows
 
 from wbczoo import registry
 from wbczoo.config import TrainConfig, train_config
@@ -80,11 +80,7 @@ def rows(
     """The rows of the data set at hand."""
     if facts is ARCHIVE:
         return request.getfixturevalue("bccd_rows")  # type: ignore[no-any-return]
-    root = tmp_path_factory.mktemp("like-bccd")
-    samples = draw_samples()
-    return read_rows(
-        declare(samples, registry.datasets.spec("bccd").labels), write_all(root, samples)
-    )
+    return draw_rows(tmp_path_factory.mktemp("drawn"))
 
 
 @pytest.fixture(scope="module")
@@ -379,12 +375,8 @@ def draw_folder(root: Path, contents: dict[str, int]) -> Path:
     return root
 
 
-def declare(
-    samples: list[Sample], labels: Mapping[str, Mapping[str, str]] | None = None
-) -> DatasetSpec:
-    return DatasetSpec(
-        name="theirs", samples=lambda root: samples, unit="photograph", labels=labels or {}
-    )
+def declare(samples: list[Sample]) -> DatasetSpec:
+    return DatasetSpec(name="theirs", samples=lambda root: samples, unit="photograph")
 
 
 def write_all(root: Path, samples: list[Sample]) -> Path:

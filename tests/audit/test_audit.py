@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,36 +19,62 @@ from commands import Completed, call
 from PIL import Image, ImageOps
 
 from wbczoo import images, registry
+from wbczoo.audit import search
 from wbczoo.audit.cache import read_keypoints
 from wbczoo.audit.keypoints import Keypoints, compare, find_keypoints
 from wbczoo.audit.report import check, describe, published_sides
 from wbczoo.audit.search import FEWEST_INLIERS, Audit, audit
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.errors import WbczooError
+from wbczoo_datasets.synthetic import SYNTHETIC
 
 FOLDER = registry.datasets.spec("folder")
 
 
 @pytest.fixture(scope="module")
-def views_of(bccd_rows: Rows) -> dict[str, list[int]]:
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """Views of drawn smears."""
+    root = tmp_path_factory.mktemp("drawn") / "smears"
+    assert SYNTHETIC.prepare is not None
+    SYNTHETIC.prepare(root, photographs=16, views=4, seed=0)
+    return read_rows(SYNTHETIC, root)
+
+
+@pytest.fixture(
+    scope="module", params=["drawn", pytest.param("bccd_rows", marks=pytest.mark.archive)]
+)
+def rows(request: pytest.FixtureRequest) -> Rows:
+    """Views of drawn smears, and those of BCCD's archive."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+def find_views(rows: Rows) -> dict[str, list[int]]:
     """Photograph -> the rows of its augmented views."""
     found = defaultdict(list)
-    for row, sample in enumerate(bccd_rows.samples):
+    for row, sample in enumerate(rows.samples):
         if sample.part == "augmented":
             found[sample.photograph or ""].append(row)
     return found
 
 
-@pytest.fixture(scope="module")
-def some(bccd_rows: Rows, views_of: dict[str, list[int]]) -> dict[str, list[int]]:
-    """Eight photographs, four views of each."""
-    photographs = [s for s in bccd_rows.samples if s.part == "photographs"]
-    sharing = Counter(sample.group for sample in photographs)
-    alone = [s for s in photographs if sharing[s.group] == 1 and s.photograph in views_of]
+def choose(rows: Rows) -> dict[str, list[int]]:
+    """Eight photographs, four of each published half, and four views of each."""
+    views = find_views(rows)
+    photographs_of = defaultdict(set)
+    for sample in rows.samples:
+        photographs_of[sample.group].add(sample.photograph)
     halves: dict[str | None, list[str]] = defaultdict(list)
-    for sample in alone:
-        halves[sample.split].append(sample.photograph or "")
-    return {name: views_of[name][:4] for half in halves.values() for name in half[:4]}
+    for name, chosen in views.items():
+        sample = rows.samples[chosen[0]]
+        if len(photographs_of[sample.group]) == 1:  # else another may show the same
+            halves[sample.split].append(name)
+    return {name: views[name][:4] for half in halves.values() for name in half[:4]}
+
+
+@pytest.fixture(scope="module")
+def some(rows: Rows) -> dict[str, list[int]]:
+    """Photographs of the data set at hand, and four views of each."""
+    return choose(rows)
 
 
 def split_by_view(some: dict[str, list[int]]) -> dict[int, str]:
@@ -84,76 +110,92 @@ def test_the_black_fill_of_a_turned_photograph_is_no_keypoint() -> None:
 
 
 @pytest.fixture(scope="module")
-def leaky(bccd_rows: Rows, some: dict[str, list[int]]) -> Audit:
+def leaky(rows: Rows, some: dict[str, list[int]]) -> Audit:
     """An audit of views of the same photographs on three sides."""
-    return audit(bccd_rows, split_by_view(some))
+    return audit(rows, split_by_view(some))
 
 
 def test_each_leaked_file_is_found_with_its_own_photograph(
-    bccd_rows: Rows, some: dict[str, list[int]], leaky: Audit
+    rows: Rows, some: dict[str, list[int]], leaky: Audit
 ) -> None:
     assert len(some) == 8
-    later = sorted(row for rows in some.values() for row in rows[2:])
+    later = sorted(row for chosen in some.values() for row in chosen[2:])
     assert leaky.leaked == later
     assert [pair.one for pair in leaky.pairs] == later
     assert sorted(map(sorted, some.values())) == sorted(leaky.groups)
     for pair in (*leaky.pairs, *leaky.links):
-        assert len(photographs(bccd_rows, (pair.one, pair.other))) == 1
+        assert len(photographs(rows, (pair.one, pair.other))) == 1
         assert pair.match.inliers >= FEWEST_INLIERS
 
 
-def test_a_split_by_photograph_has_no_leak(bccd_rows: Rows, some: dict[str, list[int]]) -> None:
-    sides = {row: bccd_rows.samples[row].split or "" for rows in some.values() for row in rows}
+def test_a_split_by_photograph_has_no_leak(rows: Rows, some: dict[str, list[int]]) -> None:
+    sides = {row: rows.samples[row].split or "" for chosen in some.values() for row in chosen}
     assert set(sides.values()) == {"train", "test"}
-    found = audit(bccd_rows, sides)
+    found = audit(rows, sides)
     assert (found.groups, found.pairs) == ([], [])
     assert found.compared > len(sides)
 
 
-def test_two_photographs_of_one_field_are_a_leak(
-    bccd_rows: Rows, views_of: dict[str, list[int]]
-) -> None:
+@pytest.mark.archive
+def test_two_photographs_of_one_field_are_a_leak(bccd_rows: Rows) -> None:
     """230 trains and 257 tests, as published; both show the same cell."""
-    sides = dict.fromkeys(views_of["230"][:4], "train") | dict.fromkeys(views_of["257"][:4], "test")
+    views = find_views(bccd_rows)
+    sides = dict.fromkeys(views["230"][:4], "train") | dict.fromkeys(views["257"][:4], "test")
     found = audit(bccd_rows, sides)
-    assert found.leaked == sorted(views_of["257"][:4])
+    assert found.leaked == sorted(views["257"][:4])
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_photograph_of_validation_and_test_alone_is_a_leak(
+    rows: Rows, some: dict[str, list[int]], joined: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of it trains. Whether the nearest files find it first is a matter of luck."""
+    if not joined:
+        monkeypatch.setattr(search._Search, "join_views", lambda _: None)
+    (_, leaky), *others = list(some.items())[:4]
+    sides = {row: "train" for _, chosen in others for row in chosen[:2]}
+    sides |= dict.fromkeys(leaky[:2], "validation") | dict.fromkeys(leaky[2:4], "test")
+    found = audit(rows, sides)
+    assert found.leaked == sorted(leaky[2:4])
+    assert [pair.one for pair in found.pairs] == sorted(leaky[2:4])
+    assert {pair.other for pair in found.pairs} <= set(leaky[:2])
 
 
 def test_the_photographs_that_a_data_set_declares_are_not_looked_at(
-    bccd_rows: Rows, some: dict[str, list[int]], leaky: Audit
+    rows: Rows, some: dict[str, list[int]], leaky: Audit
 ) -> None:
     blind = replace(
-        bccd_rows,
-        samples=tuple(replace(s, photograph=None, group=None) for s in bccd_rows.samples),
-        groups=bccd_rows.hashes,
+        rows,
+        samples=tuple(replace(s, photograph=None, group=None) for s in rows.samples),
+        groups=rows.hashes,
     )
     found = audit(blind, split_by_view(some))
     assert (found.leaked, found.pairs) == (leaky.leaked, leaky.pairs)
 
 
 def test_a_check_counts_what_was_found_and_missed(
-    bccd_rows: Rows, some: dict[str, list[int]], leaky: Audit
+    rows: Rows, some: dict[str, list[int]], leaky: Audit
 ) -> None:
-    scores = check(bccd_rows, leaky)
+    scores = check(rows, leaky)
     assert scores["files"] == {"true": 16, "told": 16, "both": 16, "recall": 1.0, "precision": 1.0}
     assert scores["groups"]["recall_interval"] == pytest.approx([0.025 ** (1 / 8), 1.0])
     lost, *kept = leaky.groups
     part = replace(leaky, groups=kept)
-    assert check(bccd_rows, part)["files"]["recall"] == 14 / 16
+    assert check(rows, part)["files"]["recall"] == 14 / 16
     # Declared apart, the same find is a false one.
-    apart = list(bccd_rows.groups)
+    apart = list(rows.groups)
     for row in lost:
         apart[row] = f"apart {row}"
-    told = check(replace(bccd_rows, groups=tuple(apart)), leaky)
+    told = check(replace(rows, groups=tuple(apart)), leaky)
     assert told["files"]["precision"] == 14 / 16
-    assert photographs(bccd_rows, lost) == set(told["pairs_of_different_groups"][0]["photographs"])
+    assert photographs(rows, lost) == set(told["pairs_of_different_groups"][0]["photographs"])
 
 
-def test_the_document_ties_each_file_to_the_one_it_shows(bccd_rows: Rows, leaky: Audit) -> None:
-    document = describe(bccd_rows, leaky)
+def test_the_document_ties_each_file_to_the_one_it_shows(rows: Rows, leaky: Audit) -> None:
+    document = describe(rows, leaky)
     assert document["files"] == {"train": 16, "validation": 8, "test": 8}
     assert document["leaked_files"] == {"validation": 8, "test": 8}
-    photograph = {s.path: s.photograph for s in bccd_rows.samples}
+    photograph = {s.path: s.photograph for s in rows.samples}
     for pair in document["pairs"]:
         assert photograph[pair["file"]] == photograph[pair["shows"]]
         assert (pair["side"], pair["shows_side"]) in (
@@ -169,15 +211,15 @@ def test_the_document_ties_each_file_to_the_one_it_shows(bccd_rows: Rows, leaky:
 
 
 @pytest.fixture
-def halves(bccd_rows: Rows, some: dict[str, list[int]], tmp_path: Path) -> Path:
+def halves(drawn: Rows, tmp_path: Path) -> Path:
     """A folder of train and test halves, of which one photograph stands in both."""
     root = tmp_path / "halves"
-    for number, rows in enumerate(some.values()):
-        for view, row in enumerate(rows[:2]):
+    for number, chosen in enumerate(choose(drawn).values()):
+        for view, row in enumerate(chosen[:2]):
             side = "test" if number < 2 or (number == 2 and view) else "train"
             folder = root / side / ("neutrophil" if number % 2 else "eosinophil")
             folder.mkdir(parents=True, exist_ok=True)
-            content = bccd_rows.source.read(bccd_rows.samples[row].path)
+            content = drawn.source.read(drawn.samples[row].path)
             (folder / f"{number}_{view}.jpg").write_bytes(content)
     return root
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from fake_plugins import SPEC, install, part, run
 
 from wbczoo import registry
 from wbczoo.errors import UsageError
+from wbczoo.registry.entry import blank
 from wbczoo.specs import BackboneSpec
 
 Row = dict[str, str]
@@ -77,6 +79,7 @@ STRANGERS: dict[str, tuple[str, str]] = {
     "needs-nonsense": ("needs_nonsense", part("needs_nonsense", "requires=(3,)")),
     "usurper": ("mobilenetv2", part("mobilenetv2")),
     "usurper-of-a-family": ("timm", SPEC + FAMILY),
+    "part-named-as-a-family": ("torchvision", part("torchvision")),
     "twin-one": ("twin", part("twin")),
     "Twin.Two": ("twin", part("twin")),
 }
@@ -269,6 +272,52 @@ def test_a_stranger_cannot_take_a_built_in_family(listed: dict[str, Row], ask: A
         ["timm/tiny", "wbczoo", "timm/tiny"],
         ["timm/tiny", "usurper-of-a-family", "fam/tiny"],
     ]
+
+
+def test_a_strangers_part_cannot_take_a_built_in_familys_name(
+    listed: dict[str, Row], ask: Ask
+) -> None:
+    row = listed["part-named-as-a-family"]
+    assert (row["name"], row["kind"], row["status"]) == ("torchvision", "part", "duplicate")
+    named = "part-named-as-a-family:torchvision"
+    assert row["reason"] == f"wbczoo has this name too; select this one as {named}."
+    refused, found = ask("torchvision", named)
+    assert "cannot be used" in refused
+    assert found == ["torchvision", "part-named-as-a-family", "torchvision"]
+
+
+Claim = tuple[str, str, str]  # distribution, entry point, and what it is
+
+
+@pytest.mark.parametrize(
+    ("claims", "statuses"),
+    [
+        ([("a", "new", "part")], {"a": "ok"}),
+        ([("a", "timm", "part")], {"a": "duplicate"}),
+        ([("a", "resnet18", "family")], {"a": "duplicate"}),
+        ([("a", "new", "part"), ("b", "new", "family")], {"a": "duplicate", "b": "duplicate"}),
+        ([("a", "new", "part"), ("b", "newer", "family")], {"a": "ok", "b": "ok"}),
+    ],
+)
+def test_a_part_and_a_family_of_one_name_are_doubled(
+    claims: list[Claim], statuses: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As other processes told of these strangers: their names, and what they are."""
+    group = "wbczoo.backbones"
+    kinds = {distribution: (name, kind) for distribution, name, kind in claims}
+
+    def told(point: EntryPoint, distribution: str, version: str) -> dict[str, str]:
+        name, kind = kinds[distribution]
+        return {"name": name + "/*" * (kind == "family"), "kind": kind, "status": "ok"}
+
+    found = [blank(EntryPoint(name, "m:PART", group), dist, "1") for dist, name, _ in claims]
+    monkeypatch.setattr(registry, "find_strangers", lambda _: found)
+    monkeypatch.setattr(registry, "recall", told)
+    rows = registry._load_group.__wrapped__(group, None)
+    theirs = {row.distribution: row for row in rows if row.distribution != "wbczoo"}
+    assert {name: row.status for name, row in theirs.items()} == statuses
+    for name, row in theirs.items():
+        assert row.kind == kinds[name][1]
 
 
 def test_between_strangers_neither_wins(listed: dict[str, Row], ask: Ask) -> None:

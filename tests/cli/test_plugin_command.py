@@ -41,7 +41,7 @@ def test_plugin_list_shows_licences(tmp_path: Path) -> None:
 def test_check_says_in_words_what_does_not_load(code: str, word: str, tmp_path: Path) -> None:
     install(tmp_path, "endless", "endless", code)
     script = (
-        "import sys; from wbczoo import strangers; strangers.TIME_LIMIT = 2.0\n"
+        "import sys; from wbczoo.registry import sandbox; sandbox.TIME_LIMIT = 2.0\n"
         "from wbczoo.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     told = run(tmp_path, "-c", script, "plugin", "check", "endless", "--json", expect=3)

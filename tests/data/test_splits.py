@@ -19,7 +19,14 @@ from three_parts import ARCHIVE, DRAWN, Facts, draw_rows
 from wbczoo import registry
 from wbczoo.config import TrainConfig, train_config
 from wbczoo.data.samples import Rows, read_rows
-from wbczoo.data.splits import Plan, digest_of, plan_split, write_split
+from wbczoo.data.splits import (
+    Plan,
+    digest_of,
+    external_plan,
+    plan_split,
+    shared_classes,
+    write_split,
+)
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Option, Sample
 from wbczoo.tasks import CELL, CELL5, DEFAULT, PBC8
@@ -394,6 +401,32 @@ def test_external_trains_on_every_group_and_tests_none(rows: Rows, facts: Facts)
     whole = len(groups(rows, (*plan.train, *plan.validation)))
     held = len(groups(rows, plan.validation))
     assert held / whole == pytest.approx(0.15, abs=0.02)
+
+
+def test_external_tests_the_photographs_of_the_shared_classes(tmp_path: Path) -> None:
+    """Of a data set that has views and photographs, each photograph once."""
+    samples = [
+        Sample(f"{label} {number}.jpg", label, part=part)
+        for part in ("augmented", "photographs", "simple")
+        for label in ("monocyte", "eosinophil", "basophil", "artefact")
+        for number in range({"augmented": 5, "photographs": 2, "simple": 1}[part])
+    ]
+    samples = [replace(s, path=f"{s.part} {s.path}") for s in samples]
+    rows = read_rows(declare(samples), write_all(tmp_path, samples))
+    plan = external_plan(rows, DEFAULT)
+    assert (plan.protocol, plan.part, plan.train, plan.validation) == (
+        "external", "photographs", (), (),
+    )  # fmt: skip
+    assert [rows.samples[row].label for row in plan.test] == ["monocyte"] * 2 + ["eosinophil"] * 2
+    assert shared_classes(CELL, rows) == ("eosinophil", "monocyte")
+    assert shared_classes(CELL5, rows) == ("basophil", "eosinophil", "monocyte")
+    assert len(external_plan(rows, (CELL5,)).test) == 6
+
+
+def test_external_wants_two_shared_classes(tmp_path: Path) -> None:
+    root = draw_folder(tmp_path, {"monocyte": 3, "artefact": 3})
+    with pytest.raises(UsageError, match=r"fewer than two classes.*cell: monocyte; pbc8: monocyte"):
+        external_plan(read_rows(FOLDER, root), (CELL, PBC8))
 
 
 def test_a_published_validation_half_is_used_and_what_it_shares_is_taken_out(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import SMALL, SMALL_TRAINING, Completed
+from commands import SMALL, SMALL_TRAINING, Completed, call
+from PIL import Image, ImageOps
 
 Run = Callable[..., Completed]
 
@@ -89,6 +90,33 @@ def test_external_needs_another_data_set(wbczoo: Run, small_run: Path, smears: P
     assert "was trained or chosen on" in wbczoo(*command, expect=1).stderr
     other = ("evaluate", small_run, smears, "--dataset", "folder")
     assert "--protocol external" in wbczoo(*other, expect=2).stderr
+
+
+def test_external_is_measured_over_all_trained_classes_and_over_the_shared_ones(
+    small_run: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "theirs"
+    for number, path in enumerate(sorted(smears.rglob("*.jpg"))):
+        name = path.parent.name
+        if name in ("eosinophil", "monocyte", "neutrophil"):
+            folder = theirs / (name if name != "neutrophil" else "artefact")
+            folder.mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as image:  # other pixels, for these were trained on
+                ImageOps.mirror(image).save(folder / f"{number}.png")
+    command = ["evaluate", small_run, theirs, "--dataset", "folder", "--protocol", "external"]
+    assert call([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["protocol"], document["files"]) == ("external", 36)
+    assert (document["photographs"], document["checked_against_training"]) == (None, True)
+    assert document["left_out"] == {"cell": {"artefact": 18}, "nucleus": {"artefact": 18}}
+    found = document["tasks"]["cell"]
+    assert sum(map(sum, found["confusion"])) == 36
+    shared = found["shared_classes"]
+    assert shared["classes"] == ["eosinophil", "monocyte"]
+    # Fewer classes can be mistaken for another, so that no right answer becomes a wrong one.
+    assert shared["accuracy"]["value"] >= found["accuracy"]["value"]
+    assert sum(map(sum, shared["confusion"])) == 36
+    assert document["tasks"]["nucleus"]["shared_classes"]["note"].startswith("all classes")
 
 
 def test_all_folds_score_each_photograph_once(wbczoo: Run, smears: Path, tmp_path: Path) -> None:

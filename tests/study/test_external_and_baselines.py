@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_study import cell
+from tiny_images import picture
 
 from wbczoo.study.plan.plan import Cell
 from wbczoo.study.run.classical import NativeImages, run_baseline, training_side
@@ -62,6 +63,49 @@ def test_the_majority_class_answers_every_file_alike(shared: Path) -> None:
     right = sum(one.counts[one.truth] for one in answers)
     neutrophils = sum(one.label == "NEUTROPHIL" for one in answers)
     assert right == neutrophils
+
+
+def write_folders(root: Path) -> Path:
+    """Class folders of a laboratory that has two classes of the task, and one that it has not."""
+    for name, count in (("Lymphocytes", 3), ("monocyte", 2), ("basophil", 4)):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            (root / name / f"{number}.png").write_bytes(picture(100 * len(name) + number))
+    return root
+
+
+def test_external_trains_on_all_of_one_and_tests_the_shared_classes_of_another(
+    smears: Path, tmp_path: Path
+) -> None:
+    paths = {"synthetic": smears, "folder": write_folders(tmp_path / "theirs")}
+    library = Library(paths, lambda sentence: None)
+    there = library.split(cell(protocol="external", test_dataset="folder"), None)
+    assert not there.plan.test
+    assert sorted(there.tested.samples[n].label for n in there.test) == (
+        ["Lymphocytes"] * 3 + ["monocyte"] * 2
+    )
+    assert len(there.plan.train) + len(there.plan.validation) == 72
+    groups = {there.rows.groups[n] for n in there.plan.train}
+    assert not groups & {there.rows.groups[n] for n in there.plan.validation}
+    back = library.split(
+        cell(dataset="folder", protocol="external", test_dataset="synthetic"), None
+    )
+    assert {back.tested.samples[n].label for n in back.test} == {
+        "eosinophil", "lymphocyte", "monocyte", "neutrophil",
+    }  # fmt: skip
+
+
+def test_a_drawn_sets_baseline_is_fitted_on_its_training_side_alone(smears: Path) -> None:
+    library = Library({"synthetic": smears}, lambda sentence: None)
+    one = baseline("majority", dataset="synthetic")
+    split = library.split(one, None)
+    side = training_side(one, split)
+    assert {split.rows.samples[n].split for n in side} == {"train"}
+    assert not {split.rows.groups[n] for n in side} & {split.rows.groups[n] for n in split.test}
+    row = run_baseline(one, library, print)
+    assert (row["how"], row["files"], row["photographs"]) == ("baseline", 24, 8)
+    answers = answers_of(row, "cell")
+    assert sum(each.counts[each.truth] for each in answers) == 6  # one class of four
 
 
 def test_native_images_are_read_in_the_order_asked(smears: Path) -> None:

@@ -128,7 +128,7 @@ class TrainConfig(_Strict):
         augment: flips and quarter turns.
         distort: any angle, and sizes, shapes and places that differ; 1 is a usual strength.
         stain: other strengths and hues of the stains; 0.3 is a usual strength.
-        precision: `auto` is bf16 where the hardware has it.
+        precision: `auto` is bf16 where the hardware and each layer have it.
     """
 
     dataset: Part = Part(name="folder")

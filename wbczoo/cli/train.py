@@ -87,7 +87,7 @@ from wbczoo.cli.results import echo
     type=click.Choice(["auto", "fp32", "bf16"]),
     default="auto",
     show_default=True,
-    help="auto is bf16 where the hardware has it.",
+    help="auto is bf16 where the hardware and each layer have it.",
 )
 @seed_option("weights, split, order and augmentation")
 @out_option

@@ -20,6 +20,16 @@ def format_figure(figure: Mapping[str, float | None], digits: int = 3) -> str:
     return f"{value:.{digits}f} [{low:.2f}, {high:.2f}]"
 
 
+def format_percent(value: float | None) -> str:
+    """`40.4`, or a dash where there is none."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+def format_limits(low: float, high: float) -> str:
+    """`25.3 to 57.5`: an interval in per cent, rounded outwards."""
+    return f"{floor(low * 10 + 1e-9) / 10:.1f} to {ceil(high * 10 - 1e-9) / 10:.1f}"
+
+
 def format_duration(seconds: float) -> str:
     """A duration for a person: `40 s`, `12 min`, `3 h 05 min`."""
     if seconds < 90:

@@ -5,16 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from commands import Completed, call
+from commands import ROOT, Completed, call
 from tiny_archives import write_tar, write_zip
 
-from wbczoo.errors import UsageError
-from wbczoo.runtime.differential.count import count, group_by
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.runtime import Session
+from wbczoo.runtime.differential.confusion import (
+    Confusion,
+    choose_errors,
+    measured_errors,
+    read_card,
+)
+from wbczoo.runtime.differential.count import Tally, count, describe, group_by
 from wbczoo.tasks import CELL, INTENDED, NUCLEUS, PBC8
 
 Run = Callable[..., Completed]
@@ -96,7 +105,7 @@ def test_the_command_counts_what_predict_answers(
     (tmp_path / "mixed" / "empty.jpg").touch()
     page = tmp_path / "page.html"
     done = wbczoo("differential", tmp_path / "mixed", "--model", measured, "--json", "--html", page,
-                  expect=3)  # fmt: skip
+                  "--errors", "official", expect=3)  # fmt: skip
     document = json.loads(done.stdout)
     (group,) = document["groups"]
     table = wbczoo("predict", tmp_path / "mixed", "--model", measured, "--format", "csv", expect=3)
@@ -188,20 +197,37 @@ def test_names_of_files_are_no_html(measured: Path, smears: Path, tmp_path: Path
     assert "a&amp;b.jpg" in shown
 
 
+def ask_json(*arguments: object, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """What `wbczoo differential --json` prints."""
+    capsys.readouterr()
+    assert call(["differential", *arguments, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_nothing_is_corrected_by_errors_that_nobody_named(
+    measured: Path, smears: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = ask_json(smears / "test", "--model", measured, capsys=capsys)
+    assert document["correction"] is None
+    assert "--errors official:synthetic" in document["why_no_correction"]
+    (group,) = document["groups"]
+    assert {found["corrected"] for found in group["classes"].values()} == {None}
+
+
 def test_a_lone_model_has_no_errors_to_correct_by(
-    measured: Path, smears: Path, wbczoo: Run, tmp_path: Path
+    measured: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copy(measured / "model.onnx", tmp_path / "model.onnx")
-    done = wbczoo("differential", smears / "test", "--model", tmp_path, "--json")
-    document = json.loads(done.stdout)
-    assert document["correction"] is None
-    assert "no card beside it" in document["why_no_correction"]
+    asked = ["differential", smears / "test", "--model", tmp_path, "--errors", "official"]
+    assert call(asked) == 2
+    assert "no card of it lies beside the model" in capsys.readouterr().err
     # A card of another model says nothing about this one.
     card = json.loads((measured / "card.json").read_text())
     (tmp_path / "card.json").write_text(json.dumps({**card, "weights_sha256": "0" * 64}))
-    done = wbczoo("differential", smears / "test", "--model", tmp_path, "--json")
-    assert json.loads(done.stdout)["correction"] is None
-    table = wbczoo("differential", smears / "test", "--model", measured, "--by", "folder").stdout
+    assert call(asked) == 2
+    assert call([*asked[:3], measured, "--errors", "official", "--by", "folder"]) == 0
+    table = capsys.readouterr().out
     assert table.count("of 6 images counted") == 4
     assert "Corrected from all answered images" in table
     assert "Not for: Diagnosis" in table
@@ -214,23 +240,105 @@ def test_the_card_of_a_triton_repository_corrects_too(
     (folder / "1").mkdir()
     (folder / "model.onnx").rename(folder / "1" / "model.onnx")
     (folder / "config.pbtxt").touch()
+    document = ask_json(
+        smears / "test", "--model", folder, "--errors", "official:synthetic", capsys=capsys
+    )
+    assert "official" in document["correction"]
+
+
+def test_reviewed_cells_correct_as_a_folder_and_as_a_table(
+    measured: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The two forms hold the same errors where the table has what the model answers."""
+    reviewed = Path(shutil.copytree(smears / "train", tmp_path / "reviewed"))
+    (reviewed / "smudge").mkdir()
+    some = next(path for path in reviewed.rglob("*.*") if path.is_file())
+    shutil.copy(some, reviewed / "smudge" / some.name)
+    asked = (smears / "test", "--model", measured, "--errors")
+    folder = ask_json(*asked, reviewed, capsys=capsys)
+    assert "reviewed cells in reviewed, each taken as a photograph" in folder["correction"]
+    assert "1 more were left out" in folder["correction"]
+    assert str(tmp_path) not in json.dumps(folder["correction"])
     capsys.readouterr()
-    assert call(["differential", smears / "test", "--model", folder, "--json"]) == 0
-    assert "official" in json.loads(capsys.readouterr().out)["correction"]
+    assert call(["predict", reviewed, "--model", measured, "--format", "csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    table = tmp_path / "reviewed.csv"
+    lines = [f"{Path(row['path']).parent.name},{row['cell']}\n" for row in rows]
+    table.write_text("".join(["truth,answer\n", *lines]))
+    found = ask_json(*asked, table, capsys=capsys)
+    assert [g["classes"] for g in found["groups"]] == [g["classes"] for g in folder["groups"]]
 
 
-def test_a_leaky_evaluation_corrects_nothing(measured: Path, smears: Path, tmp_path: Path) -> None:
-    from wbczoo.runtime.differential.count import _confusion_of
+def test_cells_of_one_photograph_weigh_as_one(tmp_path: Path) -> None:
+    table = tmp_path / "reviewed.csv"
+    rows = ["Neutrophils,neutrophil,7"] * 3 + ["neutrophil,eosinophil,7", "EOS,eosinophil,8"]
+    table.write_text("\n".join(["truth,answer,photograph", *rows]))
+    found = choose_errors(str(table), None, CELL, list)  # type: ignore[arg-type]
+    assert found.counts.tolist() == [[1, 0, 0, 0], [0] * 4, [0] * 4, [0.25, 0, 0, 0.75]]
+    assert "5 reviewed cells in reviewed.csv of 2 photographs" in found.description
+    assert "no cell of lymphocyte and monocyte, whose errors are open" in found.description
+    table.write_text("truth,answer\nneutrophil,platelet\n")
+    with pytest.raises(UsageError, match="the answer 'platelet' in line 2"):
+        choose_errors(str(table), None, CELL, list)  # type: ignore[arg-type]
+    table.write_text("truth,answer\nplatelet,neutrophil\n")
+    with pytest.raises(WbczooError, match="no reviewed cell"):
+        choose_errors(str(table), None, CELL, list)  # type: ignore[arg-type]
 
-    card = json.loads((measured / "card.json").read_text())
-    found, _ = _confusion_of(card, CELL)
-    assert found is not None
+
+@pytest.fixture(scope="module")
+def published() -> Session:
+    """The published model, whose card has evaluations of two laboratories, another's first."""
+    return Session(ROOT / "exports" / "mobilenetv2-white-cell", device="cpu")
+
+
+def draw_answers(session: Session) -> dict[str, Tally]:
+    """What the published model answers for 367 photographs of BCCD, a quarter eosinophils."""
+    errors = choose_errors("official:bccd", session, CELL, list).counts
+    shares = [0.25, 0.09, 0.06, 0.6]
+    chances = shares @ (errors / errors.sum(1, keepdims=True))
+    answers = dict(
+        zip(CELL.classes, np.random.default_rng(0).multinomial(367, chances), strict=True)
+    )
+    counts = Counter({name: int(number) for name, number in answers.items()})
+    return {"all": Tally(classes=counts, answered=counts)}
+
+
+def test_errors_of_another_laboratory_correct_nothing_to_none(published: Session) -> None:
+    tallies = draw_answers(published)
+    unnamed = describe(tallies, CELL, published, 0.0)
+    assert unnamed["correction"] is None
+    assert "external:pbc or official:bccd" in unnamed["why_no_correction"]
+    own = choose_errors("official:bccd", published, CELL, list)
+    assert "official:bccd, simple: 71 files of 69 photographs" in own.description
+    (group,) = describe(tallies, CELL, published, 0.0, own)["groups"]
+    found = group["classes"]["eosinophil"]["corrected"]
+    assert found["low"] <= 25 <= found["high"]
+    # Whoever names the other laboratory's is told, and gets no 0.0 (0.0 to 0.0).
+    other = choose_errors("external", published, CELL, list)
+    (group,) = describe(tallies, CELL, published, 0.0, other)["groups"]
+    assert group["classes"]["eosinophil"]["corrected"] is None
+    assert "Not corrected: a model with these errors does not give such answers" in " ".join(
+        group["warnings"]
+    )
+
+
+def test_classes_that_the_errors_confuse_are_named(published: Session) -> None:
+    counts = Counter(eosinophil=50, neutrophil=50, lymphocyte=40)
+    blind = np.diag([0.0, 50, 50, 0])
+    blind[[0, 0, 3, 3], [0, 3, 0, 3]] = 25
+    errors = Confusion(blind, "drawn cells", "drawn")
+    tallies = {"all": Tally(classes=counts, answered=counts)}
+    (group,) = describe(tallies, CELL, published, 0.0, errors)["groups"]
+    assert "cannot tell eosinophil and neutrophil from one another" in " ".join(group["warnings"])
+
+
+def test_a_leaky_evaluation_corrects_nothing(measured: Path, published: Session) -> None:
+    card = read_card(published)
+    assert {each.name for each in measured_errors(card, CELL)} == {"external:pbc", "official:bccd"}
     for evaluation in card["evaluations"]:
         evaluation["leaky"] = True
-    found, why = _confusion_of(card, CELL)
-    assert found is None
-    assert why is not None
-    assert "without leak" in why
+    assert measured_errors(card, CELL) == []
+    assert read_card(Session(measured, device="cpu"))["evaluations"]
 
 
 def test_strange_requests_are_told(measured: Path, smears: Path, wbczoo: Run) -> None:
@@ -238,6 +346,10 @@ def test_strange_requests_are_told(measured: Path, smears: Path, wbczoo: Run) ->
         (("--task", "colour"), "no task 'colour'; it has cell, nucleus"),
         (("--by", "nowhere.csv"), "nowhere.csv is not there"),
         (("--min-probability", "2"), "min-probability"),
+        (("--errors", "grouped"), "no evaluation grouped without leak for the task cell"),
+        (("--errors", "official:elsewhere"), "it has official:synthetic"),
+        (("--errors", "nowhere"), "nowhere is none of them"),
+        (("--errors", "nowhere.csv"), "nowhere.csv is not there"),
     ):
         done = wbczoo("differential", smears / "test", "--model", measured, *arguments, expect=2)
         assert word in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.predict import images_from, null_option
 from wbczoo.cli.results import echo
+from wbczoo.text import format_limits, format_percent
 
 
 @click.command("differential")
@@ -36,6 +38,13 @@ from wbczoo.cli.results import echo
     show_default=True,
     help="Images whose class is less likely are put aside.",
 )
+@click.option(
+    "--errors",
+    "errors_from",
+    metavar="PROTOCOL[:LABORATORY]|FOLDER|CSV",
+    help="Correct by these errors of the model: of an evaluation on its card, or of reviewed "
+    "cells, in folders of classes or as a table of truth and answer.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people too.")
 @click.option("--overwrite", is_flag=True, help="Replace what --html names.")
 @null_option
@@ -50,6 +59,7 @@ def command(
     task_name: str | None,
     by: str | None,
     min_probability: float,
+    errors_from: str | None,
     html: Path | None,
     overwrite: bool,
     null: bool,
@@ -70,15 +80,17 @@ def command(
     from wbczoo.progress import bar, tell
     from wbczoo.runtime import Session, predict_paths
     from wbczoo.runtime.devices import cores
-    from wbczoo.runtime.differential.count import check_card, count, describe, group_by
-    from wbczoo.runtime.differential.page import to_html
+    from wbczoo.runtime.differential.confusion import choose_errors, explain_none
+    from wbczoo.runtime.differential.count import count, describe, group_by
     from wbczoo.runtime.folder import find_model
+    from wbczoo.runtime.templates import render
 
     if html is None and overwrite:
         raise UsageError("--overwrite speaks of a page; name it with --html.")
     found = images_from(images, null=null)
     if html is not None:
-        inputs: list[str | Path] = [*found.places, find_model(model), *([by] if by else [])]
+        inputs: list[str | Path] = [*found.places, find_model(model)]
+        inputs += [each for each in (by, errors_from) if each]
         claim_file(html, "--html", overwrite=overwrite, inputs=inputs)
     paths = [*found]
     group_of = group_by(by, images)
@@ -91,7 +103,11 @@ def command(
     if task_name is not None and task_name not in tasks:
         raise UsageError(f"The model has no task {task_name!r}; it has {', '.join(tasks)}.")
     task = tasks[task_name] if task_name else session.tasks[0]
-    check_card(session, task)
+    if errors_from is None:
+        explain_none(session, task)  # a damaged card is told before anything is computed
+        errors = None
+    else:
+        errors = choose_errors(errors_from, session, task, partial(predict_paths, session))
 
     distinct = Distinct(paths, group_of)
     with bar(len(paths), "images", unit="image") as advance:
@@ -102,7 +118,7 @@ def command(
                 advance(1)
 
         tallies = count(answered(), task, session.tasks, group_of, min_probability)
-    document = describe(tallies, task, session, min_probability)
+    document = describe(tallies, task, session, min_probability, errors)
     for group in document["groups"]:
         if twice := distinct.repeated.get(group["name"]):
             group["warnings"].append(
@@ -113,7 +129,8 @@ def command(
     if distinct.shared:
         tell(f"{len(distinct.shared)} images count in two groups: {some(distinct.shared)}")
     if html is not None:
-        files.write_text(html, to_html(document))
+        title = f"Differential by {document['model']}"
+        files.write_text(html, render("differential.html", title=title, **document))
     if as_json:
         print_json(document)
     else:
@@ -130,20 +147,11 @@ def _print(document: Mapping[str, Any]) -> None:
             f"{group['refused']} refused, {group['unsure']} unsure, "
             f"{group['contradicted']} contradicted"
         )
-        rows = []
-        for name, found in group["classes"].items():
-            percent = "-" if found["percent"] is None else f"{found['percent']:.1f}"
-            rows.append(
-                (
-                    name,
-                    found["count"],
-                    percent,
-                    f"{found['low']:.1f} to {found['high']:.1f}",
-                    _told(found["corrected"]),
-                )
-            )
-        headers = (document["task"], "cells", "%", "95 % interval", "corrected %")
-        print_table(rows, headers)
+        rows = [
+            _row(name, found, document["correction"]) for name, found in group["classes"].items()
+        ]
+        headers = [document["task"], "cells", "%", "95 % interval"]
+        print_table(rows, headers + ["corrected %", "95 % interval"] * bool(document["correction"]))
         for warning in group["warnings"]:
             echo(f"Warning: {warning}")
         echo()
@@ -156,7 +164,12 @@ def _print(document: Mapping[str, Any]) -> None:
     echo(f"Not for: {document['not_for']}")
 
 
-def _told(corrected: Mapping[str, float] | None) -> str:
-    if corrected is None:
-        return "-"
-    return f"{corrected['percent']:.1f} ({corrected['low']:.1f} to {corrected['high']:.1f})"
+def _row(name: str, found: Mapping[str, Any], correction: str | None) -> list[object]:
+    row = [name, found["count"], *_shares(found)]
+    return row + _shares(found["corrected"]) if correction else row
+
+
+def _shares(found: Mapping[str, Any] | None) -> list[str]:
+    if found is None:
+        return ["-", "-"]
+    return [format_percent(found["percent"]), format_limits(found["low"], found["high"])]

@@ -35,18 +35,38 @@ class Table:
 
 
 def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Table:
-    """Read a CSV file in UTF-8 with the column `file` and others, whatever separates them.
+    """Read a table with the column `file` and others; see `read_rows`.
+
+    Raises:
+        UsageError: as `read_rows` does, and if the table says two things of one file.
+    """
+    rows: dict[str, Mapping[str, str]] = {}
+    for number, row in read_rows(path, (FILE, *needed), optional):
+        key = _key(row.pop(FILE))
+        row = {name: plain(cell) for name, cell in row.items()}
+        if rows.setdefault(key, row) != row:
+            raise UsageError(
+                f"{path} says two things of {key}: {_told(rows[key])}, and in line {number} "
+                f"{_told(row)}. Keep the right one."
+            )
+    return Table(path, rows)
+
+
+def read_rows(
+    path: Path, needed: Sequence[str], optional: Sequence[str] = ()
+) -> list[tuple[int, dict[str, str]]]:
+    """The numbered lines of a CSV file in UTF-8, whatever separates its columns.
 
     Commas, semicolons and tabs separate; case and blanks of a column's name do not count; empty
     lines and further columns are passed over.
 
     Args:
-        needed: further columns, whose cells hold something.
+        needed: columns, whose cells hold something.
         optional: columns that may be missing, and cells that may be empty.
 
     Raises:
-        UsageError: if the table is not there, or cannot be read; lacks a needed column; has an
-            empty cell or more cells than columns in a line; or says two things of one file.
+        UsageError: if the table is not there, or cannot be read; lacks a needed column; or has an
+            empty cell or more cells than columns in a line.
     """
     if path.exists() and not path.is_file():
         raise UsageError(f"The table {path} is no ordinary file.")
@@ -59,13 +79,12 @@ def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
         raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}.") from None
     (_, header), *rest = lines or [(1, [""])]
     columns = [plain(name).casefold() for name in header]
-    wanted = [FILE, *needed]
-    if any(columns.count(name) != 1 for name in wanted):
+    if any(columns.count(name) != 1 for name in needed):
         raise UsageError(
-            f"{path} needs the columns {' and '.join(wanted)}, each once, and may have "
+            f"{path} needs the columns {' and '.join(needed)}, each once, and may have "
             f"{', '.join(optional) or 'others'}; its first line is {', '.join(header)!r}."
         )
-    rows: dict[str, Mapping[str, str]] = {}
+    rows = []
     for number, cells in rest:
         if any(cells[len(columns) :]):
             raise UsageError(
@@ -73,16 +92,10 @@ def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) 
                 "Put names that hold the separator into quotes."
             )
         found = dict(zip(columns, cells, strict=False))
-        row = {name: plain(found.get(name, "")) for name in (*needed, *optional)}
-        if empty := [name for name in wanted if not found.get(name)]:
+        if empty := [name for name in needed if not found.get(name)]:
             raise UsageError(f"Line {number} of {path} has no {empty[0]}. Fill it in.")
-        key = _key(found[FILE])
-        if rows.setdefault(key, row) != row:
-            raise UsageError(
-                f"{path} says two things of {key}: {_told(rows[key])}, and in line {number} "
-                f"{_told(row)}. Keep the right one."
-            )
-    return Table(path, rows)
+        rows.append((number, {name: found.get(name, "") for name in (*needed, *optional)}))
+    return rows
 
 
 def plain(identifier: str) -> str:

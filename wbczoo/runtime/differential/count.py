@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import UsageError
 from wbczoo.images.tables import read_table
-from wbczoo.runtime.card import Card
-from wbczoo.runtime.differential.shares import correct, multinomial_intervals
+from wbczoo.runtime.differential.confusion import Confusion, explain_none, read_card
+from wbczoo.runtime.differential.correction import Correction, correct
+from wbczoo.runtime.differential.shares import multinomial_intervals
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import INTENDED, NOT_INTENDED, NUCLEUS_OF, Task
+from wbczoo.text import printable
 
 FEWEST = 100  # cells; under it a laboratory does not report a differential
 
@@ -38,21 +40,6 @@ class Tally:
     refused: list[str] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
     contradicted: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """A model's own errors on photographs that it never saw, for one task.
-
-    Attributes:
-        matrix: (K, K) files, rows truth, columns answer.
-        photographs: (K,) independent groups of each true class.
-        told: protocol, part and counts in words.
-    """
-
-    matrix: np.ndarray[Any, np.dtype[np.int64]]
-    photographs: np.ndarray[Any, np.dtype[np.int64]]
-    told: str
 
 
 def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
@@ -123,19 +110,21 @@ def count(
     return tallies
 
 
-def check_card(session: Session, task: Task) -> None:
-    """Raise of a damaged card what `describe` would raise after all images were answered."""
-    _confusion_of(_card_of(session), task)
-
-
 def describe(
-    tallies: Mapping[str, Tally], task: Task, session: Session, least: float
+    tallies: Mapping[str, Tally],
+    task: Task,
+    session: Session,
+    least: float,
+    errors: Confusion | None = None,
 ) -> dict[str, Any]:
     """The differential of each group as JSON holds it, with intervals and what it must not be
     used for.
+
+    Args:
+        errors: what corrects it; None where the user names none, for errors that were measured
+            on other images correct nothing.
     """
-    card = _card_of(session)
-    confusion, why_none = _confusion_of(card, task)
+    card = read_card(session)
     return {
         "model": session.config.model.name,
         "weights_sha256": session.weights_sha256,
@@ -144,34 +133,24 @@ def describe(
         "least_probability": least,
         "interval": "95 %, of all classes at once (Goodman 1965), by image: it speaks of chance "
         "in which cells were photographed, not of the model's errors",
-        "correction": confusion.told if confusion else None,
-        "why_no_correction": why_none,
-        "groups": [_describe_group(name, t, task, confusion) for name, t in tallies.items()],
-        "intended_use": _printable(card.get("intended_use", INTENDED)),
-        "not_for": _printable(card.get("not_for", NOT_INTENDED)),
+        "correction": f"from all answered images, by the model's errors on {errors.description}. "
+        "The interval, 95 % of all classes at once, is a posterior's: it knows how few answers "
+        "and photographs there are"
+        if errors
+        else None,
+        "why_no_correction": None if errors else explain_none(session, task),
+        "groups": [_describe_group(name, t, task, errors) for name, t in tallies.items()],
+        "intended_use": printable(str(card.get("intended_use", INTENDED))),
+        "not_for": printable(str(card.get("not_for", NOT_INTENDED))),
     }
 
 
 def _describe_group(
-    name: str, tally: Tally, task: Task, confusion: Confusion | None
+    name: str, tally: Tally, task: Task, errors: Confusion | None
 ) -> dict[str, Any]:
     counts = np.array([tally.classes[each] for each in task.classes], np.int64)
     total = int(counts.sum())
     limits = multinomial_intervals(counts)
-    corrected = None
-    if confusion is not None and tally.answered:
-        # The errors were measured on all answers, so they correct all answers.
-        answered = np.array([tally.answered[each] for each in task.classes], np.int64)
-        corrected = correct(answered, confusion.matrix, confusion.photographs)
-    classes = {}
-    for place, each in enumerate(task.classes):
-        classes[each] = {
-            "count": int(counts[place]),
-            "percent": 100 * int(counts[place]) / total if total else None,
-            "low": 100 * float(limits[place, 0]),
-            "high": 100 * float(limits[place, 1]),
-            "corrected": None if corrected is None else _percents(corrected[place]),
-        }
     aside = {kind: getattr(tally, kind) for kind in ("refused", "unsure", "contradicted")}
     warnings = []
     if total < FEWEST:
@@ -181,6 +160,22 @@ def _describe_group(
     put_aside = sum(map(len, aside.values()))
     if put_aside > total:
         warnings.append("More images were put aside than counted; the rest may be no fair sample.")
+    corrected = None
+    if errors is not None and tally.answered:
+        # The errors were measured on all answers, so they correct all answers.
+        answered = np.array([tally.answered[each] for each in task.classes], np.int64)
+        found = correct(answered, errors.counts)
+        corrected = found if found.fits else None
+        warnings += _warn_of(found, task)
+    classes = {}
+    for place, each in enumerate(task.classes):
+        classes[each] = {
+            "count": int(counts[place]),
+            "percent": 100 * int(counts[place]) / total if total else None,
+            "low": 100 * float(limits[place, 0]),
+            "high": 100 * float(limits[place, 1]),
+            "corrected": None if corrected is None else _percents(corrected, place),
+        }
     return {
         "name": name,
         "images": total + put_aside,
@@ -192,54 +187,24 @@ def _describe_group(
     }
 
 
-def _percents(shares: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, float]:
-    value, low, high = (100 * float(each) for each in shares)
-    return {"percent": value, "low": low, "high": high}
+def _warn_of(found: Correction, task: Task) -> Iterator[str]:
+    if not found.fits:
+        yield (
+            "Not corrected: a model with these errors does not give such answers, whatever the "
+            "cells are. The errors were measured on other images than these."
+        )
+        return
+    for places in found.alike:
+        *most, last = (task.classes[place] for place in places)
+        yield (
+            f"By these errors the answers cannot tell {', '.join(most)} and {last} from one "
+            "another: nearly any division of cells between them is possible."
+        )
 
 
-def _card_of(session: Session) -> dict[str, Any]:
-    card = Card.beside(session.path)
-    # A card beside another model's file speaks of another model.
-    return dict(card.document) if card and card.speaks_of(session.weights_sha256) else {}
-
-
-def _confusion_of(card: Mapping[str, Any], task: Task) -> tuple[Confusion | None, str | None]:
-    """The errors on the card's first evaluation that does not leak, or why there are none."""
-    if not card:
-        return None, "The model has no card beside it, which would tell its errors."
-    try:
-        for found in card["evaluations"]:
-            measured = found["tasks"].get(task.name)
-            if found["leaky"] or measured is None or measured["classes"] != list(task.classes):
-                continue
-            matrix = np.array(measured["confusion"], np.int64)
-            groups = [measured["per_class"][name]["groups"] for name in task.classes]
-            side = len(task.classes)
-            if matrix.shape != (side, side) or matrix.min() < 0 or min(groups) < 0:
-                raise ValueError("a confusion matrix is none")
-            if (matrix.sum(1) == 0).any():
-                continue
-            photographs = found["photographs"]
-            unit = "an unknown number of" if photographs is None else photographs
-            told = (
-                "from all answered images, by the model's errors under the protocol "
-                f"{found['protocol']}, {found['part']}: {found['files']} files of {unit} "
-                "photographs"
-            )
-            return Confusion(matrix, np.array(groups, np.int64), _printable(told)), None
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise WbczooError(
-            f"The card's evaluations are damaged ({error}). Export the run again."
-        ) from None
-    return None, (
-        "The card has no evaluation without leak in which every class occurs. Evaluate the run, "
-        "and export it again."
-    )
-
-
-def _printable(text: object) -> str:
-    """A stranger's words without what a terminal would obey."""
-    return "".join(sign if sign.isprintable() else " " for sign in str(text))
+def _percents(corrected: Correction, place: int) -> dict[str, float]:
+    value, (low, high) = corrected.shares[place], corrected.limits[place]
+    return {"percent": 100 * float(value), "low": 100 * float(low), "high": 100 * float(high)}
 
 
 def _below(path: str, root: str) -> str:

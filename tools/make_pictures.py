@@ -106,10 +106,12 @@ def draw_answer() -> None:
         ).splitlines()
     ]
     figure = Figure(figsize=(9.2, 2.6), facecolor="white")
-    for panel, path, row in zip(
-        figure.subplots(1, len(chosen)), chosen.values(), rows, strict=True
+    for panel, (truth, path), row in zip(
+        figure.subplots(1, len(chosen)), chosen.items(), rows, strict=True
     ):
         panel.imshow(Image.open(path))
+        panel.text(0.5, -0.12, f"drawn as {truth}", transform=panel.transAxes, ha="center",
+                   fontsize=8, color=GREY)  # fmt: skip
         panel.set_axis_off()
         answers = [
             f"{found['class']} {found['probability']:.2f}" for found in row["tasks"].values()

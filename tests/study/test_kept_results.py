@@ -1,0 +1,58 @@
+"""Results that were kept stay known: a trial's key and settings are those of the day it ran."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from commands import ROOT
+
+from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.run.results import RESULTS
+
+PLAN = ROOT / "docs" / "studies" / "report-2020.toml"
+
+# One of each kind: how it is run, protocol and model, with the key under which it is kept.
+KEPT = [
+    ("cached heads", "report", "resnet18",
+     "3384e2d1b22fad0211e67e9f8b747e0f9672a567fd9ca4b172f1f088e230d4a0"),
+    ("cached branch", "official", "resnet18+bilstm",
+     "0ffa5e9e758c1fcd7f3d859fe8c6ac7b43150005cff14513c3b4bd3ce45669bb"),
+    ("images", "external", "mobilenetv2 of the white-cell",
+     "aabe106a1a3d048014648aed48b17a87e5509eb5991cdc969421894bd7a55527"),
+    ("cached heads", "external", "mobilenetv2",
+     "f1e1e42eeb1261f211420d8ed8a0310a3298f5edfda3e69a2e6b4bd947b3af47"),
+    ("baseline", "report", "majority",
+     "4e58e98ccb5c7ad3e9a4b5538d51c83b722a1e6338b6aacec1f039a1ed15fca4"),
+    ("baseline", "external", "majority",
+     "199854c70eaab1472b728ad52126998f43573b44615d91a41fa0b2ad27e6e5de"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, dict[str, Any]]:
+    """The shipped study's lines of results, by key."""
+    lines = (PLAN.with_suffix("") / RESULTS).read_text(encoding="utf-8").splitlines()
+    return {row["key"]: row for row in map(json.loads, lines)}
+
+
+@pytest.mark.parametrize(("how", "protocol", "model", "key"), KEPT)
+def test_a_trial_of_each_kind_keeps_its_key(
+    how: str, protocol: str, model: str, key: str, kept: dict[str, dict[str, Any]]
+) -> None:
+    trial = read_plan(PLAN).cells()[key]
+    assert (trial.how, trial.protocol, trial.model) == (how, protocol, model)
+    assert (kept[key]["how"], kept[key]["model"]) == (how, model)
+
+
+def test_every_kept_result_is_of_a_planned_trial_with_its_settings(
+    kept: dict[str, dict[str, Any]],
+) -> None:
+    planned = read_plan(PLAN).cells()
+    found = kept.keys() & planned.keys()
+    assert len(found) >= 200  # one more is of a block that the plan no longer has
+    for key in found:
+        # `image_size` and `crop` came later: older lines have neither.
+        later = {"image_size": None, "crop": None}
+        assert {**later, **kept[key]["settings"]} == planned[key].model_dump(mode="json")

@@ -10,8 +10,7 @@ from small_study import cell, context
 
 from wbczoo.study.run import features
 from wbczoo.study.run.context import build_cell, fill_features
-from wbczoo.study.run.features import FeatureCache, Features
-from wbczoo.study.run.network import open_backbone
+from wbczoo.study.run.features import FeatureCache, Features, open_by_onnxruntime
 
 
 def test_features_are_computed_once_and_a_damaged_file_again(
@@ -61,7 +60,8 @@ def test_another_state_of_the_backbone_is_another_cache(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["pooled", "map"])
 def test_onnxruntime_gives_the_classifiers_own_features(kind: features.Kind) -> None:
     model = build_cell(cell())
-    by_onnx = open_backbone(Features(model, kind).eval(), model.config.preprocessing.size)
+    size = model.config.preprocessing.size
+    by_onnx = open_by_onnxruntime(Features(model, kind).eval(), size)
     assert by_onnx is not None
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, 224, 224), dtype=torch.uint8, generator=generator)

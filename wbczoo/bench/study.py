@@ -204,7 +204,7 @@ def _time_images(cell: Cell, context: Context, out: Path, steps: int) -> float:
     )  # fmt: skip
     accelerator = Accelerator(cpu=context.device.type == "cpu", mixed_precision="no")
     model = build(composition, weights=cell.weights or "none")
-    fit = prepare_fit(model, config, prepared, out, accelerator)
+    fit = prepare_fit(model, config, *prepared.sides(context.device), out, accelerator)
     fit.wrapped.train()
     batches = _batches(fit, steps)
 

@@ -59,10 +59,9 @@ def bench_train(
             f"{config.batch_size}; give more images or a smaller --batch-size."
         )
     accelerator = Accelerator(cpu=choose_device(device).type == "cpu", mixed_precision="no")
+    sides = prepared.sides(accelerator.device)
     with tempfile.TemporaryDirectory() as folder:
-        fit = prepare_fit(
-            build(model, weights=weights), config, prepared, Path(folder), accelerator
-        )
+        fit = prepare_fit(build(model, weights=weights), config, *sides, Path(folder), accelerator)
     fit.wrapped.train()
     order = draw_order(config.seed, 0, len(fit.training))
     height, width = model.preprocessing.size

@@ -59,6 +59,13 @@ class Prepared:
         places = self.cache.rows([self.rows.hashes[row] for row in chosen])
         return Batches(self.cache.pixels(), places, targets, device)
 
+    def sides(self, device: torch.device) -> tuple[Batches, Batches]:
+        """The batches that train, and those that validate; of these there may be none."""
+        return (
+            self.batches("train", self.tasks, device),
+            self.batches("validation", self.tasks, device),
+        )
+
     def caption(self) -> str:
         """The protocol and what it trains and validates on, in a line; LEAKY where it is."""
         told = [f"{self.plan.protocol}{' LEAKY' if self.plan.leaky else ''}"]

@@ -110,25 +110,10 @@ def write_graph(
     Raises:
         WbczooError: if the composition cannot be expressed in ONNX.
     """
-    height, width = model.config.preprocessing.size
-    # With an example of one image the exporter bakes the batch into reshapes.
-    example = torch.zeros((2, 3, height, width), dtype=torch.uint8)
     try:
-        with _quiet(), PlainAttention():
-            program = torch.onnx.export(
-                Answers(model).eval(),
-                (example,),
-                input_names=["images"],
-                output_names=output_names(model),
-                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-                opset_version=opset,
-                dynamo=True,
-                optimize=True,
-                verbose=False,
-            )
+        proto = trace(Answers(model).eval(), model.config.preprocessing.size,
+                      output_names(model), opset)  # fmt: skip
     except Exception as error:
-        if stopped(error):  # the exporter takes Ctrl-C for one of its own failures
-            raise KeyboardInterrupt from None
         cause: BaseException = error
         while cause.__cause__ is not None:  # the exporter's own words only say how to report it
             cause = cause.__cause__
@@ -136,11 +121,47 @@ def write_graph(
         raise WbczooError(
             f"{run.model.name} cannot be exported to ONNX: {type(cause).__name__}: {reason}"
         ) from error
+    onnx.helper.set_model_props(proto, metadata(run, weights_sha256))
+    onnx.save(proto, path)
+
+
+def trace(
+    module: nn.Module, size: tuple[int, int], outputs: list[str], opset: int = DEFAULT_OPSET
+) -> onnx.ModelProto:
+    """The graph of a module that reads images, for batches of any size.
+
+    Args:
+        module: uint8 (N, 3, H, W) -> one tensor or several, in evaluation mode on the CPU.
+        size: (H, W) in pixels.
+        outputs: names of what it gives.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, which the exporter takes for a failure of its own.
+        Exception: of the exporter's own, whatever it cannot express.
+    """
+    # With an example of one image the exporter bakes the batch into reshapes.
+    example = torch.zeros((2, 3, *size), dtype=torch.uint8)
+    try:
+        with _quiet(), PlainAttention():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                input_names=["images"],
+                output_names=outputs,
+                dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+                opset_version=opset,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+    except Exception as error:
+        if _stopped(error):
+            raise KeyboardInterrupt from None
+        raise
     assert program is not None
     proto = program.model_proto
     _forget_source(proto)
-    onnx.helper.set_model_props(proto, metadata(run, weights_sha256))
-    onnx.save(proto, path)
+    return proto
 
 
 def _forget_source(proto: onnx.ModelProto) -> None:
@@ -170,7 +191,7 @@ def metadata(run: RunConfig, weights_sha256: str) -> dict[str, str]:
     }
 
 
-def stopped(error: BaseException | None) -> bool:
+def _stopped(error: BaseException | None) -> bool:
     """Whether a Ctrl-C is what led to an error."""
     met: set[int] = set()
     while error is not None and id(error) not in met:

@@ -102,29 +102,50 @@ def train(
     accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
     model = build(run.model, weights=weights, seed=config.seed)
     run = run.model_copy(update={"model": model.config, "split_sha256": prepared.digest})
-    fit = prepare_fit(model, config, prepared, out, accelerator)
+    fit = prepare_fit(model, config, *prepared.sides(accelerator.device), out, accelerator)
     out.mkdir(parents=True, exist_ok=True)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
     if tensorboard and accelerator.is_main_process:
         fit.tensorboard = log.open_tensorboard(out)
-    digest = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
-    if resume and (out / checkpoint.LAST).is_file():
-        _take_up(fit, digest)
-    else:
-        torch.manual_seed(config.seed)
+    begin(fit, hashlib.sha256(run.model_dump_json().encode()).hexdigest(), resume)
     described = (checkpoint.CONFIG, checkpoint.SPLIT, checkpoint.ENVIRONMENT)
     whole = all((out / name).is_file() for name in described)
     if accelerator.is_main_process and not (whole and fit.progress.best_epoch >= 0):
         run.write(out / checkpoint.CONFIG)
         write_split(out / checkpoint.SPLIT, prepared.rows, prepared.plan)
         files.write_json(out / checkpoint.ENVIRONMENT, machine.describe())
-    fit.progress.run_digest = digest
-    fit.progress.environment = machine.bits_depend_on(accelerator.device.type, fit.bf16)
-    with stop_on_signal(tell) as fit.stop_asked:
-        for _ in range(fit.progress.epoch, config.epochs):
-            run_epoch(fit)
-    accelerator.wait_for_everyone()
+    run_epochs(fit)
     return finish(fit, run, prepared) if accelerator.is_main_process else {}
+
+
+def begin(fit: Fit, digest: str, resume: bool) -> None:
+    """Take up the state that the fit's folder holds, if it is to be resumed, or start anew.
+
+    Args:
+        digest: of the settings and the split, so that no other training's state is taken up.
+
+    Raises:
+        UsageError, WbczooError: as `checkpoint.load_last` and `checkpoint.refuse_lost` do.
+    """
+    if resume and (fit.out / checkpoint.LAST).is_file():
+        _take_up(fit, digest)
+    else:
+        torch.manual_seed(fit.config.seed)
+    fit.progress.run_digest = digest
+    fit.progress.environment = machine.bits_depend_on(fit.accelerator.device.type, fit.bf16)
+
+
+def run_epochs(fit: Fit) -> None:
+    """Train from where a fit stands to its last epoch; Ctrl-C saves the state and stops.
+
+    Raises:
+        WbczooError: if the loss is no number, or the disk is full.
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    with stop_on_signal(fit.tell) as fit.stop_asked:
+        for _ in range(fit.progress.epoch, fit.config.epochs):
+            run_epoch(fit)
+    fit.accelerator.wait_for_everyone()
 
 
 def run_epoch(fit: Fit) -> None:
@@ -308,11 +329,16 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
 def prepare_fit(
     model: FusedClassifier,
     config: TrainConfig,
-    prepared: Prepared,
+    training: Batches,
+    validation: Batches,
     out: Path,
     accelerator: Accelerator,
 ) -> Fit:
     """Put model, optimiser and batches where they will be used.
+
+    Args:
+        model: whatever it makes of the batches' images; a study shows one cached features.
+        training, validation: on the accelerator's device; there may be no validation images.
 
     Raises:
         WbczooError: if bf16 was asked for, and a layer of the model has none on this device.
@@ -327,7 +353,6 @@ def prepare_fit(
         weight_decay=config.weight_decay,
     )
     tasks = model.config.tasks
-    training = prepared.batches("train", tasks, device)
     return Fit(
         accelerator=accelerator,
         model=model,
@@ -335,7 +360,7 @@ def prepare_fit(
         optimizer=optimizer,
         config=config,
         training=training,
-        validation=prepared.batches("validation", tasks, device),
+        validation=validation,
         class_weights={
             task.name: class_weights(
                 training.targets[task.name], len(task.classes), config.class_weights

@@ -19,9 +19,7 @@ from wbczoo.study.plan.plan import Cell
 from wbczoo.study.run.features import FeatureCache
 from wbczoo.study.run.roles import Split
 from wbczoo.training import checkpoint, log
-from wbczoo.training.interrupt import stop_on_signal
-from wbczoo.training.loss import class_weights
-from wbczoo.training.train import Fit, run_epoch
+from wbczoo.training.train import Fit, begin, prepare_fit, run_epochs
 
 
 class Inputs(NamedTuple):
@@ -135,29 +133,9 @@ def prepare_branch(
         return FeatureBatches(pixels, places, cache, hashes, split.targets(role, numbers), device)
 
     classifier = CachedClassifier(model)
-    classifier.move_to(device)
-    config = cell.train_config()
     accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
-    training = batches("train")
-    fit = Fit(
-        accelerator=accelerator,
-        model=classifier,
-        wrapped=accelerator.prepare_model(classifier, device_placement=False),
-        optimizer=torch.optim.Adam([p for _, p in classifier.named_trainable()], lr=config.lr),
-        config=config,
-        training=training,
-        validation=batches("validation"),
-        class_weights={
-            task.name: class_weights(training.targets[task.name], len(task.classes), "none")
-            for task in split.tasks
-        },
-        bf16=False,
-        out=out,
-        sums=torch.zeros(
-            2 + 2 * len(split.tasks),
-            dtype=torch.float32 if device.type == "mps" else torch.float64,
-            device=device,
-        ),
+    fit = prepare_fit(
+        classifier, cell.train_config(), batches("train"), batches("validation"), out, accelerator
     )
     return fit, batches("test"), used["test"]
 
@@ -172,21 +150,11 @@ def train_branch(fit: Fit, digest: str) -> list[dict[str, float]]:
         the rows of its epochs.
 
     Raises:
-        WbczooError: as `wbczoo.training.train.train` does.
-        KeyboardInterrupt: after Ctrl-C, when the state is saved.
+        WbczooError, KeyboardInterrupt: as `wbczoo.training.train.run_epochs` does.
     """
     with checkpoint.alone_in(fit.out):
-        if (fit.out / checkpoint.LAST).is_file():
-            fit.progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer, digest)
-            checkpoint.refuse_lost(fit.out, fit.progress)
-            fit.sums.copy_(sums)
-            fit.tell(f"going on at epoch {fit.progress.epoch + 1}")
-        else:
-            torch.manual_seed(fit.config.seed)
-        fit.progress.run_digest = digest
-        with stop_on_signal(fit.tell) as fit.stop_asked:
-            for _ in range(fit.progress.epoch, fit.config.epochs):
-                run_epoch(fit)
+        begin(fit, digest, resume=True)
+        run_epochs(fit)
         best, _ = checkpoint.load_tensors(fit.out / checkpoint.MODEL)
         fit.model.load_state_dict(best)
     return log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import onnx
 import torch
 from filelock import FileLock
 from safetensors import SafetensorError, safe_open
@@ -26,9 +28,10 @@ from torch import Tensor, nn
 from wbczoo import files
 from wbczoo.data.cache import PixelCache
 from wbczoo.errors import WbczooError
+from wbczoo.exporting.graph import trace
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell, bar
-from wbczoo.study.run.network import open_backbone
+from wbczoo.runtime.providers import open_on_cpu
 
 Kind = Literal["pooled", "map"]
 
@@ -208,7 +211,7 @@ def choose_engine(
 
     if device.type != "cpu" or images < _WORTH_AN_EXPORT:
         return "PyTorch", by_torch
-    by_onnx = open_backbone(features, model.config.preprocessing.size)
+    by_onnx = open_by_onnxruntime(features, model.config.preprocessing.size)
     if by_onnx is None:
         tell("this backbone does not export to ONNX; PyTorch computes its features")
         return "PyTorch", by_torch
@@ -223,6 +226,31 @@ def choose_engine(
         f"{len(example) / max(speeds.values()):.0f}"
     )
     return faster, by_onnx if faster == "onnxruntime" else by_torch
+
+
+def open_by_onnxruntime(
+    features: Features, size: tuple[int, int]
+) -> Callable[[Tensor], Tensor] | None:
+    """A function that computes the features by onnxruntime on the CPU; None where none can.
+
+    Args:
+        features: on the CPU, in evaluation mode.
+        size: (H, W) of the images, in pixels.
+    """
+    try:
+        graph = trace(features, size, ["features"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "features.onnx"
+            onnx.save(graph, path)
+            network = open_on_cpu(path, None, None)  # which reads the file whole
+    except Exception:  # whatever of a plugin's backbone the exporter cannot express
+        return None
+
+    def run(images: Tensor) -> Tensor:
+        (found,) = network.run(["features"], np.ascontiguousarray(images.numpy()))
+        return torch.from_numpy(found)
+
+    return run
 
 
 def digest_state(module: nn.Module | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -9,14 +10,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from commands import SMALL_TRAINING, Completed
+from commands import SMALL_TRAINING, Completed, call
 from filelock import FileLock
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+
+from wbczoo import registry
+from wbczoo.training import train
 
 KILLER = Path(__file__).with_name("killed_training.py")
 KINDS = ("outside", "step", "half-written", "before-rename", "after-rename")
@@ -127,10 +131,13 @@ def test_resume_refuses_other_options_and_other_data(
     wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
 ) -> None:
     command = _train(smears, undisturbed, "--resume")[1:]
-    assert "other options" in wbczoo(*command, "--lr", "0.5", expect=2).stderr
-    assert "other options" in wbczoo(*command, "--seq", "bilstm", expect=2).stderr
-    fewer = wbczoo(*command, "--limit-photographs", "4", expect=2)
-    assert "other options or other data" in fewer.stderr
+    other = wbczoo(*command, "--lr", "0.5", "--seq", "bilstm", "--epochs", "6", expect=2).stderr
+    assert "other options" in other
+    for words in ("--lr was 0.01, is 0.5;", '--seq was "gru", is "bilstm"', "--epochs was 4, is 6"):
+        assert words in other
+    assert other.count(" was ") == 4  # with the sentence's own
+    fewer = wbczoo(*command, "--limit-photographs", "4", expect=2).stderr
+    assert "with them: --limit-photographs was not given, is 4. Give" in fewer
     kept = load_file(undisturbed / "model.safetensors")
     done = wbczoo(*command)  # nothing is left to do, and nothing is harmed
     assert "best epoch" in done.stdout
@@ -166,3 +173,71 @@ def test_a_taken_folder_is_refused_and_kept(
     (tmp_path / "letter.txt").write_text("mine")
     assert "not empty" in wbczoo(*_train(smears, tmp_path)[1:], expect=2).stderr
     assert (tmp_path / "letter.txt").read_text() == "mine"
+
+
+@contextlib.contextmanager
+def _stopping(tell: object) -> Iterator[Callable[[], bool]]:
+    """As if Ctrl-C came within the first step."""
+    yield lambda: True
+
+
+def _call(smears: Path, out: Path, *more: str) -> int:
+    return call(["train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--out", out, *more])
+
+
+def test_other_images_are_named_as_what_differs(
+    smears: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fewer = tmp_path / "fewer"
+    shutil.copytree(smears, fewer)
+    next((fewer / "train").rglob("*.jpg")).unlink()
+    assert _call(fewer, small_run, "--resume") == 2
+    told = capsys.readouterr().err
+    assert "with them: the images, their photographs or their labels are not those" in told
+
+
+def test_epochs_can_be_added_where_the_rate_is_constant(
+    smears: Path, small_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longer, whole = tmp_path / "longer", tmp_path / "whole"
+    shutil.copytree(small_run, longer)
+    (longer / "evaluation-official-augmented-synthetic.json").write_text("{}")
+    assert _call(smears, longer, "--resume", "--epochs", "1") == 2
+    assert "--epochs was 2, is 1" in capsys.readouterr().err
+    assert _call(smears, longer, "--resume", "--epochs", "3") == 0
+    assert _call(smears, whole, "--epochs", "3") == 0
+    _assert_equal(longer, whole)
+    for name in ("summary.json", "config.json"):
+        assert (longer / name).read_text() == (whole / name).read_text()
+    assert not [*longer.glob("evaluation*")]  # it spoke of another model
+
+
+def test_a_resume_wants_no_initial_weights(
+    smears: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    backbone = registry.backbones.spec("mobilenetv3_small").build(image_size=(32, 32))
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        save_file(backbone.state_dict(), tmp_path / name / "mobilenetv3_small.safetensors",
+                  {"weights": name})  # fmt: skip
+    out, first, second = (
+        tmp_path / "run",
+        *(tmp_path / name / "mobilenetv3_small.safetensors" for name in ("first", "second")),
+    )
+    options = ("--backbone", "mobilenetv3_small", "--image-size", "32", "--weights")
+    monkeypatch.setenv("WBCZOO_WEIGHTS", str(first.parent))
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "stop_on_signal", _stopping)
+        assert _call(smears, out, *options, "imagenet") == 130
+    begun = json.loads((out / "config.json").read_text())
+    assert begun["model"]["weights"]["description"] == "first"
+    monkeypatch.delenv("WBCZOO_WEIGHTS")
+    assert _call(smears, out, "--resume", *options, str(second)) == 2
+    assert "--weights was" in capsys.readouterr().err
+    assert _call(smears, out, "--resume", *options, "imagenet") == 0
+    assert json.loads((out / "config.json").read_text()) == begun
+    for choice in ("none", str(first)):
+        assert _call(smears, out, "--resume", *options, choice) == 0

@@ -33,8 +33,9 @@ from wbczoo.study.run.context import (
 )
 from wbczoo.study.run.networks import run_heads
 from wbczoo.study.run.roles import Library
+from wbczoo.training.fit import Fit, prepare_fit
 from wbczoo.training.loss import summed_cross_entropy
-from wbczoo.training.train import Fit, prepare_fit, train_step
+from wbczoo.training.train import train_step
 
 _ROUNDS = 3
 

@@ -20,8 +20,9 @@ from wbczoo.data.prepared import prepare
 from wbczoo.errors import UsageError
 from wbczoo.model.build import build
 from wbczoo.progress import Tell
+from wbczoo.training.fit import prepare_fit
 from wbczoo.training.inference import choose_device
-from wbczoo.training.train import prepare_fit, train_step
+from wbczoo.training.train import train_step
 
 _ROUNDS = 5
 

@@ -167,6 +167,10 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         counts = data[role]
         photographs = "unknown" if counts["photographs"] is None else counts["photographs"]
         rows.append((role, f"{photographs} photographs, {counts['files']} files"))
+    rows += [
+        (f"training files, {task}", ", ".join(f"{n['train']} {name}" for name, n in found.items()))
+        for task, found in data["classes"].items()
+    ]
     rows += [(name, str(number)) for name, number in data["counts"].items() if number]
     rows += [
         (
@@ -175,12 +179,15 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         )
         for task, left in data["left_out"].items()
     ]
+    epoch = f"{summary['best_epoch']} of {summary['epochs']}"
+    if not data["validation"]["files"]:
+        kept = ("epoch kept", f"{epoch}, the last; nothing validated")
+    elif summary["keep"] == "last":
+        kept = ("epoch kept", f"{epoch}, the last")
+    else:
+        kept = ("best epoch", f"{epoch}, by validation")
     return [
         *rows,
-        (
-            ("best epoch", f"{summary['best_epoch']} of {summary['epochs']}, by validation")
-            if summary["keep"] == "best"
-            else ("epoch kept", f"{summary['best_epoch']} of {summary['epochs']}, the last")
-        ),
+        kept,
         ("figures", "not yet: wbczoo evaluate measures it on photographs that it never saw"),
     ]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbczoo.config import TrainConfig
 from wbczoo.data.cache import PixelCache
+from wbczoo.data.classes import count_classes, refuse_one_class, tell_lacking
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.data.splits import Plan, Role, digest_of, plan_split
 from wbczoo.errors import WbczooError, some
@@ -86,6 +87,7 @@ class Prepared:
             "fold": self.plan.fold,
             "split_sha256": self.digest,
             **{role: count(self.rows, self.used(role)) for role in roles},
+            "classes": count_classes(self.rows, self.plan, self.tasks),
             "counts": self.plan.counts,
             "left_out": {
                 task.name: left for task in self.tasks if (left := self.rows.left_out(task))
@@ -130,10 +132,12 @@ def prepare(
 ) -> Prepared:
     """Read a data set, split it by the config's protocol, and cache the roles' pixels.
 
-    Images that are refused are told, kept in `rows.refused`, and used by no role.
+    Images that are refused are told, kept in `rows.refused`, and used by no role. Whoever trains
+    is warned of each class that a role lacks.
 
     Raises:
-        UsageError, WbczooError: as `read_rows`, `plan_split` and `PixelCache.fill` do.
+        UsageError, WbczooError: as `read_rows`, `plan_split`, `PixelCache.fill` and
+            `refuse_one_class` do.
     """
     rows = rows or read_dataset(config, root, tell)
     plan = plan_split(rows, tasks, config)
@@ -144,6 +148,9 @@ def prepare(
     prepared = Prepared(rows, plan, cache, tuple(tasks))
     if "train" in roles and not prepared.used("train"):
         raise WbczooError(f"{root}: every image to train on was refused.")
+    if "train" in roles:
+        refuse_one_class(rows, plan, tasks)
+        tell_lacking(rows, plan, tasks, tell)
     return prepared
 
 

@@ -205,7 +205,19 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
             else f"{counts['photographs']} photographs ({counts['files']} files)"
         )
         lines.append(f"- {role}: {told}")
-    return lines
+    return [*lines, *_class_lines(data.get("classes", {}))]
+
+
+def _class_lines(tasks: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+    lines = ["", "| task | class | training files | validation files | test files |"]
+    lines.append("|---|---|---|---|---|")
+    for task, classes in tasks.items():
+        for name, files_of in classes.items():
+            trained = files_of["train"] or "**none: it was never learned**"
+            lines.append(
+                f"| {task} | {name} | {trained} | {files_of['validation']} | {files_of['test']} |"
+            )
+    return lines if tasks else []
 
 
 def _figures(evaluations: list[dict[str, Any]]) -> list[str]:

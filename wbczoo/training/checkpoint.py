@@ -235,25 +235,6 @@ def load_last(
         raise WbczooError(f"{folder / LAST} does not fit this run: {error}.") from None
 
 
-def refuse_lost(out: Path, progress: Progress) -> None:
-    """Fail at once where a resume could not end.
-
-    Raises:
-        WbczooError: if a file that was committed is gone.
-    """
-    metrics = out / METRICS
-    lost = progress.best_epoch >= 0 and (
-        not (out / MODEL).is_file()
-        or not metrics.is_file()
-        or metrics.stat().st_size < progress.metrics_bytes
-    )
-    if lost:
-        raise WbczooError(
-            f"{out} has lost its {MODEL} or {METRICS}, so it cannot be "
-            "resumed. Train it again into a new folder."
-        )
-
-
 def _load_optimizer_state(
     optimizer: torch.optim.Optimizer, parameter: nn.Parameter, name: str, tensors: dict[str, Tensor]
 ) -> None:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.config import RunConfig
+from wbczoo.data.classes import refuse_one_class
 from wbczoo.data.prepared import Prepared, prepare, read_dataset
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 from wbczoo.training.checkpoint import alone_in, refuse_taken
@@ -51,6 +53,9 @@ def train_folds(
     for folder in folders.values():
         refuse_taken(folder, resume)
     rows = read_dataset(config, data, tell)
+    for number in numbers:
+        plan = plan_split(rows, run.model.tasks, config.model_copy(update={"fold": number}))
+        refuse_one_class(rows, plan, run.model.tasks)
     summaries = []
     for number, folder in folders.items():
         one = config.model_copy(update={"fold": number})

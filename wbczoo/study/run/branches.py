@@ -19,7 +19,8 @@ from wbczoo.study.plan.plan import Cell
 from wbczoo.study.run.features import FeatureCache
 from wbczoo.study.run.roles import Split
 from wbczoo.training import checkpoint, log
-from wbczoo.training.train import Fit, begin, prepare_fit, run_epochs
+from wbczoo.training.fit import Fit, prepare_fit
+from wbczoo.training.train import begin, run_epochs
 
 
 class Inputs(NamedTuple):

@@ -1,0 +1,101 @@
+"""What a training leaves on the disk: each epoch's row, best model and commit, and its summary."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from wbczoo import files
+from wbczoo.config import RunConfig
+from wbczoo.data.prepared import Prepared
+from wbczoo.errors import WbczooError
+from wbczoo.metrics import fit_temperature
+from wbczoo.training import checkpoint, log
+from wbczoo.training.fit import Fit
+from wbczoo.training.inference import predict_logits
+
+
+def refuse_nan(fit: Fit) -> None:
+    """End a training whose loss was no number at any step of the epoch, before it is saved.
+
+    Raises:
+        WbczooError: with the step by which it had happened.
+    """
+    if not math.isfinite(float(fit.sums[0])):
+        raise WbczooError(
+            f"The loss became {float(fit.sums[0])} in epoch {fit.progress.epoch + 1}, by step "
+            f"{fit.progress.step}. The run in {fit.out} keeps its last good state; try a smaller "
+            "--lr, or --precision fp32."
+        )
+
+
+def keep(fit: Fit, row: dict[str, float]) -> None:
+    """Write an epoch down: its row, the model if it is the best so far, then the commit."""
+    progress = fit.progress
+    if strange := [name for name, value in row.items() if not math.isfinite(value)]:
+        raise WbczooError(
+            f"In epoch {progress.epoch + 1} {strange[0]} became no number. The run in {fit.out} "
+            "keeps its last good state; try a smaller --lr, or --precision fp32."
+        )
+    # Balanced accuracy, for a rare class counts as much; equal scores go by the loss. Without
+    # validation photographs the last epoch is kept.
+    score, loss = row.get("validation_score", 1.0), row.get("validation_loss", 0.0)
+    best = (score, -loss) > (progress.best_score, -progress.best_loss)
+    best = best or not len(fit.validation) or fit.config.keep == "last"
+    if progress.best_epoch < 0 or best:
+        progress.best_epoch, progress.best_score, progress.best_loss = progress.epoch, score, loss
+        if fit.accelerator.is_main_process:
+            checkpoint.save_model(fit.out, fit.model, progress.epoch)
+    if fit.accelerator.is_main_process:
+        progress.metrics_bytes = log.append(
+            fit.out / checkpoint.METRICS, row, progress.metrics_bytes
+        )
+        if fit.tensorboard is not None:
+            log.to_tensorboard(fit.tensorboard, row)
+    progress.epoch, progress.step = progress.epoch + 1, 0
+    fit.sums.zero_()
+    commit(fit)
+    parts = [f"{name} {value:.4g}" for name, value in row.items() if name.endswith("loss")]
+    parts += [f"{name} {value:.3f}" for name, value in row.items() if name.endswith("_accuracy")]
+    fit.tell(f"epoch {progress.epoch}: " + ", ".join(parts))
+
+
+def commit(fit: Fit) -> None:
+    """Save the whole state of the training at this step."""
+    if fit.accelerator.is_main_process:
+        checkpoint.save_last(fit.out, fit.model, fit.optimizer, fit.progress, fit.sums)
+
+
+def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
+    """Fit the best model's temperatures on validation groups, and write the summary and curves."""
+    _, model = checkpoint.load_model(fit.out)
+    model.move_to(fit.accelerator.device)
+    if len(fit.validation):
+        fit.tell("fitting temperatures on the validation photographs")
+        logits = predict_logits(model, fit.validation, bf16=fit.bf16)
+        for place, task in enumerate(run.model.tasks):
+            truth = fit.validation.targets[task.name].numpy()
+            model.temperatures[place] = fit_temperature(logits[task.name], truth)
+    checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
+    rows = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
+    tasks = [task.name for task in run.model.tasks]
+    log.draw_curves(
+        fit.out / checkpoint.CURVES, rows, tasks, f"{run.model.name}: {prepared.caption()}"
+    )
+    summary = {
+        "name": run.model.name,
+        "protocol": prepared.plan.protocol,
+        "leaky": prepared.plan.leaky,
+        "data": prepared.describe(),
+        "epochs": fit.progress.epoch,
+        "keep": fit.config.keep,
+        "best_epoch": fit.progress.best_epoch + 1,
+        "best": rows[fit.progress.best_epoch] if rows else {},
+        "temperatures": {
+            task.name: float(model.temperatures[place])
+            for place, task in enumerate(run.model.tasks)
+        },
+        "refused": dict(prepared.rows.refused),
+    }
+    files.write_json(fit.out / checkpoint.SUMMARY, summary)
+    return summary

@@ -21,7 +21,9 @@ from wbczoo.model.fused import FusedClassifier
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import NUCLEUS
 from wbczoo.training import checkpoint, epoch_metrics, log
-from wbczoo.training.train import Fit, keep, prepare_fit, run_epoch
+from wbczoo.training.fit import Fit, prepare_fit
+from wbczoo.training.keep import keep
+from wbczoo.training.train import run_epoch
 
 SIZE = (16, 16)
 IMAGES = 12
@@ -66,7 +68,9 @@ def start(tmp_path: Path) -> Start:
         model = FusedClassifier(config, backbone, None, "pixels")
         out = tmp_path / "run"
         out.mkdir()
-        fit = prepare_fit(model, training, prepared, out, Accelerator(cpu=True))
+        fit = prepare_fit(
+            model, training, *prepared.sides(torch.device("cpu")), out, Accelerator(cpu=True)
+        )
         fit.tell = lambda _: None
         return fit
 

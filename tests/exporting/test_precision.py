@@ -52,7 +52,7 @@ def test_the_card_says_how_near_fp16_is_and_how_fast(half_export: Path, photogra
     agreement = card["agreement"]
     assert card["precision"] == "fp16"
     assert agreement["images"] == 504
-    assert agreement["source"] == f"images of {photographs}"
+    assert agreement["source"] == "given images"  # no path of this machine leaves it
     for task in ("cell", "nucleus"):
         assert agreement["tasks"][task]["equal"] >= 0.999 * 504
         assert 0 < agreement["tasks"][task]["difference"] <= 0.01

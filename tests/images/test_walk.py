@@ -151,6 +151,10 @@ def test_differential_reads_the_same_sources(wbczoo: Run, model: Path, tmp_path:
     groups = json.loads(done.stdout)["groups"]
     assert [group["name"] for group in groups] == ["cells.zip/a", "cells.zip/b"]
     assert [group["images"] for group in groups] == [1, 2]
+    counted = "passed over, being no images: 1 .txt"
+    assert counted in done.stderr
+    done = wbczoo("predict", "cells.zip", "--model", model, "--device", "cpu", cwd=tmp_path)
+    assert counted in done.stderr
     whole = write_tar(tmp_path / "cells.tar").read_bytes()
     (tmp_path / "cells.tar").write_bytes(whole[:2000])
     done = wbczoo("differential", "cells.tar", "--model", model, cwd=tmp_path, expect=1)

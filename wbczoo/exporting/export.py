@@ -133,7 +133,7 @@ def _for_parity(
 ) -> tuple[Pixels, str]:
     """The images that the graph and PyTorch are asked about, and what they are."""
     if images is not None:
-        return given_images(images, preprocessing, _PARITY_IMAGES), f"images of {images}"
+        return given_images(images, preprocessing, _PARITY_IMAGES), "given images"
     cached = cached_images(run_folder, preprocessing, _PARITY_IMAGES)
     if len(cached):
         return cached, "training images"

@@ -92,7 +92,7 @@ def real_images(
                 "machine, or export in fp16."
             )
     if given is not None:
-        judged, source = given_images(given, preprocessing, _JUDGED), f"images of {given}"
+        judged, source = given_images(given, preprocessing, _JUDGED), "given images"
     else:
         judged, source = cached.take("validation", _JUDGED), "validation images"
         if (missing := FEWEST - len(judged)) > 0:

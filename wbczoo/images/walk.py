@@ -239,7 +239,7 @@ def list_files(folder: str | Path, links: Counter[str]) -> list[str]:
             raise WbczooError(f"The folder {place} cannot be read: {error.strerror}.") from None
         for entry in listed:
             name = f"{below}{entry.name}"
-            if Path(entry.path).is_dir():
+            if _is_folder(entry):
                 real = os.path.realpath(entry.path)
                 if entry.is_symlink() and any(Path(each).is_relative_to(real) for each in way):
                     links["links that lead back"] += 1
@@ -252,10 +252,17 @@ def list_files(folder: str | Path, links: Counter[str]) -> list[str]:
     return sorted(found)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # of links in a circle
+        return False
+
+
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
-    """`passed over, for they are no images by their names: 2 .heic, 1 .txt`."""
+    """`passed over, being no images: 2 .heic, 1 .txt`."""
     told = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
-    return f"passed over, for they are no images by their names: {told}"
+    return f"passed over, being no images: {told}"
 
 
 def count_suffixes(names: Iterable[str]) -> Counter[str]:

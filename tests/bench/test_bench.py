@@ -76,15 +76,15 @@ def test_bench_study_prints_its_speeds_and_their_ratios(
                "--weights", "none", "--seq", "gru", "--epochs", "1", "--batch-size", "4",
                "--device", "cpu")  # fmt: skip
     document = json.loads(wbczoo(*command, "--steps", "2", "--json").stdout)
-    (cells,) = document["cells"]
-    assert cells["cells"] == 5
-    shown = 5 * cells["training_images"]  # one epoch of each
-    assert cells["images_per_second"] == pytest.approx(shown / cells["seconds"])
+    (trials,) = document["trials"]
+    assert trials["trials"] == 5
+    shown = 5 * trials["training_images"]  # one epoch of each
+    assert trials["images_per_second"] == pytest.approx(shown / trials["seconds"])
     branch, images = document["branch"], document["images"]
     speeds = branch["images_per_second"], branch["bare_images_per_second"]
     assert branch["ratio"] == pytest.approx(speeds[0] / speeds[1])
     assert images["ratio"] == pytest.approx(
-        cells["images_per_second"] / images["images_per_second"]
+        trials["images_per_second"] / images["images_per_second"]
     )
     few = wbczoo(*command, "--steps", "1000", expect=2)
     assert "too few for 1000 steps" in few.stderr

@@ -1,4 +1,4 @@
-"""Results of cells that nobody trained: drawn answers whose truth is known."""
+"""Results of trials that nobody trained: drawn answers whose truth is known."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wbczoo.study.plan.plan import Cell, read_plan
+from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.plan.trial import Trial
 from wbczoo.study.run.results import BINS, append_results
 
 TASKS = {
@@ -82,7 +83,7 @@ of = { backbone = "squeezenet1_1", sequence = "none" }
 
 
 def made_row(
-    cell: Cell,
+    trial: Trial,
     chance: Callable[[np.random.Generator, np.ndarray], np.ndarray],
     *,
     photographs: Iterable[str] = tuple(map(str, range(60))),
@@ -90,16 +91,16 @@ def made_row(
     best_epoch: int = 2,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """A done cell whose answers are drawn.
+    """A done trial whose answers are drawn.
 
     Args:
         chance: gives (P,) how likely each photograph's files are answered rightly, from a
             generator and from (P,) how easy each photograph is, in [0, 1].
-        seed: of the photographs; the answers follow the cell as well.
+        seed: of the photographs; the answers follow the trial as well.
     """
     names = list(photographs)
     easy = np.random.default_rng([seed, 0]).uniform(size=len(names))
-    generator = np.random.default_rng([seed, int(cell.key[:8], 16)])
+    generator = np.random.default_rng([seed, int(trial.key[:8], 16)])
     likely = chance(generator, easy).clip(0, 1)
     labels = [list(CLASS_OF["cell"])[place % 4] for place in range(len(names))]
     answers = []
@@ -114,15 +115,15 @@ def made_row(
             row.append(counts)
         answers.append(row)
     number = len(names)
-    network = cell.baseline is None
+    network = trial.how != "baseline"
     epoch = {"train_loss": 1.0, "validation_loss": 1.1}
     epoch |= {f"{side}_{task}_accuracy": 0.5 for side in ("train", "validation") for task in TASKS}
     return {
         "format": 1,
-        "key": cell.key,
-        "settings": cell.model_dump(mode="json"),
-        "model": cell.model,
-        "leaky": cell.protocol == "report",
+        "key": trial.key,
+        "settings": trial.fields,
+        "model": trial.model,
+        "leaky": trial.train.protocol == "report",
         "unit": "photograph",
         "photographs": number,
         "files": number * files,
@@ -147,6 +148,10 @@ def made_row(
     }  # fmt: skip
 
 
+def _name(trial: Trial) -> str:
+    return f"{trial.train.protocol} {trial.fields['baseline'] or trial.fields['sequence']}"
+
+
 def gain(points: float, spread: float = 0.0) -> Callable[..., np.ndarray]:
     """A model that answers a file rightly as often as its photograph is easy, and `points` more.
 
@@ -163,17 +168,17 @@ def gain(points: float, spread: float = 0.0) -> Callable[..., np.ndarray]:
 def write_study(
     folder: Path, chances: dict[str, Callable[..., np.ndarray]], text: str = PLAN, **row: Any
 ) -> Path:
-    """A folder as `study run` leaves it, with the cells of the models that `chances` names.
+    """A folder as `study run` leaves it, with the trials of the models that `chances` names.
 
     Args:
-        chances: `protocol model` -> as `made_row` takes it; a cell of another name is not run.
+        chances: `protocol model` -> as `made_row` takes it; a trial of another name is not run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plan.toml").write_text(text, encoding="utf-8")
     rows = [
-        made_row(cell, found, **row)
-        for cell in read_plan(folder / "plan.toml").cells().values()
-        if (found := chances.get(f"{cell.protocol} {cell.baseline or cell.sequence}")) is not None
+        made_row(trial, found, **row)
+        for trial in read_plan(folder / "plan.toml").trials().values()
+        if (found := chances.get(_name(trial))) is not None
     ]
     append_results(folder / "results.jsonl", rows)
     return folder

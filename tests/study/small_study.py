@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wbczoo.study.plan.plan import Cell
+from wbczoo.config import Part, train_config
+from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import Context, open_context
 from wbczoo.study.run.roles import Library
 
@@ -41,11 +42,13 @@ protocols = ["official"]
 seeds = [0]
 """
 
-# Every way that a cell may leave: what is not named is a frozen backbone of random weights.
-SETTINGS: dict[str, Any] = {
-    "dataset": "synthetic", "protocol": "official", "tasks": ("cell", "nucleus"), "seed": 0,
-    "backbone": "squeezenet1_1", "sequence": "none", "hidden": 4, "weights": "none",
-    "trainable": "head", "batch_size": 8, "lr": 1e-2, "epochs": 2, "precision": "fp32",
+# What is not changed is a frozen backbone of random weights.
+COMPOSITION: dict[str, Any] = {
+    "tasks": ("cell", "nucleus"), "backbone": "squeezenet1_1", "sequence": "none", "hidden": 4,
+    "weights": "none",
+}  # fmt: skip
+TRAINING: dict[str, Any] = {
+    "dataset": "synthetic", "batch_size": 8, "lr": 1e-2, "epochs": 2, "precision": "fp32",
 }  # fmt: skip
 
 
@@ -56,9 +59,16 @@ def write_plan(folder: Path, smears: Path, text: str = PLAN) -> Path:
     return path
 
 
-def cell(**changes: Any) -> Cell:
-    """One cell of the small study."""
-    return Cell(**{**SETTINGS, **changes})
+def trial(test: str | None = None, **changes: Any) -> NetworkTrial:
+    """One trial of the small study; `test` is another data set, which tests."""
+    settings = changes.pop("settings", {})
+    composed = {n: changes.pop(n, value) for n, value in COMPOSITION.items()}
+    trained = {**TRAINING, **changes, **settings}
+    trained["dataset"] = Part(name=trained["dataset"])
+    return NetworkTrial(
+        train=train_config(**trained), test=Part(name=test) if test else None,
+        settings=settings, **composed,
+    )  # fmt: skip
 
 
 def context(smears: Path, out: Path) -> Context:

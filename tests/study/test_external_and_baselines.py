@@ -1,4 +1,4 @@
-"""Cells that train on one data set and test on another, and cells of baselines."""
+"""Trials that train on one data set and test on another, and trials of baselines."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_study import cell
+from small_study import trial
 from tiny_images import picture
 
-from wbczoo.study.plan.plan import Cell
+from wbczoo.config import Part, train_config
+from wbczoo.study.plan.trial import BaselineTrial
 from wbczoo.study.run.classical import NativeImages, run_baseline, training_side
 from wbczoo.study.run.results import answers_of
 from wbczoo.study.run.roles import Library
 
 
-def baseline(name: str, **changes: object) -> Cell:
-    """A baseline's cell on the real archive."""
-    return Cell(**{"dataset": "bccd", "protocol": "official", "tasks": ("cell", "nucleus"),
-                   "seed": 0, "baseline": name, **changes})  # fmt: skip
+def baseline(
+    name: str, train_part: str | None = None, dataset: str = "bccd", **training: object
+) -> BaselineTrial:
+    """A baseline's trial, on the real archive unless another data set is named."""
+    config = train_config(dataset=Part(name=dataset), **training)
+    return BaselineTrial(
+        train=config, tasks=("cell", "nucleus"), baseline=name, train_part=train_part
+    )
 
 
 @pytest.mark.archive
@@ -26,7 +31,7 @@ def test_external_trains_on_one_data_set_and_tests_on_the_classes_of_another(sha
     data = shared / "data"
     paths = {"bccd": data / "blood-cells.zip", "pbc": data / "pbc-sample.zip"}
     library = Library(paths, lambda sentence: None)
-    there = library.split(cell(dataset="bccd", protocol="external", test_dataset="pbc"), None)
+    there = library.split(trial("pbc", dataset="bccd", protocol="external"), None)
     assert not there.plan.test
     assert len(there.test) == 1999  # 500 of each of four classes, less one file that is no image
     assert {there.tested.samples[n].label for n in there.test} == {
@@ -34,7 +39,7 @@ def test_external_trains_on_one_data_set_and_tests_on_the_classes_of_another(sha
     }  # fmt: skip
     groups = {there.rows.groups[n] for n in there.plan.train}
     assert not groups & {there.rows.groups[n] for n in there.plan.validation}
-    back = library.split(cell(dataset="pbc", protocol="external", test_dataset="bccd"), None)
+    back = library.split(trial("bccd", dataset="pbc", protocol="external"), None)
     assert len(back.test) == 348
     assert {back.tested.samples[n].part for n in back.test} == {"photographs"}
 
@@ -79,7 +84,7 @@ def test_external_trains_on_all_of_one_and_tests_the_shared_classes_of_another(
 ) -> None:
     paths = {"synthetic": smears, "folder": write_folders(tmp_path / "theirs")}
     library = Library(paths, lambda sentence: None)
-    there = library.split(cell(protocol="external", test_dataset="folder"), None)
+    there = library.split(trial("folder", protocol="external"), None)
     assert not there.plan.test
     assert sorted(there.tested.samples[n].label for n in there.test) == (
         ["Lymphocytes"] * 3 + ["monocyte"] * 2
@@ -87,9 +92,7 @@ def test_external_trains_on_all_of_one_and_tests_the_shared_classes_of_another(
     assert len(there.plan.train) + len(there.plan.validation) == 72
     groups = {there.rows.groups[n] for n in there.plan.train}
     assert not groups & {there.rows.groups[n] for n in there.plan.validation}
-    back = library.split(
-        cell(dataset="folder", protocol="external", test_dataset="synthetic"), None
-    )
+    back = library.split(trial("synthetic", dataset="folder", protocol="external"), None)
     assert {back.tested.samples[n].label for n in back.test} == {
         "eosinophil", "lymphocyte", "monocyte", "neutrophil",
     }  # fmt: skip
@@ -110,7 +113,7 @@ def test_a_drawn_sets_baseline_is_fitted_on_its_training_side_alone(smears: Path
 
 def test_native_images_are_read_in_the_order_asked(smears: Path) -> None:
     library = Library({"synthetic": smears}, lambda sentence: None)
-    split = library.split(cell(), None)
+    split = library.split(trial(), None)
     images = NativeImages(split.rows, split.test)
     assert len(images) == len(split.test)
     assert all(np.array_equal(one, images[place]) for place, one in enumerate(images))

@@ -41,18 +41,18 @@ def kept() -> dict[str, dict[str, Any]]:
 def test_a_trial_of_each_kind_keeps_its_key(
     how: str, protocol: str, model: str, key: str, kept: dict[str, dict[str, Any]]
 ) -> None:
-    trial = read_plan(PLAN).cells()[key]
-    assert (trial.how, trial.protocol, trial.model) == (how, protocol, model)
+    trial = read_plan(PLAN).trials()[key]
+    assert (trial.how, trial.train.protocol, trial.model) == (how, protocol, model)
     assert (kept[key]["how"], kept[key]["model"]) == (how, model)
 
 
 def test_every_kept_result_is_of_a_planned_trial_with_its_settings(
     kept: dict[str, dict[str, Any]],
 ) -> None:
-    planned = read_plan(PLAN).cells()
+    planned = read_plan(PLAN).trials()
     found = kept.keys() & planned.keys()
     assert len(found) >= 200  # one more is of a block that the plan no longer has
     for key in found:
         # `image_size` and `crop` came later: older lines have neither.
         later = {"image_size": None, "crop": None}
-        assert {**later, **kept[key]["settings"]} == planned[key].model_dump(mode="json")
+        assert {**later, **kept[key]["settings"]} == planned[key].fields

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import cell, context
+from small_study import context, trial
 
-from wbczoo.study.plan.plan import Cell
-from wbczoo.study.run.networks import run_branch, run_heads, run_images
+from wbczoo.study.run.branches import run_branch
+from wbczoo.study.run.heads import run_heads
+from wbczoo.study.run.networks import run_images
 
 
 def same(fast: dict[str, Any], ordinary: dict[str, Any]) -> None:
-    """Fail unless two rows of one cell agree within the rounding of float32."""
+    """Fail unless two rows of one trial agree within the rounding of float32."""
     assert ordinary["how"] == "images"
     assert fast["how"] != "images"
     for name in ("key", "data", "best_epochs", "answers", "photographs", "files"):
@@ -31,20 +32,20 @@ def same(fast: dict[str, Any], ordinary: dict[str, Any]) -> None:
 
 def test_stacked_heads_end_as_ordinary_trainings_do(smears: Path, tmp_path: Path) -> None:
     # Two seeds split, start and order differently, and have different numbers of images.
-    cells = [
-        cell(seed=seed, batch_size=size, lr=lr)
+    trials = [
+        trial(seed=seed, batch_size=size, lr=lr)
         for seed in (0, 1)
         for size, lr in ((8, 1e-2), (8, 1e-3), (7, 1e-2))
     ]
     shared = context(smears, tmp_path)
-    found: dict[Cell, Any] = {one.key: row for one, row in run_heads(cells, shared)}
-    assert len(found) == len(cells)
-    for one in (cells[0], cells[2], cells[4]):
+    found: dict[str, Any] = {one.key: row for one, row in run_heads(trials, shared)}
+    assert len(found) == len(trials)
+    for one in (trials[0], trials[2], trials[4]):
         same(found[one.key], run_images(one, shared))
 
 
 def test_heads_of_every_fold_end_as_ordinary_trainings_do(smears: Path, tmp_path: Path) -> None:
-    one = cell(protocol="grouped", folds=2, train_part="augmented", part="augmented")
+    one = trial(protocol="grouped", folds=2, train_part="augmented", part="augmented")
     shared = context(smears, tmp_path)
     ((_, row),) = run_heads([one], shared)
     assert len(row["data"]) == 2
@@ -55,7 +56,7 @@ def test_heads_of_every_fold_end_as_ordinary_trainings_do(smears: Path, tmp_path
 def test_a_branch_over_cached_features_ends_as_an_ordinary_training_does(
     branch: str, smears: Path, tmp_path: Path
 ) -> None:
-    one = cell(sequence=branch)
+    one = trial(sequence=branch)
     shared = context(smears, tmp_path)
     fast = run_branch(one, shared)
     shared.forget(one)  # or the ordinary training would find the other's state

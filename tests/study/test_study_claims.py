@@ -77,11 +77,12 @@ def test_a_figure_is_reached_missed_or_still_learning(tmp_path: Path) -> None:
 
 def test_who_keeps_the_last_epoch_is_not_called_learning(tmp_path: Path) -> None:
     found = measured(tmp_path, {"official none": gain(0.0)}, best_epoch=10)
-    one = next(each for each in found.series if each.cell.baseline is None and each.rows)
+    one = next(each for each in found.series if each.network and each.rows)
     assert one.learning
-    said = {"settings": {"keep": "last"}}
-    cells = {seed: cell.model_copy(update=said) for seed, cell in one.cells.items()}
-    assert not replace(one, cells=cells).learning
+    assert one.network
+    last = one.network.train.model_copy(update={"keep": "last"})
+    trials = {seed: trial.model_copy(update={"train": last}) for seed, trial in one.trials.items()}
+    assert not replace(one, trials=trials).learning
 
 
 def test_what_a_leaking_protocol_promises_is_held_against_others(tmp_path: Path) -> None:
@@ -93,8 +94,8 @@ def test_what_a_leaking_protocol_promises_is_held_against_others(tmp_path: Path)
     assert verdicts(same)[2] == "confirmed"
 
 
-def test_a_cell_with_a_special_setting_decides_only_where_it_is_named(tmp_path: Path) -> None:
-    """Five seeds with another loss do not stand for the plain cells of one seed."""
+def test_a_trial_with_a_special_setting_decides_only_where_it_is_named(tmp_path: Path) -> None:
+    """Five seeds with another loss do not stand for the plain trials of one seed."""
     plain = PLAN.replace('name = "networks"', 'name = "networks"\nseeds = [0]')
     special = PLAN[PLAN.index("[[blocks]]") : PLAN.index('[[blocks]]\nname = "classical')]
     special = special.replace("networks", "special")

@@ -15,7 +15,7 @@ import pytest
 from commands import Completed, call
 from small_study import PLAN, write_plan
 
-from wbczoo.study import run as running
+from wbczoo.study.run import run as running
 from wbczoo.study.run.results import read_results
 from wbczoo.study.run.run import run_study
 
@@ -40,7 +40,7 @@ def done_study(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return plan, out
 
 
-def test_two_processes_share_a_study_and_run_each_cell_once(
+def test_two_processes_share_a_study_and_run_each_trial_once(
     done_study: tuple[Path, Path],
 ) -> None:
     _, out = done_study
@@ -48,7 +48,7 @@ def test_two_processes_share_a_study_and_run_each_cell_once(
     assert len(lines) == len(read_results(out / "results.jsonl")) == 9
 
 
-def test_done_cells_are_skipped_also_those_kept_beside_the_plan(
+def test_done_trials_are_skipped_also_those_kept_beside_the_plan(
     done_study: tuple[Path, Path], tmp_path: Path, smears: Path, wbczoo: Run
 ) -> None:
     plan, out = done_study
@@ -59,10 +59,10 @@ def test_done_cells_are_skipped_also_those_kept_beside_the_plan(
     lines = (out / "results.jsonl").read_text().splitlines(keepends=True)
     (kept.with_suffix("") / "results.jsonl").write_text("".join(lines[:5]))
     dry = wbczoo("study", "run", kept, "--out", tmp_path / "new", "--dry-run", "--json")
-    cells = json.loads(dry.stdout)
-    assert cells["done"] == 5
-    assert len(cells["cells"]) == 9
-    assert cells["seconds"] > 0
+    document = json.loads(dry.stdout)
+    assert document["done"] == 5
+    assert len(document["trials"]) == 9
+    assert document["seconds"] > 0
     assert not (tmp_path / "new").exists()
 
 
@@ -75,7 +75,7 @@ def test_show_prints_protocol_counts_and_intervals(
     document = json.loads(
         wbczoo("study", "show", plan, "--out", out, "--resamples", "50", "--json").stdout
     )
-    for one in document["cells"]:
+    for one in document["trials"]:
         assert one["done"]
         assert one["photographs"] > 0
         for figures in one["tasks"].values():
@@ -83,7 +83,7 @@ def test_show_prints_protocol_counts_and_intervals(
             assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
             assert accuracy["low"] < accuracy["high"]
     nothing = wbczoo("study", "show", plan, "--only", "branch").stdout
-    assert "not run: official, gru: 1 cells" in nothing
+    assert "not run: official, gru: 1 trials" in nothing
 
 
 def test_a_killed_study_goes_on(
@@ -112,7 +112,7 @@ def test_a_killed_study_goes_on(
             if key in before} == before  # fmt: skip
 
 
-def test_a_cell_that_cannot_be_is_refused_and_the_others_go_on(
+def test_a_trial_that_cannot_be_is_refused_and_the_others_go_on(
     smears: Path, tmp_path: Path, wbczoo: Run
 ) -> None:
     # mobilenetv2's ImageNet weights are not here, and nobody may fetch them (HF_HUB_OFFLINE).

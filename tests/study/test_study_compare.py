@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 from made_results import gain, made_row
 from scipy import stats
-from small_study import cell
+from small_study import trial
 
+from wbczoo.study.plan.trial import BaselineTrial
 from wbczoo.study.report.compare import Comparison, compare, correct
 from wbczoo.study.report.series import Series
 from wbczoo.study.report.tally import measure_seeds
-from wbczoo.study.run.results import measure_answers
 
 
 def series(points: float, seeds: int = 5, *, spread: float = 0.02, **changes: object) -> Series:
     """A made model; `photographs` and `study` say of what photographs."""
     made = {name: changes.pop(name) for name in ("photographs", "files") if name in changes}
     study = int(str(changes.pop("study", 0)))
-    cells = {seed: cell(seed=seed, **changes) for seed in range(seeds)}
+    trials = {seed: trial(seed=seed, **changes) for seed in range(seeds)}
     rows = {
         seed: made_row(one, gain(points, spread), seed=study, **made)  # type: ignore[arg-type]
-        for seed, one in cells.items()
+        for seed, one in trials.items()
     }
-    return Series(str(changes.get("protocol", "official")), cells, rows)
+    return Series(str(changes.get("protocol", "official")), trials, rows)
 
 
 def compared(first: Series, second: Series, **settings: int) -> Comparison:
@@ -99,8 +99,8 @@ def test_few_seeds_and_leaking_protocols_are_not_tested() -> None:
 
 
 def test_a_baseline_of_one_seed_stands_against_each_seed_of_a_network() -> None:
-    one = cell(seed=0)
-    bar = one.model_copy(update={"baseline": "majority", "backbone": None, "sequence": None})
+    one = trial(seed=0)
+    bar = BaselineTrial(train=one.train, tasks=one.tasks, baseline="majority")
     row = made_row(bar, gain(-0.2))
     found = compared(series(0.0), Series("official", {0: bar}, {0: row}))
     assert found.seeds == 5
@@ -135,24 +135,16 @@ def test_the_p_value_is_that_of_all_flips_where_they_are_few() -> None:
     assert found.p == pytest.approx(2 / 2**8)
 
 
-def test_one_seed_has_the_figures_of_study_show() -> None:
-    row = made_row(cell(), gain(0.0))
-    row["answers"][3][1] = row["answers"][0][0]  # two photographs of one group
-    ours, theirs = measure_seeds([row], "cell"), measure_answers(row, "cell")
-    for name, figure in ours.items():
-        assert figure == pytest.approx(theirs[name])
-
-
 def test_the_bootstrap_agrees_with_a_paired_normal_interval() -> None:
     """Many equal photographs, one stratum's shares apart: the textbook's interval of a mean."""
     names = [str(n) for n in range(400)]
     first, second = (
-        made_row(cell(sequence=branch), gain(points), photographs=names)
+        made_row(trial(sequence=branch), gain(points), photographs=names)
         for branch, points in (("gru", 0.1), ("none", 0.0))
     )
     found = compared(
-        Series("official", {0: cell(sequence="gru")}, {0: first}),
-        Series("official", {0: cell()}, {0: second}),
+        Series("official", {0: trial(sequence="gru")}, {0: first}),
+        Series("official", {0: trial()}, {0: second}),
     ).figures["accuracy"]
     rights = [
         np.array([line[3][place % 4] / 5 for place, line in enumerate(row["answers"])])

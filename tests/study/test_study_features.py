@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_study import cell, context
+from small_study import context, trial
 
 from wbczoo.study.run import features
-from wbczoo.study.run.context import build_cell, fill_features
+from wbczoo.study.run.context import build_trial, fill_features
 from wbczoo.study.run.features import FeatureCache, Features, open_by_onnxruntime
 
 
@@ -17,7 +17,7 @@ def test_features_are_computed_once_and_a_damaged_file_again(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = context(smears, tmp_path)
-    model, split = build_cell(cell()), shared.library.split(cell(), None)
+    model, split = build_trial(trial()), shared.library.split(trial(), None)
     computed = []
     choose = features.choose_engine
 
@@ -48,18 +48,18 @@ def test_features_are_computed_once_and_a_damaged_file_again(
 
 def test_another_state_of_the_backbone_is_another_cache(tmp_path: Path) -> None:
     folders = {
-        FeatureCache(build_cell(cell(seed=seed)), kind, tmp_path).folder
+        FeatureCache(build_trial(trial(seed=seed)), kind, tmp_path).folder
         for seed in (0, 1)
         for kind in ("pooled", "map")
     }
     assert len(folders) == 4
-    again = FeatureCache(build_cell(cell(batch_size=9, lr=1e-5)), "pooled", tmp_path)
+    again = FeatureCache(build_trial(trial(batch_size=9, lr=1e-5)), "pooled", tmp_path)
     assert again.folder in folders
 
 
 @pytest.mark.parametrize("kind", ["pooled", "map"])
 def test_onnxruntime_gives_the_classifiers_own_features(kind: features.Kind) -> None:
-    model = build_cell(cell())
+    model = build_trial(trial())
     size = model.config.preprocessing.size
     by_onnx = open_by_onnxruntime(Features(model, kind).eval(), size)
     assert by_onnx is not None

@@ -1,4 +1,4 @@
-"""What a plan's cells are, and how a plan that cannot be is refused."""
+"""What a plan's trials are, and how a plan that cannot be is refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT
-from small_study import PLAN, cell, write_plan
+from small_study import PLAN, trial, write_plan
 
 from wbczoo.errors import UsageError
 from wbczoo.study.plan.plan import read_plan
@@ -17,44 +17,47 @@ REPORT = ROOT / "docs" / "studies" / "report-2020.toml"
 
 def test_a_study_is_the_union_of_its_blocks(tmp_path: Path) -> None:
     plan = read_plan(write_plan(tmp_path, tmp_path))
-    assert len(plan.cells()) == 2 * 2 * 2 + 1
+    assert len(plan.trials()) == 2 * 2 * 2 + 1
     again = PLAN + PLAN[PLAN.index("[[blocks]]") :].replace('name = "', 'name = "again-')
     doubled = read_plan(write_plan(tmp_path, tmp_path, again))
     assert len(doubled.blocks) == 4
-    assert list(doubled.cells()) == list(plan.cells())
+    assert list(doubled.trials()) == list(plan.trials())
 
 
 def test_a_key_follows_what_decides_a_result_and_nothing_else() -> None:
-    assert cell().key == cell(batch_size=8).key
+    assert trial().key == trial(batch_size=8).key
     changes = ({"batch_size": 9}, {"seed": 1}, {"lr": 2e-2}, {"protocol": "report"},
                {"settings": {"augment": True}}, {"tasks": ("cell",)})  # fmt: skip
-    keys = {cell(**change).key for change in changes}
-    assert len(keys | {cell().key}) == len(changes) + 1
+    keys = {trial(**change).key for change in changes}
+    assert len(keys | {trial().key}) == len(changes) + 1
     # Written down, so that results of other days stay known: a new default must not move it.
-    assert cell().key.startswith("18b25f95ad56")
+    assert trial().key.startswith("18b25f95ad56")
 
 
-def test_what_means_nothing_to_a_cell_makes_no_second_one(tmp_path: Path) -> None:
+def test_what_means_nothing_to_a_trial_makes_no_second_one(tmp_path: Path) -> None:
     bare = PLAN[PLAN.index("[[blocks]]") :].replace("squeezenet1_1", "none")
     bare = bare.replace('name = "heads"', 'name = "x"\nsequences = ["gru"]\nhidden = 4')
     bare = bare.replace('weights = "none"', 'weights = "imagenet"\ntrainable = ["head", "all"]')
     text = PLAN[: PLAN.index("[[blocks]]")] + bare
-    cells = read_plan(write_plan(tmp_path, tmp_path, text)).cells().values()
-    assert {(c.trainable, c.weights) for c in cells} == {("head", "none")}
+    trials = read_plan(write_plan(tmp_path, tmp_path, text)).trials().values()
+    assert {(t.fields["trainable"], t.fields["weights"]) for t in trials} == {("head", "none")}
 
 
 def test_heads_of_one_backbone_and_protocol_are_one_job(tmp_path: Path) -> None:
-    jobs = bundle([*read_plan(write_plan(tmp_path, tmp_path)).cells().values()])
+    jobs = bundle(read_plan(write_plan(tmp_path, tmp_path)).trials().values())
     assert [len(job) for job in jobs] == [4, 4, 1]
     assert [job[0].how for job in jobs] == ["cached heads", "cached heads", "images"]
 
 
 def test_the_shipped_plan_holds_the_reports_grid() -> None:
-    cells = read_plan(REPORT).cells().values()
+    trials = [trial.fields for trial in read_plan(REPORT).trials().values()]
     grid = {
-        (c.backbone, c.sequence, c.batch_size, c.lr)
-        for c in cells
-        if c.protocol == "report" and c.trainable == "head" and c.seed == 0 and c.epochs == 10
+        (t["backbone"], t["sequence"], t["batch_size"], t["lr"])
+        for t in trials
+        if t["protocol"] == "report"
+        and t["trainable"] == "head"
+        and t["seed"] == 0
+        and t["epochs"] == 10
     }
     for backbone in ("resnet18", "mobilenetv2", "googlenet"):
         for branch in ("none", "bilstm"):
@@ -63,9 +66,9 @@ def test_the_shipped_plan_holds_the_reports_grid() -> None:
             assert len(best) == 1
             assert {(backbone, branch, *best, lr) for lr in (1e-5, 1e-4, 1e-3)} <= grid
     seeds = {
-        (c.protocol, c.backbone, c.sequence, c.seed)
-        for c in cells
-        if c.sequence in ("none", "bilstm") and c.trainable == "head"
+        (t["protocol"], t["backbone"], t["sequence"], t["seed"])
+        for t in trials
+        if t["sequence"] in ("none", "bilstm") and t["trainable"] == "head"
     }
     for protocol in ("official", "grouped"):
         for backbone in ("mobilenetv2", "resnet18"):

@@ -9,11 +9,12 @@ from typing import Any
 import optuna
 import pytest
 from optuna.trial import TrialState
-from small_study import cell, write_plan
+from small_study import trial, write_plan
 
-from wbczoo.study import run as running
-from wbczoo.study.plan.plan import Cell, read_plan
-from wbczoo.study.run import networks
+from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.plan.trial import NetworkTrial
+from wbczoo.study.run import heads
+from wbczoo.study.run import run as running
 from wbczoo.study.run.results import RESULTS, read_results
 from wbczoo.study.run.run import run_job, run_study
 
@@ -38,12 +39,12 @@ protocols = ["official"]
 
 
 def entered(plan: Path, out: Path) -> tuple[optuna.Study, list[str]]:
-    """The queue as another process left it, with a job of each cell; and the cells' keys."""
+    """The queue as another process left it, with a job of each trial; and their keys."""
     out.mkdir()
     queue = running._open_queue(read_plan(plan), f"sqlite:///{out / 'queue.sqlite'}")
-    keys = list(read_plan(plan).cells())
+    keys = list(read_plan(plan).trials())
     for key in keys:
-        queue.enqueue_trial({}, user_attrs={"cells": [key]})
+        running._enter(queue, [key])
     return queue, keys
 
 
@@ -54,7 +55,7 @@ def test_a_job_of_another_processs_blocks_waits_for_it(smears: Path, tmp_path: P
     assert (report.done, report.refused) == (1, {})
     assert list(read_results(out / RESULTS)) == [mine]
     waiting = queue.get_trials(states=(TrialState.WAITING,))
-    assert [trial.user_attrs["cells"] for trial in waiting] == [[theirs]]
+    assert [running._keys(entry) for entry in waiting] == [[theirs]]
     report = run_study(plan, out, {}, device="cpu", tell=lambda sentence: None)
     assert (report.before, report.done) == (1, 1)
 
@@ -78,11 +79,11 @@ def test_what_another_process_left_undone_is_told(smears: Path, tmp_path: Path) 
 def test_a_process_that_was_taken_for_dead_finishes_its_job(smears: Path, tmp_path: Path) -> None:
     queue, _ = entered(write_plan(tmp_path, smears, PLAN), tmp_path / "out")
 
-    def late(trial: optuna.Trial) -> float:
-        queue.tell(trial.number, state=TrialState.FAIL)  # as one that looks for the dead does
+    def late(entry: optuna.Trial) -> float:
+        queue.tell(entry.number, state=TrialState.FAIL)  # as one that looks for the dead does
         return 1.0
 
-    def broken(trial: optuna.Trial) -> float:
+    def broken(entry: optuna.Trial) -> float:
         raise ValueError("the disk")
 
     running._take_one(queue, late)
@@ -90,16 +91,16 @@ def test_a_process_that_was_taken_for_dead_finishes_its_job(smears: Path, tmp_pa
         running._take_one(queue, broken)
 
 
-def test_a_job_that_breaks_refuses_only_the_cells_that_it_did_not_do(
+def test_a_job_that_breaks_refuses_only_the_trials_that_it_did_not_do(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cells = [cell(seed=seed) for seed in range(3)]
+    trials = [trial(seed=seed) for seed in range(3)]
 
-    def breaking(job: list[Cell], context: Any) -> Iterator[tuple[Cell, Any]]:
+    def breaking(job: list[NetworkTrial], context: Any) -> Iterator[tuple[NetworkTrial, Any]]:
         yield job[1], {"key": job[1].key}
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr(networks, "run_heads", breaking)
-    found = [(one.seed, row) for one, row in run_job(cells, None)]
+    monkeypatch.setattr(heads, "run_heads", breaking)
+    found = [(one.train.seed, row) for one, row in run_job(trials, None)]
     refusal = "RuntimeError: out of memory"
-    assert found == [(1, {"key": cells[1].key}), (0, refusal), (2, refusal)]
+    assert found == [(1, {"key": trials[1].key}), (0, refusal), (2, refusal)]

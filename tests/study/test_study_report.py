@@ -157,7 +157,7 @@ def test_equal_results_give_equal_bytes(made: Path, tmp_path: Path) -> None:
 def test_json_has_claims_and_comparisons(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(["study", "report", made, "--resamples", "50", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (document["cells_done"], document["cells"]) == (16, 21)
+    assert (document["trials_done"], document["trials"]) == (16, 21)
     assert [one["rule"] for one in document["claims"]] == ["exceeds", "reaches", "keeps"]
     kinds = {one["kind"] for one in document["comparisons"]}
     assert kinds == {"branch", "bar"}
@@ -184,10 +184,10 @@ def test_run_keeps_the_plan_and_what_lies_beside_it_with_its_results(
     # The folder alone is enough, and so is a plan with its results beside it.
     elsewhere = taken.rename(tmp_path / "elsewhere")
     assert call(["study", "report", elsewhere, "--resamples", "50"]) == 0
-    assert "4 of 4 cells" in (elsewhere / "report.md").read_text(encoding="utf-8")
+    assert "4 of 4 trials" in (elsewhere / "report.md").read_text(encoding="utf-8")
     assert call(["study", "report", second, "--resamples", "50"]) == 0
     beside = (second.with_suffix("") / "report.md").read_text(encoding="utf-8")
-    assert "3 of 4 cells" in beside
+    assert "3 of 4 trials" in beside
     # Its own plan can be run again in place.
     plan = elsewhere / "plan.toml"
     assert call(["study", "run", plan, "--out", elsewhere, "--device", "cpu"]) == 0
@@ -215,8 +215,9 @@ def test_photographs_that_every_model_gets_wrong_are_named_and_shown(
 
 
 def _learned(one: Series) -> Series:
-    cells = {s: cell.model_copy(update={"weights": "imagenet"}) for s, cell in one.cells.items()}
-    return Series(one.protocol, cells, one.rows)
+    changed = {"weights": "imagenet"}
+    trials = {s: trial.model_copy(update=changed) for s, trial in one.trials.items()}
+    return Series(one.protocol, trials, one.rows)
 
 
 def test_images_are_shown_only_where_they_are_asked_for(smears: Path, tmp_path: Path) -> None:
@@ -243,7 +244,7 @@ def test_images_are_shown_only_where_they_are_asked_for(smears: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
-    [("empty", 2, "holds no plan.toml"), ("undone", 1, "No cell of the study made is done")],
+    [("empty", 2, "holds no plan.toml"), ("undone", 1, "No trial of the study made is done")],
 )
 def test_what_cannot_be_reported_is_told(
     name: str, code: int, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_study import cell, context
+from small_study import context, trial
 
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import measure
-from wbczoo.study.run.networks import run_heads
+from wbczoo.study.report.tally import measure_seeds
+from wbczoo.study.run.heads import run_heads
 from wbczoo.study.run.results import (
     Answered,
     answers_of,
     append_results,
     make_row,
-    measure_answers,
     read_results,
 )
 
 
 @pytest.fixture(scope="module")
 def row(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """A done cell."""
-    ((_, found),) = run_heads([cell()], context(smears, tmp_path_factory.mktemp("row")))
+    """A done trial."""
+    ((_, found),) = run_heads([trial()], context(smears, tmp_path_factory.mktemp("row")))
     assert isinstance(found, dict)
     return found
 
@@ -44,7 +44,7 @@ def test_a_line_that_a_dying_process_tore_is_dropped_and_cut_off(
     assert read_results(path) == {row["key"]: row, "other": other}
 
 
-def test_a_cell_is_written_once(row: dict[str, Any], tmp_path: Path) -> None:
+def test_a_trial_is_written_once(row: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     assert append_results(path, [row]) == 1
     before = path.read_bytes()
@@ -52,7 +52,7 @@ def test_a_cell_is_written_once(row: dict[str, Any], tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_many_cells_are_written_at_once_less_those_that_are_there(
+def test_many_trials_are_written_at_once_less_those_that_are_there(
     row: dict[str, Any], tmp_path: Path
 ) -> None:
     path = tmp_path / "results.jsonl"
@@ -78,13 +78,13 @@ def test_answers_by_photograph_give_the_figures_of_an_evaluation(
 ) -> None:
     """Whatever the files were answered: figures and intervals are those of `measure`."""
     shared = context(smears, tmp_path)
-    split = shared.library.split(cell(protocol="report"), None)
+    split = shared.library.split(trial(protocol="report"), None)
     numbers, rows = split.test, split.tested
     targets = split.targets("test", numbers)
     generator = np.random.default_rng(0)
     likely = {task.name: generator.dirichlet([0.5] * len(task.classes), len(numbers))
               for task in split.tasks}  # fmt: skip
-    found = make_row(cell(protocol="report"), [Answered(split, numbers, likely)], seconds=1,
+    found = make_row(trial(protocol="report"), [Answered(split, numbers, likely)], seconds=1,
                      how="images", device="cpu")  # fmt: skip
     assert found["leaky"]
     assert found["files"] == len(numbers)
@@ -92,7 +92,7 @@ def test_answers_by_photograph_give_the_figures_of_an_evaluation(
         photographs = answers_of(found, task.name)
         assert len({one.photograph for one in photographs}) == found["photographs"]
         assert sum(sum(one.counts) for one in photographs) == len(numbers)
-        ours = measure_answers(found, task.name)
+        ours = measure_seeds([found], task.name)
         theirs = measure(
             task, targets[task.name], likely[task.name], [rows.groups[n] for n in numbers],
             [rows.samples[n].label for n in numbers],

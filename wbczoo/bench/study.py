@@ -1,4 +1,4 @@
-"""The study's three speeds are measured here: cached heads, a branch's cell, and both's ratios."""
+"""The study's three speeds are measured here: cached heads, a branch's trial, and their ratios."""
 
 from __future__ import annotations
 
@@ -14,24 +14,16 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from wbczoo import machine
-from wbczoo.config import Part, Protocol
+from wbczoo.config import Part, Protocol, train_config
 from wbczoo.data.batches import draw_order
 from wbczoo.data.prepared import prepare
-from wbczoo.data.splits import Role
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.model.build import build
 from wbczoo.progress import Tell
-from wbczoo.study.plan.plan import Cell
+from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.branches import prepare_branch
-from wbczoo.study.run.context import (
-    Context,
-    build_cell,
-    compose_cell,
-    fill_features,
-    fill_pixels,
-    open_context,
-)
-from wbczoo.study.run.networks import run_heads
+from wbczoo.study.run.context import Context, build_trial, compose_trial, open_context
+from wbczoo.study.run.heads import run_heads
 from wbczoo.study.run.roles import Library
 from wbczoo.training.fit import Fit, prepare_fit
 from wbczoo.training.loss import summed_cross_entropy
@@ -57,55 +49,57 @@ def bench_study(
     device: str = "auto",
     tell: Tell = print,
 ) -> dict[str, Any]:
-    """Run the CNN cells of Figures 4 and 5, and measure a branch's cell and the way from images.
+    """Run the CNN trials of Figures 4 and 5, and measure a branch's trial and the way from images.
 
     Nothing is extrapolated: what is printed was run. Decoding and features are computed in a
     fresh cache, and count.
 
     Args:
-        backbones: whose cells are run; the first also stands beside the branch and is what is run
+        backbones: whose trials are run; the first also stands beside the branch and is what is run
             from images.
         batch_size: of the steps that are measured.
         steps: in a round of those.
 
     Returns:
-        `cells`, seconds and images/s of each backbone's cells; `branch`, images/s of a cell with
-        the branch and of the bare branch's step, in turn, and their ratio; `images`, images/s of
-        an ordinary training of the same cell, and the ratio of the cached cells to it.
+        `trials`, seconds and images/s of each backbone's trials; `branch`, images/s of a trial
+        with the branch and of the bare branch's step, in turn, and their ratio; `images`, images/s
+        of an ordinary training of the same trial, and the ratio of the cached trials to it.
 
     Raises:
-        UsageError, WbczooError: as the cells do, and if there are too few training images.
+        UsageError, WbczooError: as the trials do, and if there are too few training images.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         context = open_context(Library({dataset.name: data}, tell), out, device, tell)
         context.cache = out / "cache"
 
-        def cell(backbone: str, branch: str, size: int, lr: float) -> Cell:
-            return Cell(
-                dataset=dataset.name, dataset_options=dataset.options, protocol=protocol,
-                folds=5 if protocol == "grouped" else None, tasks=("cell", "nucleus"), seed=0,
-                backbone=backbone, sequence=branch, hidden=64, weights=weights, trainable="head",
-                batch_size=size, lr=lr, epochs=epochs, precision="fp32",
+        def trial(backbone: str, branch: str, size: int, lr: float) -> NetworkTrial:
+            config = train_config(
+                dataset=dataset, protocol=protocol, batch_size=size, lr=lr, epochs=epochs,
+                precision="fp32",
+            )  # fmt: skip
+            return NetworkTrial(
+                train=config, tasks=("cell", "nucleus"), backbone=backbone, sequence=branch,
+                hidden=64, weights=weights,
             )  # fmt: skip
 
-        cells = []
+        cached = []
         for backbone in backbones:
-            tell(f"the {len(FIGURES)} cells of {backbone}")
-            job = [cell(backbone, "none", size, lr) for size, lr in FIGURES]
-            cells.append(_time_cells(job, context))
-        beside = cell(backbones[0], sequence, batch_size, 1e-4)
-        alone = cell(backbones[0], "none", batch_size, 1e-4)
-        branch = _time_branch(beside, context, out / "branch", steps)
+            tell(f"the {len(FIGURES)} trials of {backbone}")
+            job = [trial(backbone, "none", size, lr) for size, lr in FIGURES]
+            cached.append(_time_heads(job, context))
+        beside = trial(backbones[0], sequence, batch_size, 1e-4)
+        alone = trial(backbones[0], "none", batch_size, 1e-4)
+        branch = _time_branch(beside, context, steps)
         from_images = _time_images(alone, context, out / "images", steps)
     return {
-        "cells": cells,
+        "trials": cached,
         "branch": {"name": beside.model, **branch},
         "images": {
             "name": alone.model,
             "images_per_second": from_images,
-            "cached_images_per_second": cells[0]["images_per_second"],
-            "ratio": cells[0]["images_per_second"] / from_images,
+            "cached_images_per_second": cached[0]["images_per_second"],
+            "ratio": cached[0]["images_per_second"] / from_images,
         },
         "epochs": epochs,
         "batch_size": batch_size,
@@ -117,36 +111,29 @@ def bench_study(
     }
 
 
-def _time_cells(job: Sequence[Cell], context: Context) -> dict[str, Any]:
+def _time_heads(job: Sequence[NetworkTrial], context: Context) -> dict[str, Any]:
     started = time.perf_counter()
     rows = [row for _, row in run_heads(job, context)]
     seconds = time.perf_counter() - started
     if refused := [row for row in rows if isinstance(row, str)]:
         raise WbczooError(refused[0])
-    split = context.library.split(job[0], job[0].folds_run[0])
-    shown = len(split.numbers("train")) * (job[0].epochs or 1) * len(job) * len(job[0].folds_run)
+    first = job[0]
+    images = len(context.library.split(first, first.folds[0]).numbers("train"))
     return {
-        "name": job[0].model,
-        "cells": len(job),
+        "name": first.model,
+        "trials": len(job),
         "seconds": seconds,
-        "training_images": len(split.numbers("train")),
-        "images_per_second": shown / seconds,
+        "training_images": images,
+        "images_per_second": images * first.train.epochs * len(job) * len(first.folds) / seconds,
     }
 
 
-def _time_branch(cell: Cell, context: Context, out: Path, steps: int) -> dict[str, float]:
-    """Images/s of a cell's training steps and of the bare branch's, in turn."""
-    model = build_cell(cell)
-    split = context.library.split(cell, cell.folds_run[0])
-    cache = context.features(model, "pooled" if model.reads == "pixels" else "map")
-    fill_features(cache, split, context)
-    if model.reads == "pixels":
-        fill_pixels(cache.pixels, split, context.tell)
-    roles: tuple[Role, ...] = ("train", "validation", "test")
-    used = {role: split.numbers(role) for role in roles}
-    fit, _, _ = prepare_branch(cell, model, cache, split, out, used, context.device)
+def _time_branch(trial: NetworkTrial, context: Context, steps: int) -> dict[str, float]:
+    """Images/s of a trial's training steps and of the bare branch's, in turn."""
+    split = context.library.split(trial, trial.folds[0])
+    fit, _, _ = prepare_branch(trial, split, context)
     batches = _batches(fit, steps)
-    bare = _bare_step(cell, fit, batches[0])
+    bare = _bare_step(trial, fit, batches[0])
 
     def real() -> None:
         for positions, images in zip(batches, fit.training.ahead(batches), strict=True):
@@ -157,18 +144,20 @@ def _time_branch(cell: Cell, context: Context, out: Path, steps: int) -> dict[st
             bare()
 
     fit.wrapped.train()
-    seconds = _in_turn({"cell": real, "bare": alone}, context.device)
+    seconds = _in_turn({"trial": real, "bare": alone}, context.device)
     shown = _ROUNDS * steps * fit.config.batch_size
     return {
-        "images_per_second": shown / seconds["cell"],
+        "images_per_second": shown / seconds["trial"],
         "bare_images_per_second": shown / seconds["bare"],
-        "ratio": seconds["bare"] / seconds["cell"],
+        "ratio": seconds["bare"] / seconds["trial"],
     }
 
 
-def _bare_step(cell: Cell, fit: Fit, positions: np.ndarray[Any, Any]) -> Callable[[], None]:
+def _bare_step(
+    trial: NetworkTrial, fit: Fit, positions: np.ndarray[Any, Any]
+) -> Callable[[], None]:
     """A training step of the branch and heads of its own, on one batch that lies ready."""
-    whole = build_cell(cell).to(fit.accelerator.device)
+    whole = build_trial(trial).to(fit.accelerator.device)
     branch = whole.sequence
     assert branch is not None
     width = int(whole.sequence_features)
@@ -194,17 +183,17 @@ def _bare_step(cell: Cell, fit: Fit, positions: np.ndarray[Any, Any]) -> Callabl
     return step
 
 
-def _time_images(cell: Cell, context: Context, out: Path, steps: int) -> float:
-    """Images/s of the training steps of `wbczoo train` of the same cell."""
-    split = context.library.split(cell, cell.folds_run[0])
-    config = cell.train_config(cell.folds_run[0])
-    composition = compose_cell(cell)
+def _time_images(trial: NetworkTrial, context: Context, out: Path, steps: int) -> float:
+    """Images/s of the training steps of `wbczoo train` of the same trial."""
+    split = context.library.split(trial, trial.folds[0])
+    config = trial.train_config(trial.folds[0])
+    composition = compose_trial(trial)
     prepared = prepare(
         config, split.rows.source.root, split.tasks, composition.preprocessing,
         rows=split.rows, tell=context.tell,
     )  # fmt: skip
     accelerator = Accelerator(cpu=context.device.type == "cpu", mixed_precision="no")
-    model = build(composition, weights=cell.weights or "none")
+    model = build(composition, weights=trial.weights)
     fit = prepare_fit(model, config, *prepared.sides(context.device), out, accelerator)
     fit.wrapped.train()
     batches = _batches(fit, steps)

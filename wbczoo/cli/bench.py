@@ -229,7 +229,7 @@ def study(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Time a study's cells: heads over cached features, a branch's cell, and the way from images.
+    """Time a study's trials: heads over cached features, a branch's trial, and the way from images.
 
     Example: wbczoo bench study blood-cells.zip --dataset bccd --backbone mobilenetv2
     """
@@ -255,20 +255,20 @@ def study(
     branch, images = document["branch"], document["images"]
     rows = [
         (
-            f"{cells['cells']} cells of {cells['name']}, features included",
-            f"{cells['seconds']:.1f} s: {document['epochs']} epochs of "
-            f"{cells['training_images']} images each, {cells['images_per_second']:.0f} images/s",
+            f"{one['trials']} trials of {one['name']}, features included",
+            f"{one['seconds']:.1f} s: {document['epochs']} epochs of "
+            f"{one['training_images']} images each, {one['images_per_second']:.0f} images/s",
         )
-        for cells in document["cells"]
+        for one in document["trials"]
     ]
     print_table(
         [
             *rows,
-            (f"a cell of {branch['name']}", f"{branch['images_per_second']:.1f} images/s"),
+            (f"a trial of {branch['name']}", f"{branch['images_per_second']:.1f} images/s"),
             ("the bare branch's step", f"{branch['bare_images_per_second']:.1f} images/s"),
             ("ratio", f"{branch['ratio']:.3f}"),
             (f"{images['name']} from images", f"{images['images_per_second']:.1f} images/s"),
-            ("ratio of the cached cells to it", f"{images['ratio']:.1f}"),
+            ("ratio of the cached trials to it", f"{images['ratio']:.1f}"),
             (
                 "measured",
                 f"{document['protocol']}, {document['rounds']} rounds of {document['steps']} steps "

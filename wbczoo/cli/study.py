@@ -14,7 +14,7 @@ from wbczoo.cli.results import echo
 
 @click.group("study")
 def command() -> None:
-    """Run a grid of cells under several protocols, show what is done, and report on it.
+    """Run a grid of trials under several protocols, show what is done, and report on it.
 
     Example: wbczoo study run docs/studies/report-2020.toml --out runs/study
     """
@@ -46,7 +46,7 @@ _only = click.option("--only", multiple=True, metavar="BLOCK", help="A block's n
     metavar="URL",
     help="Optuna's storage, shared by several machines.  [default: OUT/queue.sqlite]",
 )
-@click.option("--dry-run", is_flag=True, help="Only print the cells, and how long they will take.")
+@click.option("--dry-run", is_flag=True, help="Only print the trials, and how long they will take.")
 @device_option
 @json_option
 @click.pass_context
@@ -62,7 +62,7 @@ def run(
     device: str,
     as_json: bool,
 ) -> None:
-    """Run every cell of a study that is not done; the same command goes on after a kill.
+    """Run every trial of a study that is not done; the same command goes on after a kill.
 
     Example: wbczoo study run docs/studies/report-2020.toml --out runs/study
     """
@@ -70,7 +70,7 @@ def run(
     from wbczoo.study.run.run import run_study
 
     if dry_run:
-        _print_cells(plan, out, only, as_json)
+        _print_missing(plan, out, only, as_json)
         return
     report = run_study(
         plan, out, _paths(given), storage=storage, device=device, only=only, tell=tell
@@ -82,9 +82,9 @@ def run(
         told = Counter(report.refused.values())
         print_table(
             [
-                ("cells done before", report.before),
-                ("cells done now", report.done),
-                ("cells refused", len(report.refused)),
+                ("trials done before", report.before),
+                ("trials done now", report.done),
+                ("trials refused", len(report.refused)),
                 *((f"{number} refused", reason) for reason, number in told.items()),
             ],
             ("what", "value"),
@@ -103,33 +103,32 @@ def run(
 def show(
     plan: Path, out: Path | None, only: tuple[str, ...], resamples: int, as_json: bool
 ) -> None:
-    """Show a study's done cells, each figure with its interval by group, and what was not run.
+    """Show a study's done trials, each figure with its interval by group, and what was not run.
 
     Example: wbczoo study show docs/studies/report-2020.toml --out runs/study
     """
-    from wbczoo.study.report.show import describe_cells
+    from wbczoo.metrics.intervals import METHOD
+    from wbczoo.study.report.show import describe_trials
 
-    cells = describe_cells(plan, out, only, resamples=resamples)
+    trials = describe_trials(plan, out, only, resamples=resamples)
     if as_json:
-        print_json({"cells": cells})
+        print_json({"trials": trials})
         return
-    done = [cell for cell in cells if cell["done"]]
-    tasks = list(dict.fromkeys(task for cell in done for task in cell["tasks"]))
+    done = [trial for trial in trials if trial["done"]]
+    tasks = list(dict.fromkeys(task for trial in done for task in trial["tasks"]))
     print_table(
         [
-            (cell["arena"], cell["model"], _setting(cell["settings"]),
-             f"{_known(cell['photographs'])} / {cell['files']}",
-             *(_told(cell["tasks"][t]) for t in tasks))
-            for cell in done
+            (one["arena"], one["model"], one["setting"],
+             f"{'unknown' if one['photographs'] is None else one['photographs']} / {one['files']}",
+             *(_figures(one["tasks"][task]) for task in tasks))
+            for one in done
         ],
         ("protocol", "model", "setting", "photographs\n/ files",
          *(f"{task}:\naccuracy; macro-F1" for task in tasks)),
     )  # fmt: skip
-    missing = Counter((cell["arena"], cell["model"]) for cell in cells if not cell["done"])
+    missing = Counter((one["arena"], one["model"]) for one in trials if not one["done"])
     for (arena, model), number in missing.items():
-        echo(f"not run: {arena}, {model}: {number} cells")
-    from wbczoo.metrics.intervals import METHOD
-
+        echo(f"not run: {arena}, {model}: {number} trials")
     echo(f"\nIntervals: {METHOD}.")
 
 
@@ -169,11 +168,11 @@ def report(
         print_table(
             [(one["verdict"], one["claim"]) for one in document["claims"]], ("verdict", "claim")
         )
-    echo(f"{document['cells_done']} of {document['cells']} cells are done.")
+    echo(f"{document['trials_done']} of {document['trials']} trials are done.")
     echo(f"report: {document['html']}, {document['markdown']}")
 
 
-def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) -> None:
+def _print_missing(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) -> None:
     from wbczoo.study.report.show import describe_missing
 
     document = describe_missing(plan, out, only)
@@ -182,41 +181,22 @@ def _print_cells(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) ->
         return
     print_table(
         [
-            (cell["arena"], cell["model"], _setting(cell["settings"]), cell["how"],
-             "done" if cell["done"] else cell["seconds"])
-            for cell in document["cells"]
+            (one["arena"], one["model"], one["setting"], one["how"],
+             "done" if one["done"] else one["seconds"])
+            for one in document["trials"]
         ],
         ("protocol", "model", "setting", "how", "seconds"),
     )  # fmt: skip
     echo(
-        f"\n{document['done']} of {len(document['cells'])} cells are done; the others take about "
+        f"\n{document['done']} of {len(document['trials'])} trials are done; the others take about "
         f"{document['told']} in one process, by {document['basis']}."
     )
 
 
-def _setting(settings: dict[str, Any]) -> str:
-    from wbczoo.study.plan.plan import Cell
-    from wbczoo.study.report.words import format_special
+def _figures(measured: dict[str, Any]) -> str:
+    from wbczoo.study.report.words import format_published
 
-    if settings["baseline"] is not None:
-        part = f", fitted on {settings['train_part']}" if settings["train_part"] else ""
-        options = "".join(f", {k} {v}" for k, v in settings["baseline_options"].items())
-        return f"seed {settings['seed']}{options}{part}"
-    changes = "".join(f", {text}" for text in format_special(Cell(**settings)))
-    return (
-        f"{settings['trainable']}, batch {settings['batch_size']}, lr {settings['lr']:g}, "
-        f"{settings['epochs']} epochs, seed {settings['seed']}{changes}"
-    )
-
-
-def _known(count: int | None) -> str:
-    return "unknown" if count is None else str(count)
-
-
-def _told(figures: dict[str, Any]) -> str:
-    from wbczoo.study.report.show import format_published
-
-    return f"{format_published(figures['accuracy'])}; {format_published(figures['macro_f1'])}"
+    return "; ".join(format_published(measured[name]) for name in ("accuracy", "macro_f1"))
 
 
 def _paths(given: tuple[str, ...]) -> dict[str, Path]:

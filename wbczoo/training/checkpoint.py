@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from filelock import FileLock, Timeout
@@ -60,6 +60,20 @@ class Progress:
     metrics_bytes: int = 0
     run_digest: str = ""
     environment: dict[str, str] | None = None
+
+    def improves(self, row: Mapping[str, float], keep: Literal["best", "last"] = "best") -> bool:
+        """Whether the epoch's model is to be kept, by its row; if so it is noted as the best.
+
+        Balanced accuracy decides, for a rare class counts as much; equal scores go by the loss.
+        Without validation photographs the last epoch is kept.
+        """
+        score, loss = row.get("validation_score", 1.0), row.get("validation_loss", 0.0)
+        better = (score, -loss) > (self.best_score, -self.best_loss)
+        kept = keep == "last" or "validation_score" not in row
+        if not (better or kept or self.best_epoch < 0):
+            return False
+        self.best_epoch, self.best_score, self.best_loss = self.epoch, score, loss
+        return True
 
 
 def refuse_taken(out: Path, resume: bool) -> None:

@@ -37,15 +37,8 @@ def keep(fit: Fit, row: dict[str, float]) -> None:
             f"In epoch {progress.epoch + 1} {strange[0]} became no number. The run in {fit.out} "
             "keeps its last good state; try a smaller --lr, or --precision fp32."
         )
-    # Balanced accuracy, for a rare class counts as much; equal scores go by the loss. Without
-    # validation photographs the last epoch is kept.
-    score, loss = row.get("validation_score", 1.0), row.get("validation_loss", 0.0)
-    best = (score, -loss) > (progress.best_score, -progress.best_loss)
-    best = best or not len(fit.validation) or fit.config.keep == "last"
-    if progress.best_epoch < 0 or best:
-        progress.best_epoch, progress.best_score, progress.best_loss = progress.epoch, score, loss
-        if fit.accelerator.is_main_process:
-            checkpoint.save_model(fit.out, fit.model, progress.epoch)
+    if progress.improves(row, fit.config.keep) and fit.accelerator.is_main_process:
+        checkpoint.save_model(fit.out, fit.model, progress.epoch)
     if fit.accelerator.is_main_process:
         progress.metrics_bytes = log.append(
             fit.out / checkpoint.METRICS, row, progress.metrics_bytes

@@ -16,7 +16,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-# An empty list would span no cell, and its block would be passed over in silence.
+# An empty list would span no trial, and its block would be passed over in silence.
 Some = Field(min_length=1)
 
 # What a plan names itself; whatever else TrainConfig takes may stand in a block's `settings`.

@@ -22,7 +22,7 @@ class Strict(BaseModel):
 class PublishedRow(Strict):
     """One line of a published table: a model, a task, and an accuracy for each column.
 
-    `of` names the fields of a cell that this line adds to the table's.
+    `of` names the fields of a trial that this line adds to the table's.
     """
 
     model: str
@@ -32,9 +32,9 @@ class PublishedRow(Strict):
 
 
 class PublishedTable(Strict):
-    """A table of published accuracies, held against the cells that repeat it.
+    """A table of published accuracies, held against the trials that repeat it.
 
-    A value's cell has the fields of the table (`of`), of its row and of its column.
+    A value's trial has the fields of the table (`of`), of its row and of its column.
     """
 
     title: str
@@ -55,7 +55,7 @@ class PublishedTable(Strict):
 
     @property
     def fields(self) -> set[str]:
-        """The fields of cells that it names."""
+        """The fields of trials that it names."""
         of = (self.of, *self.columns.values(), *(row.of for row in self.rows))
         return {name for fields in of for name in fields}
 
@@ -66,14 +66,14 @@ class PublishedTable(Strict):
 
 
 class Claim(Strict):
-    """A sentence of a report, and the cells that decide it.
+    """A sentence of a report, and the trials that decide it.
 
     The rules are in `wbczoo.study.report.claims`.
 
     Of the rule `exceeds`: in each of `pairs` the first is said to be better than the second, in
-    each protocol and task. Of `reaches`: the cells `of` are said to have the accuracies
+    each protocol and task. Of `reaches`: the trials `of` are said to have the accuracies
     `targets`, in each protocol; they are shown under the protocols of `also`, which decide
-    nothing. Of `keeps`: the cells `of` are said to have in each protocol the accuracy that they
+    nothing. Of `keeps`: the trials `of` are said to have in each protocol the accuracy that they
     have under the protocol `under`.
     """
 
@@ -101,5 +101,5 @@ class Claim(Strict):
 
     @property
     def fields(self) -> set[str]:
-        """The fields of cells that it names."""
+        """The fields of trials that it names."""
         return {name for of in (self.of, *itertools.chain(*self.pairs)) for name in of}

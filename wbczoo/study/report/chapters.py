@@ -31,7 +31,8 @@ _PROTOCOLS = {
     "that nearly every test file shows a photograph that training saw. It measures memory.",
     "official": "trained on the published training half, tested on the published test half; "
     "training photographs that share a group with a test photograph are taken out.",
-    "grouped": "cross-validated over photographs, no group on both sides; a cell covers all folds.",
+    "grouped": "cross-validated over photographs, no group on both sides; a trial covers all "
+    "folds.",
     "external": "trained on one data set, tested on another, over the classes that both have.",
 }
 
@@ -44,9 +45,9 @@ def compose_report(
     Args:
         pictured: data set -> where its images lie; None where no photograph may be shown.
     """
-    done, planned = found.cells
+    done, planned = found.counts
     yield Text(
-        f"{done} of {planned} cells of the study `{found.plan.name}` are done. What is not done "
+        f"{done} of {planned} trials of the study `{found.plan.name}` are done. What is not done "
         f"says “{NOT_RUN}”. Each figure stands with its protocol, the count of its "
         "photographs and a 95 % interval by group. The drawings stand in the HTML page alone."
     )
@@ -135,7 +136,7 @@ def _drawings(found: Findings) -> Iterator[Block]:
     for shown in by_protocol:
         arena, counts = shown[0].arena, shown[0].counts
         yield Heading(arena, 3, drawn=True)
-        trained = [one for one in shown if one.cell.baseline is None]
+        trained = [one for one in shown if one.network]
         if trained:
             yield Picture(
                 plots.draw_curves(trained),
@@ -218,7 +219,7 @@ def _method(found: Findings) -> Iterator[Block]:
                        for name, version in row["environment"]["packages"].items()})  # fmt: skip
     yield Items(
         (
-            f"Time: {format_duration(total)} in all, summed over {len(rows)} cells.",
+            f"Time: {format_duration(total)} in all, summed over {len(rows)} trials.",
             f"Machine: {'; '.join(machines)}.",
             f"Versions: {', '.join(packages)}.",
         )
@@ -228,4 +229,4 @@ def _method(found: Findings) -> Iterator[Block]:
     yield Command(
         f"wbczoo study run {name}.toml --out runs/{name}\nwbczoo study report runs/{name}"
     )
-    yield tables.all_cells(found.plan, found.series, found.resamples)
+    yield tables.every_setting(found.plan, found.series, found.resamples)

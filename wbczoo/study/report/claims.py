@@ -1,4 +1,4 @@
-"""A report's claims meet the done cells here, and leave with a verdict and its reason."""
+"""A report's claims meet the done trials here, and leave with a verdict and its reason."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.stated import Claim
 from wbczoo.study.report.compare import SEEDS, Comparison, find_pairs
 from wbczoo.study.report.series import Series, choose
-from wbczoo.study.report.show import format_published
 from wbczoo.study.report.tally import measure_seeds
-from wbczoo.study.report.words import format_comparison
+from wbczoo.study.report.words import format_published
 
 CONFIRMED, CONTRADICTED, UNDECIDABLE, NOT_RUN = (
     "confirmed",
@@ -48,7 +47,7 @@ RULES = {
         "planned figure confirms; contradicted if one contradicts; else undecidable."
     ),
     "keeps": (
-        "The claimed figure is our own, of the same cells under the protocol that is doubted. It "
+        "The claimed figure is our own, of the same trials under the protocol that is doubted. It "
         "is the balanced accuracy, for the protocols' tests have other shares of the classes. A "
         "figure confirms if it is at least that one less 1 point, and its lower limit at least "
         "that one less 5 points. It contradicts if its whole interval lies below the whole "
@@ -185,7 +184,7 @@ def _compared(
                     Part(
                         f"{pair[0].model} less {pair[1].model}, {task}",
                         pair[0].arena,
-                        NOT_RUN if done is None else format_comparison(done),
+                        NOT_RUN if done is None else str(done),
                         judge_difference(done),
                         value=None if done is None else done.figures["accuracy"]["value"],
                     )

@@ -19,6 +19,7 @@ from wbczoo.study.report.tally import (
     replicate_seeds,
     tally_together,
 )
+from wbczoo.study.report.words import format_photographs, format_points, format_seeds
 from wbczoo.study.run.results import Row
 
 # Fewer trainings than these decide nothing: no p-value is computed.
@@ -76,18 +77,32 @@ class Comparison:
     @property
     def learning(self) -> bool:
         """Whether either might do better with more epochs: then it may be speed that is seen."""
-        return any(one.cell.baseline is None and one.learning for one in (self.first, self.second))
+        return self.first.learning or self.second.learning
+
+    @property
+    def tested(self) -> str:
+        """The p-values, or why there is none."""
+        if self.p is None or self.corrected is None:
+            return f"{'LEAKY' if self.first.leaky else 'too few seeds'}: not tested"
+        return f"p {self.p:.2g}, corrected {self.corrected:.2g}"
+
+    def __str__(self) -> str:
+        """The difference in accuracy with all that it rests on."""
+        learning = ", still learning" if self.learning else ""
+        return (
+            f"{format_points(self.figures['accuracy'])}; {format_photographs(self.photographs)}, "
+            f"{format_seeds(self.seeds)}{learning}; {self.tested}"
+        )
 
     def describe(self) -> dict[str, Any]:
         """What JSON can hold of it."""
-        epochs = self.first.cell.epochs
         return {
             "kind": self.kind,
             "protocol": self.first.arena,
             "first": self.first.model,
             "second": self.second.model,
             "setting": self.first.setting,
-            "epochs": epochs,
+            "epochs": self.first.epochs or None,
             **{
                 name: getattr(self, name)
                 for name in ("task", "seeds", "photographs", "files", "groups", "differing")
@@ -124,7 +139,7 @@ def compare(
     point, again = replicate_seeds(one, drawn, seeds)
     other_point, other_again = replicate_seeds(other, drawn, seeds)
     right, other_right = one.right(), other.right()
-    enough = all(len(s.rows) >= SEEDS or s.cell.baseline is not None for s in (first, second))
+    enough = all(len(one.rows) >= SEEDS or one.baseline for one in (first, second))
     tested = enough and len(pairs) >= SEEDS and not (first.leaky or second.leaky)
     return Comparison(
         kind=kind,
@@ -185,7 +200,7 @@ def find_pairs(
     """The two series that a claim compares: equal in all but what it names, the best done ones.
 
     Args:
-        shared, first, second: fields of the cells of both, of the first and of the second.
+        shared, first, second: fields of the trials of both, of the first and of the second.
 
     Returns:
         None where the plan has no such pair.
@@ -205,16 +220,15 @@ def find_pairs(
 
 def with_and_without_branch(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
     """Every pair of a network with a branch and the same one without."""
-    bare = {
-        (one.protocol, str(one.rest("sequence", "hidden"))): one
-        for one in series
-        if one.cell.sequence == "none"
-    }
-    for one in series:
-        if one.cell.backbone not in (None, "none") and one.cell.sequence != "none":
-            other = bare.get((one.protocol, str(one.rest("sequence", "hidden"))))
-            if other is not None:
-                yield one, other
+
+    def key(one: Series) -> tuple[str, str]:
+        return one.protocol, str(one.rest("sequence", "hidden"))
+
+    beside = [one for one in series if one.network and one.network.backbone != "none"]
+    bare = {key(one): one for one in beside if one.fields["sequence"] == "none"}
+    for one in beside:
+        if one.fields["sequence"] != "none" and key(one) in bare:
+            yield one, bare[key(one)]
 
 
 def against_the_bar(plan: StudyPlan, series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
@@ -224,13 +238,13 @@ def against_the_bar(plan: StudyPlan, series: Sequence[Series]) -> Iterator[tuple
     """
     for protocol in plan.protocols:
         here = [one for one in series if one.protocol == protocol and one.rows and not one.leaky]
-        bars = [s for s in here if s.cell.baseline == plan.bar and s.cell.train_part is None]
-        bar = choose(bars)
-        if plan.bar is None or bar is None:
+        bars = [one for one in here if one.baseline and one.baseline == plan.bar]
+        bar = choose([one for one in bars if one.fields["train_part"] is None])
+        if bar is None:
             continue
-        networks = [one for one in here if one.cell.baseline is None]
-        for key in dict.fromkeys(map(_network, networks)):
-            chosen = choose([one for one in networks if _network(one) == key])
+        networks = [one for one in here if one.network]
+        for kind in dict.fromkeys(one.kind for one in networks):
+            chosen = choose([one for one in networks if one.kind == kind])
             assert chosen is not None
             yield chosen, bar
 
@@ -240,27 +254,19 @@ def distinct(comparisons: Iterable[Comparison | None]) -> list[Comparison]:
     found: dict[tuple[str, ...], Comparison] = {}
     for one in comparisons:
         if one is not None:
-            key = (one.first.cell.key, one.second.cell.key, one.first.protocol, one.task)
+            key = (one.first.trial.key, one.second.trial.key, one.first.protocol, one.task)
             found.setdefault(key, one)
     return list(found.values())
 
 
-def _network(series: Series) -> tuple[str, str | None]:
-    return series.model, series.cell.trainable
-
-
 def _depth(pair: tuple[Series, Series]) -> tuple[int, int, int]:
     first, second = pair
-    return (
-        len(_paired_rows(first, second)),
-        len(first.cells),
-        first.cell.epochs or 0,
-    )
+    return len(_paired_rows(first, second)), len(first.trials), first.epochs
 
 
 def _paired_rows(first: Series, second: Series) -> list[tuple[Row, Row]]:
     """The results of both for each seed that both have; a lone baseline's stands against each."""
-    if second.cell.baseline is not None and first.cell.baseline is None and len(second.rows) == 1:
+    if second.baseline and first.network and len(second.rows) == 1:
         (only,) = second.rows.values()
         return [(row, only) for _, row in sorted(first.rows.items())]
     common = sorted(first.rows.keys() & second.rows.keys())

@@ -1,4 +1,4 @@
-"""A plan's done cells are measured, compared and judged here, and go to the report as findings."""
+"""A plan's done trials are measured, compared and judged here, and go to the report as findings."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Findings:
     resamples: int
 
     @property
-    def cells(self) -> tuple[int, int]:
-        """How many cells are done, and how many are planned."""
-        done = {cell.key for one in self.series for s, cell in one.cells.items() if s in one.rows}
-        return len(done), len(self.plan.cells())
+    def counts(self) -> tuple[int, int]:
+        """How many trials are done, and how many are planned."""
+        done = {row["key"] for one in self.series for row in one.rows.values()}
+        return len(done), len(self.plan.trials())
 
 
 def measure_study(plan: StudyPlan, done: Mapping[str, Row], *, resamples: int = 2000) -> Findings:
-    """Compare what a plan's done cells allow, and judge its claims."""
+    """Compare what a plan's done trials allow, and judge its claims."""
     series = gather(plan, done)
     pairs = [("branch", *pair) for pair in compare.with_and_without_branch(series)]
     for claim in plan.claims:

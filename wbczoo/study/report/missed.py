@@ -31,7 +31,7 @@ def find_missed(shown: Sequence[Series], task: str) -> tuple[list[tuple[str, str
     Returns:
         photographs with their labels, sorted; and how many models were asked.
     """
-    asked = [one for one in shown if one.cell.baseline != "majority" and not _unlearned(one)]
+    asked = [one for one in shown if one.baseline != "majority" and not _unlearned(one)]
     wrong: list[set[tuple[str, str]]] = []
     for one in asked:
         right: Counter[tuple[str, str]] = Counter()
@@ -59,15 +59,13 @@ def make_thumbnails(
     Raises:
         UsageError, WbczooError: if the data are not there, or are broken.
     """
-    cell = one.cell
-    dataset = cell.test_dataset or cell.dataset
-    if dataset not in data:
+    tested = one.trial.test or one.trial.train.dataset
+    if tested.name not in data:
         return dict.fromkeys(names)
-    spec = registry.datasets.spec(dataset)
-    options = cell.test_options if cell.test_dataset else cell.dataset_options
-    source = Tree(data[dataset])
+    root, spec = data[tested.name], registry.datasets.spec(tested.name)
+    source = Tree(root)
     paths: dict[str, str] = {}
-    for sample in spec.samples(data[dataset], **{**spec.options, **options}):
+    for sample in spec.samples(root, **{**spec.options, **tested.options}):
         name = sample.photograph or sample.group or ""
         # The photograph itself rather than a view of it.
         if name not in paths or sample.part == "photographs":
@@ -89,11 +87,10 @@ def _shrink(source: Tree, path: str | None) -> bytes | None:
 
 
 def _unlearned(one: Series) -> bool:
-    return (
-        one.cell.backbone not in (None, "none")
-        and one.cell.weights == "none"
-        and (one.cell.trainable == "head")
-    )
+    network = one.network
+    if network is None or network.backbone == "none":
+        return False
+    return network.weights == "none" and network.train.trainable == "head"
 
 
 def _natural(missed: tuple[str, str]) -> list[tuple[int, str]]:

@@ -1,4 +1,4 @@
-"""Done cells become drawings here: curves, confusion matrices, reliability, a forest plot."""
+"""Done trials become drawings here: curves, confusion matrices, reliability, a forest plot."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from wbczoo.study.plan.plan import PLAN, locate_data, read_plan
 from wbczoo.study.report.chapters import compose_report
 from wbczoo.study.report.findings import measure_study
 from wbczoo.study.report.pages import to_html, to_markdown
-from wbczoo.study.run.results import RESULTS, done_cells
+from wbczoo.study.run.results import RESULTS, done_trials
 
 HTML, MARKDOWN = "report.html", "report.md"
 
@@ -38,11 +38,11 @@ def write_report(
         data: data set -> folder or zip file, over what the plan says; for the images.
 
     Returns:
-        what JSON can hold: the files, counts of cells, claims and comparisons.
+        what JSON can hold: the files, counts of trials, claims and comparisons.
 
     Raises:
         UsageError: if there is no plan, or it cannot be, or `data` names a set that it has not.
-        WbczooError: if no cell is done, or results cannot be read or files written.
+        WbczooError: if no trial is done, or results cannot be read or files written.
     """
     folder, plan_path = (study, study / PLAN) if study.is_dir() else (study.with_suffix(""), study)
     if study.is_dir() and not plan_path.is_file():
@@ -50,10 +50,10 @@ def write_report(
             f"{study} holds no {PLAN}, which `wbczoo study run` keeps there. Give that command "
             "again with this folder, or name the plan's file."
         )
-    found = measure_study(read_plan(plan_path), done_cells(plan_path, folder), resamples=resamples)
-    if not found.cells[0]:
+    found = measure_study(read_plan(plan_path), done_trials(plan_path, folder), resamples=resamples)
+    if not found.counts[0]:
         raise WbczooError(
-            f"No cell of the study {found.plan.name} is done: {folder / RESULTS} has none. "
+            f"No trial of the study {found.plan.name} is done: {folder / RESULTS} has none. "
             "Run it first: wbczoo study run."
         )
     paths = locate_data(found.plan, data or {})
@@ -63,12 +63,12 @@ def write_report(
     out = out or folder
     files.write_text(out / HTML, to_html(title, blocks))
     files.write_text(out / MARKDOWN, to_markdown(title, blocks))
-    done, planned = found.cells
+    done, planned = found.counts
     return {
         "html": str(out / HTML),
         "markdown": str(out / MARKDOWN),
-        "cells_done": done,
-        "cells": planned,
+        "trials_done": done,
+        "trials": planned,
         "claims": [one.describe() for one in found.judged],
         "comparisons": [one.describe() for one in found.comparisons],
     }

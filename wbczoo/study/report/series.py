@@ -1,18 +1,20 @@
-"""A plan's done cells become series here: one setting under one protocol, in all its seeds."""
+"""A plan's done trials become series here: one setting under one protocol, in all its seeds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-from wbczoo.study.plan.plan import Cell, StudyPlan
-from wbczoo.study.report.words import format_counts, format_rate, format_seeds, format_special
+from wbczoo.study.plan.plan import StudyPlan
+from wbczoo.study.plan.trial import BaselineTrial, NetworkTrial, Trial
+from wbczoo.study.report.words import describe_setting, format_counts, format_seeds
 from wbczoo.study.run.results import Row
 
 Fields = Mapping[str, Any]
 
-# What a cell has unless its plan says otherwise; a cell that differs is asked for by name.
+# What a trial has unless its plan says otherwise; a trial that differs is asked for by name.
 _PLAIN: Fields = {
     "train_part": None, "image_size": None, "crop": None, "settings": {}, "baseline_options": {},
 }  # fmt: skip
@@ -20,32 +22,59 @@ _PLAIN: Fields = {
 
 @dataclass(frozen=True)
 class Series:
-    """The cells that are equal but for the seed.
+    """The trials that are equal but for the seed.
 
     Attributes:
         protocol: its name in the plan.
-        cells: seed -> cell, as planned.
+        trials: seed -> trial, as planned.
         rows: seed -> result, of the done ones.
     """
 
     protocol: str
-    cells: Mapping[int, Cell]
+    trials: Mapping[int, Trial]
     rows: Mapping[int, Row]
 
     @property
-    def cell(self) -> Cell:
-        """The first of its cells."""
-        return next(iter(self.cells.values()))
+    def trial(self) -> Trial:
+        """The first of its trials."""
+        return next(iter(self.trials.values()))
+
+    @property
+    def network(self) -> NetworkTrial | None:
+        """The first of its trials, if it trains a network."""
+        return self.trial if isinstance(self.trial, NetworkTrial) else None
+
+    @property
+    def baseline(self) -> str | None:
+        """The name of its baseline, if it fits one."""
+        return self.trial.baseline if isinstance(self.trial, BaselineTrial) else None
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The settings of the first of its trials, as `Trial.fields` has them."""
+        return self.trial.fields
 
     @property
     def model(self) -> str:
-        """What is fitted, as `Cell.model` says it."""
-        return self.cell.model
+        """What is fitted, as `Trial.model` says it."""
+        return self.trial.model
+
+    @property
+    def kind(self) -> tuple[str, str | None]:
+        """The model and what of it trains: what its other settings have in common."""
+        return self.model, self.fields["trainable"]
+
+    @property
+    def epochs(self) -> int:
+        """For how many a network is trained; 0 of a baseline."""
+        return self.network.train.epochs if self.network else 0
 
     @property
     def leaky(self) -> bool:
         """Whether test files show photographs that training saw too."""
-        return self.cell.protocol == "report" or any(row["leaky"] for row in self.rows.values())
+        return self.trial.train.protocol == "report" or any(
+            row["leaky"] for row in self.rows.values()
+        )
 
     @property
     def arena(self) -> str:
@@ -55,13 +84,7 @@ class Series:
     @property
     def setting(self) -> str:
         """How it is trained, but for the epochs, in a few words."""
-        cell = self.cell
-        if cell.baseline is not None:
-            options = [f"{name} {value}" for name, value in cell.baseline_options.items()]
-            part = [f"fitted on {cell.train_part}"] if cell.train_part else []
-            return ", ".join([*options, *part])
-        plain = [str(cell.trainable), f"batch {cell.batch_size}", f"lr {format_rate(cell.lr or 0)}"]
-        return ", ".join([*plain, *format_special(cell)])
+        return describe_setting(self.trial)
 
     @property
     def counts(self) -> str:
@@ -74,49 +97,47 @@ class Series:
 
         Where the last is kept whatever validation says, that tells nothing.
         """
-        if self.cell.settings.get("keep") == "last":
+        if self.network is None or self.network.train.keep == "last":
             return False
-        last = [
-            best == self.cell.epochs for row in self.rows.values() for best in row["best_epochs"]
-        ]
+        last = [best == self.epochs for row in self.rows.values() for best in row["best_epochs"]]
         return bool(sum(last) > len(last) / 2)
 
     @property
     def trained(self) -> str:
         """How often and how long its networks were trained; empty of a baseline."""
-        if self.cell.baseline is not None:
+        if self.network is None:
             return ""
         note = ", still learning" if self.learning else ""
-        return f"{format_seeds(len(self.rows))}, {self.cell.epochs} epochs{note}"
+        return f"{format_seeds(len(self.rows))}, {self.epochs} epochs{note}"
 
     def agrees(self, fields: Fields) -> bool:
-        """Whether its cells have these values, and nothing special that they do not name."""
+        """Whether its trials have these values, and nothing special that they do not name."""
         wanted = {**_PLAIN, **fields}
-        return all(getattr(self.cell, name) == value for name, value in wanted.items())
+        return all(self.fields[name] == value for name, value in wanted.items())
 
     def rest(self, *left_out: str) -> dict[str, Any]:
         """Its settings without the seed and these."""
-        return self.cell.model_dump(mode="json", exclude={"seed", *left_out})
+        return {k: v for k, v in self.fields.items() if k not in ("seed", *left_out)}
 
 
 def gather(plan: StudyPlan, done: Mapping[str, Row]) -> list[Series]:
-    """The series of a plan in the order of its blocks; each cell stands in one."""
-    found: dict[tuple[str, str], Series] = {}
+    """The series of a plan in the order of its blocks; each trial stands in one."""
+    found: dict[tuple[str, str], dict[int, Trial]] = {}
     for block in plan.blocks:
-        for name in block.protocols:
-            for cell in plan.of_block(block.model_copy(update={"protocols": (name,)})):
-                series = Series(name, {cell.seed: cell}, {})
-                seen = found.setdefault((name, str(series.rest())), series)
-                cells = {**seen.cells, cell.seed: cell}
-                rows = {seed: done[one.key] for seed, one in cells.items() if one.key in done}
-                found[name, str(series.rest())] = Series(name, cells, rows)
-    return list(found.values())
+        for protocol in block.protocols:
+            for trial in plan.trials_of(block, protocol):
+                rest = str({k: v for k, v in trial.fields.items() if k != "seed"})
+                found.setdefault((protocol, rest), {})[trial.train.seed] = trial
+    return [
+        Series(protocol, trials, {s: done[one.key] for s, one in trials.items() if one.key in done})
+        for (protocol, _), trials in found.items()
+    ]
 
 
 def choose(among: Sequence[Series]) -> Series | None:
     """The series to speak of: the one of most seeds that are done, then planned, then of epochs."""
     return max(
         among,
-        key=lambda one: (len(one.rows), len(one.cells), one.cell.epochs or 0),
+        key=lambda one: (len(one.rows), len(one.trials), one.epochs),
         default=None,
     )

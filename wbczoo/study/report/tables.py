@@ -9,13 +9,12 @@ from wbczoo.study.plan.stated import PublishedTable
 from wbczoo.study.report.compare import Comparison
 from wbczoo.study.report.pages import NOT_RUN, Table
 from wbczoo.study.report.series import Series, choose
-from wbczoo.study.report.show import format_published
 from wbczoo.study.report.tally import measure_seeds
 from wbczoo.study.report.words import (
     format_counts,
-    format_p,
     format_photographs,
     format_points,
+    format_published,
     format_seeds,
 )
 
@@ -25,7 +24,7 @@ _UNLEARNED = "(no ImageNet weights)"
 def model_tables(plan: StudyPlan, series: Sequence[Series], resamples: int) -> list[Table]:
     """For each task a table: a row for each model and setting, a column for each protocol.
 
-    Other settings, which the plan has under one protocol alone, stand in `all_cells`, and in a
+    Other settings, which the plan has under one protocol alone, stand in `every_setting`, and in a
     published table if there is one.
     """
     rows = list(_rows(series))
@@ -47,41 +46,41 @@ def model_tables(plan: StudyPlan, series: Sequence[Series], resamples: int) -> l
 
 
 def published_table(published: PublishedTable, series: Sequence[Series], resamples: int) -> Table:
-    """The published accuracies beside ours, and the difference in each cell.
+    """The published accuracies beside ours, and the difference.
 
-    Where a cell of the same settings with ImageNet weights is not run, one without takes its
+    Where a trial of the same settings with ImageNet weights is not run, one without takes its
     place and says so.
     """
     here = [one for one in series if one.protocol == published.protocol]
     body: list[list[str]] = []
     used: list[Series] = []
     for row in published.rows:
-        cells = [f"{row.model}\n{row.task}"]
+        line = [f"{row.model}\n{row.task}"]
         for value, column in zip(row.values, published.columns.values(), strict=True):
             fields = {**published.of, **row.of, **column}
             found = [one for one in here if one.rows and one.agrees(fields)]
-            chosen = choose([s for s in found if s.cell.weights != "none"]) or choose(found)
+            chosen = choose([s for s in found if s.fields["weights"] != "none"]) or choose(found)
             if chosen is None:
-                cells.append(f"published {value:.4f}\nours {NOT_RUN}")
+                line.append(f"published {value:.4f}\nours {NOT_RUN}")
                 continue
             used.append(chosen)
             figure = measure_seeds(list(chosen.rows.values()), row.task, resamples=resamples)
             ours = figure["accuracy"]
             note = "\nstill learning" if chosen.learning else ""
-            bare = chosen.cell.backbone in (None, "none")
-            note += f"\n{_UNLEARNED}" if chosen.cell.weights == "none" and not bare else ""
+            bare = chosen.fields["backbone"] == "none"
+            note += f"\n{_UNLEARNED}" if chosen.fields["weights"] == "none" and not bare else ""
             if ours["value"] is not None:
                 gap = f"difference {100 * (ours['value'] - value):+.1f} points"
                 note = "\n" + gap.replace("-", "−") + note
-            cells.append(f"published {value:.4f}\nours {format_published(ours)}{note}")
-        body.append(cells)
+            line.append(f"published {value:.4f}\nours {format_published(ours)}{note}")
+        body.append(line)
     arena = here[0].arena if here else published.protocol
     counts = "None is run yet."
     if used:
         seeds = sorted({len(one.rows) for one in used})
         span = format_seeds(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
         counts = f"Ours: {format_counts([r for one in used for r in one.rows.values()])}, {span}"
-        epochs = sorted({one.cell.epochs for one in used if one.cell.epochs is not None})
+        epochs = sorted({one.epochs for one in used if one.network})
         if epochs:
             spent = f"{epochs[0]}" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}"
             counts += f", {spent} epochs; the published number of them is not known"
@@ -105,19 +104,19 @@ def comparison_table(comparisons: Iterable[Comparison], caption: str) -> Table:
                 f"{format_photographs(one.photographs)}, {one.groups} groups\n"
                 f"{one.differing} groups differ, {format_seeds(one.seeds)}"
                 + ("\nstill learning" if one.learning else ""),
-                format_p(one).replace(", corrected", "\ncorrected").replace(": not", "\nnot"),
+                one.tested.replace(", corrected", "\ncorrected").replace(": not", "\nnot"),
             ]
             for one in comparisons
         ],
     )
 
 
-def all_cells(plan: StudyPlan, series: Sequence[Series], resamples: int) -> Table:
+def every_setting(plan: StudyPlan, series: Sequence[Series], resamples: int) -> Table:
     """Every series of the plan, done or not: a folded table."""
     body = []
     for one in series:
         rows = list(one.rows.values())
-        done = f"{len(one.rows)} of {len(one.cells)}"
+        done = f"{len(one.rows)} of {len(one.trials)}"
         figures = [NOT_RUN] * len(plan.task_names)
         if rows:
             measured = [measure_seeds(rows, task, resamples=resamples) for task in plan.task_names]
@@ -152,14 +151,15 @@ def _rows(series: Sequence[Series]) -> Iterable[list[Series]]:
     network that has no other.
     """
     rows: dict[tuple[str, str], list[Series]] = {}
-    for one in sorted(series, key=lambda one: one.cell.baseline is None):
+    for one in sorted(series, key=lambda one: one.baseline is None):
         rows.setdefault((one.model, one.setting), []).append(one)
     broad = {key: len({one.protocol for one in models}) > 1 for key, models in rows.items()}
-    seen = {(models[0].model, models[0].cell.trainable) for k, models in rows.items() if broad[k]}
+    seen = {
+        (models[0].model, models[0].fields["trainable"]) for k, models in rows.items() if broad[k]
+    }
     for key, models in rows.items():
-        network = models[0].model, models[0].cell.trainable
-        if broad[key] or models[0].cell.baseline is not None or network not in seen:
-            seen.add(network)
+        if broad[key] or models[0].baseline or models[0].kind not in seen:
+            seen.add(models[0].kind)
             yield models
 
 
@@ -189,8 +189,4 @@ def _named(one: Series) -> str:
 
 
 def _setting(one: Series) -> str:
-    return one.setting if one.cell.baseline else f"{one.setting}, {_epochs(one)}"
-
-
-def _epochs(one: Series) -> str:
-    return f"{one.cell.epochs} epochs"
+    return f"{one.setting}, {one.epochs} epochs" if one.network else one.setting

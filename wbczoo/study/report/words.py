@@ -1,16 +1,13 @@
-"""Counts, differences and p-values are put into words here, for tables and sentences alike."""
+"""Counts, differences and settings are put into words here, for tables and sentences alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
-from typing import TYPE_CHECKING
 
-from wbczoo.study.plan.plan import Cell
+from wbczoo.study.plan.trial import NetworkTrial, Trial
 from wbczoo.study.run.results import Row
-
-if TYPE_CHECKING:
-    from wbczoo.study.report.compare import Comparison
+from wbczoo.text import format_figure
 
 
 def format_counts(rows: Sequence[Row]) -> str:
@@ -45,37 +42,33 @@ def format_points(figure: Mapping[str, float | None]) -> str:
     return text.replace("-", "−")
 
 
-def format_p(comparison: Comparison) -> str:
-    """The p-values of a comparison, or why it has none."""
-    if comparison.p is None or comparison.corrected is None:
-        why = "LEAKY" if comparison.first.leaky else "too few seeds"
-        return f"{why}: not tested"
-    return f"p {comparison.p:.2g}, corrected {comparison.corrected:.2g}"
+def describe_setting(trial: Trial) -> str:
+    """How a trial is trained or fitted, in a few words, but for its epochs and its seed.
 
-
-def format_comparison(comparison: Comparison) -> str:
-    """A comparison's difference in accuracy with all that it rests on."""
-    learning = ", still learning" if comparison.learning else ""
-    return (
-        f"{format_points(comparison.figures['accuracy'])}; "
-        f"{format_photographs(comparison.photographs)}, "
-        f"{format_seeds(comparison.seeds)}{learning}; {format_p(comparison)}"
-    )
-
-
-def format_special(cell: Cell) -> list[str]:
-    """What a network's cell has otherwise than most: all that tells it from another of its rate."""
-    return [
-        *([f"hidden {cell.hidden}"] if cell.hidden not in (None, 64) else []),
-        *([f"{cell.image_size} pixels"] if cell.image_size else []),
-        *([f"crop {cell.crop}"] if cell.crop else []),
-        *([f"trained on {cell.train_part}"] if cell.train_part else []),
-        *([f"precision {cell.precision}"] if cell.precision not in (None, "fp32") else []),
-        *(f"{name} {value}" for name, value in cell.settings.items()),
+    It names all that tells a trial from another of its model, data, epochs and seed.
+    """
+    if not isinstance(trial, NetworkTrial):
+        fitted = [f"fitted on {trial.train_part}"] if trial.train_part else []
+        return ", ".join([*(f"{k} {v}" for k, v in trial.baseline_options.items()), *fitted])
+    train = trial.train
+    told = [
+        (f"{train.trainable}, batch {train.batch_size}, lr {_format_rate(train.lr)}", True),
+        (f"hidden {trial.hidden}", trial.hidden != 64),
+        (f"{trial.image_size} pixels", trial.image_size),
+        (f"crop {trial.crop}", trial.crop),
+        (f"trained on {train.train_part}", train.train_part),
+        (f"precision {train.precision}", train.precision != "fp32"),
+        *((f"{name} {value}", True) for name, value in trial.settings.items()),
     ]
+    return ", ".join(text for text, shown in told if shown)
 
 
-def format_rate(rate: float) -> str:
+def format_published(figure: Mapping[str, float | None]) -> str:
+    """`0.5711 [0.45, 0.68]`: four digits, as published accuracies have them."""
+    return format_figure(figure, digits=4)
+
+
+def _format_rate(rate: float) -> str:
     """A learning rate as people write it: `3e-4`."""
     digits, exponent = f"{rate:e}".split("e")
     return f"{float(digits):g}e{int(exponent)}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wbczoo.data.batches import Batches
-from wbczoo.data.splits import Role
+from wbczoo.data.splits import Role, digest_of
 from wbczoo.model.fused import FusedClassifier
-from wbczoo.study.plan.plan import Cell
+from wbczoo.study.plan.trial import NetworkTrial
+from wbczoo.study.run.context import (
+    Context,
+    build_trial,
+    calibrate,
+    fill_features,
+    fill_pixels,
+    used_rows,
+)
 from wbczoo.study.run.features import FeatureCache
+from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Split
 from wbczoo.training import checkpoint, log
 from wbczoo.training.fit import Fit, prepare_fit
+from wbczoo.training.inference import predict_logits
 from wbczoo.training.train import begin, run_epochs
 
 
@@ -105,57 +115,57 @@ class FeatureBatches(Batches):
         return super().ahead(chosen)
 
 
+def run_branch(trial: NetworkTrial, context: Context) -> Row:
+    """Train a trial with a sequence branch beside a frozen backbone, over cached features."""
+
+    def answer(split: Split) -> Answered:
+        fit, test, used = prepare_branch(trial, split, context)
+        fit.tell = context.tell
+        digest = hashlib.sha256(f"{trial.key}{digest_of(split.rows, split.plan)}".encode())
+        with checkpoint.alone_in(fit.out):
+            begin(fit, digest.hexdigest(), resume=True)
+            run_epochs(fit)
+            best, _ = checkpoint.load_tensors(fit.out / checkpoint.MODEL)
+        fit.model.load_state_dict(best)
+        held = predict_logits(fit.model, fit.validation)
+        truth = {name: values.numpy() for name, values in fit.validation.targets.items()}
+        found = calibrate(held, truth, predict_logits(fit.model, test))
+        curves = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
+        weights = fit.model.config.weights.model_dump()
+        return Answered(split, used, found, curves, fit.progress.best_epoch + 1, weights)
+
+    return run_folds(trial, context.library, answer, how="cached branch", device=context.machine)
+
+
 def prepare_branch(
-    cell: Cell,
-    model: FusedClassifier,
-    cache: FeatureCache,
-    split: Split,
-    out: Path,
-    used: Mapping[Role, tuple[int, ...]],
-    device: torch.device,
+    trial: NetworkTrial, split: Split, context: Context
 ) -> tuple[Fit, FeatureBatches, tuple[int, ...]]:
     """A training of the branch and the heads, ready to run.
-
-    Args:
-        model: whole and untrained.
-        out: where its state is kept.
-        used: the rows of each role.
 
     Returns:
         the training, the test's batches, and the rows that these hold.
     """
-    shows = model.reads == "pixels"
-    pixels = cache.pixels.pixels() if shows else None
+    model = build_trial(trial)
+    cache = context.features(model, "map" if model.reads == "features" else "pooled")
+    fill_features(cache, split, context)
+    pixels = None
+    if model.reads == "pixels":
+        fill_pixels(cache.pixels, split, context.tell)
+        pixels = cache.pixels.pixels()
+    used = used_rows(cache, split)
 
     def batches(role: Role) -> FeatureBatches:
-        rows, numbers = split.rows_of(role), used[role]
-        hashes = [rows.hashes[n] for n in numbers]
-        places = cache.pixels.rows(hashes) if shows else np.zeros(len(hashes), np.int64)
-        return FeatureBatches(pixels, places, cache, hashes, split.targets(role, numbers), device)
+        hashes = [split.rows_of(role).hashes[row] for row in used[role]]
+        places = np.zeros(len(hashes), np.int64) if pixels is None else cache.pixels.rows(hashes)
+        targets = split.targets(role, used[role])
+        return FeatureBatches(pixels, places, cache, hashes, targets, context.device)
 
-    classifier = CachedClassifier(model)
-    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no")
     fit = prepare_fit(
-        classifier, cell.train_config(), batches("train"), batches("validation"), out, accelerator
+        CachedClassifier(model),
+        trial.train,
+        batches("train"),
+        batches("validation"),
+        context.run_folder(trial, split),
+        Accelerator(cpu=context.device.type == "cpu", mixed_precision="no"),
     )
     return fit, batches("test"), used["test"]
-
-
-def train_branch(fit: Fit, digest: str) -> list[dict[str, float]]:
-    """Run a training to its end, from where a killed one stood; the model is its best epoch's.
-
-    Args:
-        digest: of the settings and the split, so that no other state is taken up.
-
-    Returns:
-        the rows of its epochs.
-
-    Raises:
-        WbczooError, KeyboardInterrupt: as `wbczoo.training.train.run_epochs` does.
-    """
-    with checkpoint.alone_in(fit.out):
-        begin(fit, digest, resume=True)
-        run_epochs(fit)
-        best, _ = checkpoint.load_tensors(fit.out / checkpoint.MODEL)
-        fit.model.load_state_dict(best)
-    return log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)

@@ -1,8 +1,7 @@
-"""Cells of baselines are fitted and tested here, on images at their native size."""
+"""Trials of baselines are fitted and tested here, on images at their native size."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
@@ -13,8 +12,8 @@ from wbczoo import images, machine, registry
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.progress import Tell
-from wbczoo.study.plan.plan import Cell
-from wbczoo.study.run.results import Answered, Row, make_row
+from wbczoo.study.plan.trial import BaselineTrial
+from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Library, Split
 
 
@@ -47,7 +46,7 @@ def read_image(rows: Rows, number: int) -> NDArray[np.uint8]:
     return images.decode(rows.source.read(rows.samples[number].path))
 
 
-def run_baseline(cell: Cell, library: Library, tell: Tell) -> Row:
+def run_baseline(trial: BaselineTrial, library: Library, tell: Tell) -> Row:
     """Fit a baseline for each task on the training side, and test it.
 
     A baseline chooses no epoch, so what validates a network trains it too.
@@ -56,25 +55,22 @@ def run_baseline(cell: Cell, library: Library, tell: Tell) -> Row:
         UsageError: if there is no such baseline, or an option cannot be.
         WbczooError: if it fails, or answers with what are no probabilities.
     """
-    started = time.perf_counter()
-    entry = registry.baselines.find(cell.baseline or "")
+    entry = registry.baselines.find(trial.baseline)
     assert entry.spec is not None
-    tested = []
-    for fold in cell.folds_run:
-        split = library.split(cell, fold)
-        side = _whole(split.rows, training_side(cell, split), tell)
+    build, options = entry.spec.build, {**entry.spec.options, **trial.baseline_options}
+
+    def answer(split: Split) -> Answered:
+        side = _whole(split.rows, training_side(trial, split), tell)
         test = _whole(split.tested, split.test, tell)
         truth = split.rows.targets(split.tasks)
         found = {}
         for task in split.tasks:
-            tell(f"{cell.baseline}: {task.name}, {len(side)} images to fit, {len(test)} to answer")
+            tell(f"{trial.baseline}: {task.name}, {len(side)} images to fit, {len(test)} to answer")
             known = [n for n in side if truth[task.name][n] != LEFT_OUT]
             labels = truth[task.name][known]
             # The contract promises each class at least once; one that nobody shows is no class.
             seen, narrowed = np.unique(labels, return_inverse=True)
-            model = entry.spec.build(
-                seed=cell.seed, **{**entry.spec.options, **cell.baseline_options}
-            )
+            model = build(seed=trial.train.seed, **options)
             try:
                 model.fit(
                     NativeImages(split.rows, known), narrowed, [split.rows.groups[n] for n in known]
@@ -87,18 +83,18 @@ def run_baseline(cell: Cell, library: Library, tell: Tell) -> Row:
                     f"The baseline {entry.name!r} failed: {type(error).__name__}: {error}."
                 ) from error
             found[task.name] = _spread(answered, seen, len(test), len(task.classes), entry.name)
-        tested.append(Answered(split, tuple(test), found))
-    return make_row(cell, tested, seconds=time.perf_counter() - started, how="baseline",
-                    device=machine.processor())  # fmt: skip
+        return Answered(split, tuple(test), found)
+
+    return run_folds(trial, library, answer, how="baseline", device=machine.processor())
 
 
-def training_side(cell: Cell, split: Split) -> list[int]:
+def training_side(trial: BaselineTrial, split: Split) -> list[int]:
     """The rows that a baseline is fitted on: those that train or validate a network.
 
     With a `train_part` (`grouped` has its own) they are that part's rows of the same photographs.
     """
     side = sorted({*split.numbers("train"), *split.numbers("validation")})
-    if cell.train_part is None or cell.protocol == "grouped":
+    if trial.train_part is None or split.plan.protocol == "grouped":
         return side
     rows = split.rows
     photographs = {rows.samples[n].photograph or rows.groups[n] for n in side}
@@ -107,12 +103,12 @@ def training_side(cell: Cell, split: Split) -> list[int]:
     chosen = [
         n
         for n in sorted(usable)
-        if rows.samples[n].part == cell.train_part
+        if rows.samples[n].part == trial.train_part
         and (rows.samples[n].photograph or rows.groups[n]) in photographs
     ]
     if not chosen:
         raise WbczooError(
-            f"{rows.source.root} has no image of the part {cell.train_part!r} among the training "
+            f"{rows.source.root} has no image of the part {trial.train_part!r} among the training "
             "photographs."
         )
     return [int(n) for n in chosen]

@@ -1,4 +1,4 @@
-"""What the cells of networks share in one process: data, features, models to start from."""
+"""What the trials of networks share in one process: data, features, models to start from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wbczoo.model.build import build
 from wbczoo.model.compose import compose
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
-from wbczoo.study.plan.plan import Cell
+from wbczoo.study.plan.trial import NetworkTrial, Trial
 from wbczoo.study.run.features import FeatureCache, Kind
 from wbczoo.study.run.roles import ROLES, Library, Split, readers
 from wbczoo.tasks import parse as parse_tasks
@@ -32,7 +32,7 @@ from wbczoo.training.inference import Logits, choose_device
 
 @dataclass
 class Context:
-    """What the cells of one process share: data, device, and where unfinished trainings lie.
+    """What the trials of one process share: data, device, and where unfinished trainings lie.
 
     `cache` is the folder of pixels and features; the user's own if None.
     """
@@ -56,13 +56,13 @@ class Context:
             return torch.cuda.get_device_name(self.device)
         return machine.processor()
 
-    def run_folder(self, cell: Cell, split: Split) -> Path:
+    def run_folder(self, trial: Trial, split: Split) -> Path:
         """Where the training of a fold may be taken up again."""
-        return self.folder / f"{cell.key[:16]}-{digest_of(split.rows, split.plan)[:8]}"
+        return self.folder / f"{trial.key[:16]}-{digest_of(split.rows, split.plan)[:8]}"
 
-    def forget(self, cell: Cell) -> None:
-        """Remove the trainings of a cell whose result is written down."""
-        for folder in self.folder.glob(f"{cell.key[:16]}-*"):
+    def forget(self, trial: Trial) -> None:
+        """Remove the trainings of a trial whose result is written down."""
+        for folder in self.folder.glob(f"{trial.key[:16]}-*"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -71,32 +71,29 @@ def open_context(library: Library, out: Path, device: str, tell: Tell) -> Contex
     return Context(library, choose_device(device), out / "unfinished", tell)
 
 
-def compose_cell(cell: Cell) -> ModelConfig:
-    """The composition of a network's cell; raises UsageError as `compose` does."""
-    assert cell.backbone is not None
-    assert cell.sequence is not None
-    side = cell.image_size
+def compose_trial(trial: NetworkTrial) -> ModelConfig:
+    """The composition of a trial; raises UsageError as `compose` does."""
+    side = trial.image_size
     return compose(
-        cell.backbone,
-        cell.sequence,
-        tasks=parse_tasks(cell.tasks),
-        hidden=cell.hidden or 64,
+        trial.backbone,
+        trial.sequence,
+        tasks=parse_tasks(trial.tasks),
+        hidden=trial.hidden,
         image_size=(side, side) if side else None,
-        crop=cell.crop or "none",
+        crop=trial.crop or "none",
     )
 
 
-def build_cell(cell: Cell) -> FusedClassifier:
-    """The untrained model of a network's cell, as `wbczoo train` starts from it."""
-    model = build(compose_cell(cell), weights=cell.weights or "none", seed=cell.seed)
-    model.open_for_training(cell.trainable or "head")
+def build_trial(trial: NetworkTrial) -> FusedClassifier:
+    """The untrained model of a trial, as `wbczoo train` starts from it."""
+    model = build(compose_trial(trial), weights=trial.weights, seed=trial.train.seed)
+    model.open_for_training(trial.train.trainable)
     return model.eval()
 
 
 def fill_features(cache: FeatureCache, split: Split, context: Context) -> None:
     """Compute what a split's images lack; refusals are told, and kept by the cache."""
-    for rows in {id(rows): rows for rows in (split.rows, split.tested)}.values():
-        numbers = sorted({n for r in ROLES if split.rows_of(r) is rows for n in split.numbers(r)})
+    for rows, numbers in split.everyone():
         refused = cache.fill(readers(rows, numbers), context.device, context.tell)
         for digest, reason in refused.items():
             context.tell(f"refused {rows.samples[rows.index_of[digest]].path}: {reason}")
@@ -104,11 +101,8 @@ def fill_features(cache: FeatureCache, split: Split, context: Context) -> None:
 
 def fill_pixels(cache: PixelCache, split: Split, tell: Tell) -> None:
     """Decode what a split's images lack, for a branch that reads pixels."""
-    for rows in {id(rows): rows for rows in (split.rows, split.tested)}.values():
-        fill(
-            cache, rows, [n for r in ROLES if split.rows_of(r) is rows for n in split.numbers(r)],
-            tell,
-        )  # fmt: skip
+    for rows, numbers in split.everyone():
+        fill(cache, rows, numbers, tell)
 
 
 def used_rows(cache: FeatureCache, split: Split) -> dict[Role, tuple[int, ...]]:

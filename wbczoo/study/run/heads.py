@@ -1,217 +1,254 @@
 """Many dense heads over the same cached features train together here, as `wbczoo train` would.
 
-Over a frozen backbone a task's head is a linear layer on constant features, so that the heads of
-many settings and seeds are slices of one stacked layer: one batched product answers all of them,
-and the gradient of cross-entropy has a closed form. Each head keeps its own order of images, its
-own learning rate and its own best epoch.
+Over a frozen backbone the heads of all tasks are one linear layer on constant features, so that
+those of many settings and seeds are slices of one batched product. Each keeps its own order of
+images, its own learning rate, its own state of Adam and its own best epoch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from wbczoo.data.batches import draw_order
 from wbczoo.data.samples import LEFT_OUT
+from wbczoo.data.splits import Role
+from wbczoo.model.fused import FusedClassifier
+from wbczoo.progress import bar
+from wbczoo.study.plan.trial import NetworkTrial
+from wbczoo.study.run.context import Context, build_trial, calibrate, fill_features, used_rows
+from wbczoo.study.run.features import FeatureCache
+from wbczoo.study.run.results import Answered, Row, make_row
+from wbczoo.study.run.roles import Split
 from wbczoo.training import epoch_metrics
-
-# Kingma and Ba 2015, algorithm 1, with the constants of torch.optim.Adam.
-_BETAS = (0.9, 0.999)
-_EPSILON = 1e-8
+from wbczoo.training.checkpoint import Progress
+from wbczoo.training.inference import Logits
 
 
 @dataclass
 class Head:
-    """One setting of the heads of all tasks: how it starts, what it learns from, what comes out.
+    """The heads of all tasks of one trial's fold, side by side.
 
     Attributes:
-        weight: (D, K) over the K classes of all tasks side by side, at the start; afterwards of
-            the best epoch.
-        bias: (K,) likewise.
-        train, validation: places in the features.
+        cache: of the features that they read.
+        used: the rows of each role whose images could be read.
+        weight: (D, K) over the K classes of all tasks; it trains.
+        bias: (K,), likewise.
+        best: both as they were in the best epoch.
         curves: one row for each epoch, as a run's `metrics.jsonl` has them.
-        best_epoch: from 0.
+        failure: why it has no result; empty if it has.
     """
 
-    weight: Tensor
-    bias: Tensor
-    lr: float
-    seed: int
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
+    trial: NetworkTrial
+    split: Split
+    cache: FeatureCache
+    used: dict[Role, tuple[int, ...]]
+    weight: nn.Parameter
+    bias: nn.Parameter
+    best: tuple[Tensor, Tensor]
+    progress: Progress = field(default_factory=Progress)
     curves: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = -1
-    best_score: tuple[float, float] = (0.0, 0.0)
     failure: str = ""
 
-
-class Stack:
-    """The heads of one batch size as stacked parameters with their Adam moments.
-
-    Args:
-        heads: those with the most training images first.
-        features: (R, D) float32, on the device.
-        targets: task -> (R,) class indices, -1 left out, on the device.
-        classes: task -> number of classes, in the order of the heads' columns.
-    """
-
-    def __init__(
-        self,
-        heads: Sequence[Head],
-        features: Tensor,
-        targets: Mapping[str, Tensor],
-        classes: Mapping[str, int],
-    ) -> None:
-        device = features.device
-        self.features, self.targets, self.classes = features, targets, classes
-        self.weight = torch.stack([head.weight for head in heads]).to(device)  # (M, D, K)
-        self.bias = torch.stack([head.bias for head in heads]).to(device)[:, None]  # (M, 1, K)
-        self.rates = torch.tensor([head.lr for head in heads], device=device).double()
-        self.steps = torch.zeros(len(heads), dtype=torch.float64, device=device)
-        self._moments = [
-            [torch.zeros_like(parameter) for _ in _BETAS] for parameter in (self.weight, self.bias)
-        ]
-
-    def step(self, chosen: Tensor, real: Tensor, sums: Tensor) -> None:
-        """One step of Adam of the first heads, those whose epoch still has images.
+    def close_epoch(self, sums: Tensor, features: Tensor, targets: Mapping[str, Tensor]) -> None:
+        """Validate, write the epoch down, and keep the parameters if it is the best so far.
 
         Args:
-            chosen: (m, B) places in the features.
-            real: (m, B) whether a place is an image, and not the filling of a last batch.
-            sums: (M, 2 + 2 tasks), to which each head's loss, steps, right and known are added.
+            sums: of its steps, as `epoch_metrics.of_training` reads them.
+            features: (N, D) of the validation rows, on the device; there may be none.
+            targets: task -> (N,) of the same rows, on the CPU.
         """
-        active = len(chosen)
-        images = self.features[chosen]  # (m, B, D)
-        logits = torch.baddbmm(self.bias[:active], images, self.weight[:active])  # (m, B, K)
-        gradient = torch.empty_like(logits)
-        found = sums[:active]
-        for place, (task, columns) in enumerate(self.columns()):
-            targets = self.targets[task][chosen]  # (m, B)
-            known = real & (targets != LEFT_OUT)
-            truth = targets.clamp(min=0)[..., None]
-            likely = logits[..., columns].log_softmax(2)  # (m, B, C)
-            share = known / known.sum(1, keepdim=True).clamp(min=1)  # (m, B)
-            ours = likely.gather(2, truth)[..., 0]
-            slopes = likely.exp()
-            slopes.scatter_add_(2, truth, torch.full_like(ours, -1.0)[..., None])
-            gradient[..., columns] = slopes * share[..., None]
-            found[:, 0] -= (ours * share).sum(1)
-            right = (likely.argmax(2) == targets) & known
-            found[:, 2 + 2 * place] += right.sum(1)
-            found[:, 3 + 2 * place] += known.sum(1)
-        found[:, 1] += 1
-        self.steps[:active] += 1
-        self._descend(0, self.weight, images.transpose(1, 2) @ gradient)
-        self._descend(1, self.bias, gradient.sum(1, keepdim=True))
+        if self.failure:
+            return
+        row = {"epoch": self.progress.epoch + 1.0}
+        row.update(epoch_metrics.of_training(sums, list(targets)))
+        if len(features):
+            answered = self.answer(features, self.weight.detach(), self.bias.detach())
+            row.update(epoch_metrics.of_validation(answered, targets))
+        if strange := [name for name, value in row.items() if not math.isfinite(value)]:
+            self.failure = (
+                f"In epoch {self.progress.epoch + 1} {strange[0]} became no number; try a smaller "
+                "learning rate."
+            )
+            return
+        if self.progress.improves(row):
+            self.best = self.weight.detach().clone(), self.bias.detach().clone()
+        self.curves.append(row)
+        self.progress.epoch += 1
 
-    def answer(self, number: int, places: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Logits of one head for images at these places: task -> (N, classes)."""
-        return answer(
-            self.features[places], self.weight[number], self.bias[number, 0], self.classes
-        )
+    def answer(self, features: Tensor, weight: Tensor, bias: Tensor) -> Logits:
+        """Logits for features (N, D): task -> (N, classes) float32."""
+        logits = (features @ weight + bias).cpu().numpy()
+        sizes = [len(task.classes) for task in self.split.tasks]
+        pieces = np.split(logits, np.cumsum(sizes)[:-1], axis=1)
+        return {task.name: piece for task, piece in zip(self.split.tasks, pieces, strict=True)}
 
-    def columns(self) -> list[tuple[str, slice]]:
-        """Each task with its columns."""
-        return columns_of(self.classes)
+    def test(self, weights: Mapping[str, Any]) -> Answered:
+        """The test's answers by the best epoch; `weights` tell where the backbone's came from."""
+        weight, bias = (tensor.cpu() for tensor in self.best)
 
-    def _descend(self, kind: int, parameter: Tensor, gradient: Tensor) -> None:
-        active = len(gradient)
-        first, second = (moment[:active] for moment in self._moments[kind])
-        first.lerp_(gradient, 1 - _BETAS[0])
-        second.mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
-        done = self.steps[:active, None, None]
-        rate = (self.rates[:active, None, None] / (1 - _BETAS[0] ** done)).float()
-        spread = (1 - _BETAS[1] ** done).sqrt().float()
-        parameter[:active] -= rate * first / (second.sqrt() / spread + _EPSILON)
+        def logits(role: Role) -> Logits:
+            hashes = self.split.rows_of(role).hashes
+            used = [hashes[row] for row in self.used[role]]
+            features = self.cache.gather(used) if used else weight.new_zeros(0, len(weight))
+            return self.answer(features, weight, bias)
+
+        truth = self.split.targets("validation", self.used["validation"])
+        found = calibrate(logits("validation"), truth, logits("test"))
+        best_epoch = self.progress.best_epoch + 1
+        return Answered(self.split, self.used["test"], found, self.curves, best_epoch, weights)
 
 
-def train_heads(
-    heads: Sequence[Head],
-    features: Tensor,
-    targets: Mapping[str, Tensor],
-    classes: Mapping[str, int],
-    *,
-    batch_size: int,
-    epochs: int,
-    advance: Callable[[int], object] = lambda count: None,
+def run_heads(
+    trials: Sequence[NetworkTrial], context: Context
+) -> Iterator[tuple[NetworkTrial, Row | str]]:
+    """Train trials of a frozen backbone and no branch, together; equal but for seed, size and rate.
+
+    Yields:
+        each trial with its row, or with the reason why it has none.
+    """
+    started = time.perf_counter()
+    stacks: dict[tuple[int, str], list[Head]] = {}
+    weights = {}
+    for seed in dict.fromkeys(trial.train.seed for trial in trials):
+        mine = [trial for trial in trials if trial.train.seed == seed]
+        model = build_trial(mine[0])
+        weights[seed] = model.config.weights.model_dump()
+        cache = context.features(model, "pooled")
+        for trial in mine:
+            stack = stacks.setdefault((trial.train.batch_size, cache.folder.name), [])
+            for fold in trial.folds:
+                split = context.library.split(trial, fold)
+                fill_features(cache, split, context)
+                stack.append(start_head(model, trial, split, cache))
+    epochs = trials[0].train.epochs
+    with bar(epochs * len(stacks), f"heads of {trials[0].model}", unit="epoch") as advance:
+        for stack in stacks.values():
+            train_stack(stack, context.device, advance)
+    share = (time.perf_counter() - started) / len(trials)
+    for trial in trials:
+        folds = [head for stack in stacks.values() for head in stack if head.trial is trial]
+        if failure := next((head.failure for head in folds if head.failure), ""):
+            yield trial, failure
+            continue
+        tested = [head.test(weights[trial.train.seed]) for head in folds]
+        yield trial, make_row(trial, tested, seconds=share, how="cached heads",
+                              device=context.machine)  # fmt: skip
+
+
+def start_head(
+    model: FusedClassifier, trial: NetworkTrial, split: Split, cache: FeatureCache
+) -> Head:
+    """The heads of a model, as an ordinary training of the trial would start from them."""
+    state = model.heads.state_dict()
+    weight, bias = (
+        torch.cat([state[f"{task.name}_head.{name}"] for task in split.tasks])
+        for name in ("weight", "bias")
+    )
+    weight = weight.T.contiguous()
+    return Head(
+        trial, split, cache, used_rows(cache, split), nn.Parameter(weight), nn.Parameter(bias),
+        (weight, bias),
+    )  # fmt: skip
+
+
+def train_stack(
+    heads: Sequence[Head], device: torch.device, advance: Callable[[int], object]
 ) -> None:
-    """Train heads of one batch size together; each ends as `wbczoo train` would leave it.
+    """Train heads of one batch size over one cache; each ends as `wbczoo train` would leave it.
 
     Order of images, loss, optimiser and choice of the best epoch are those of
     `wbczoo.training.train`, so a head differs from an ordinary training by the rounding of sums
     alone. A head whose loss becomes no number gets a `failure`, and the others go on.
 
     Args:
-        features, targets, classes: as `Stack` takes them.
         advance: called with 1 after each epoch.
     """
-    heads = sorted(heads, key=lambda head: -len(head.train))
-    stack = Stack(heads, features, targets, classes)
-    device = features.device
-    counts = [len(head.train) for head in heads]
-    most = math.ceil(counts[0] / batch_size)
-    held = [torch.from_numpy(head.validation).to(device) for head in heads]
-    for epoch in range(epochs):
-        # (M, steps x B): each head's order, filled up to the longest with a place that is no image
-        order = np.zeros((len(heads), most * batch_size), np.int64)
-        for row, head in zip(order, heads, strict=True):
-            row[: len(head.train)] = head.train[draw_order(head.seed, epoch, len(head.train))]
-        places = torch.from_numpy(order).to(device)
-        real = torch.arange(most * batch_size, device=device) < torch.tensor(
-            counts, device=device
-        ).view(-1, 1)
-        sums = torch.zeros((len(heads), 2 + 2 * len(classes)), dtype=torch.float64, device=device)
-        for start in range(0, most * batch_size, batch_size):
-            active = sum(count > start for count in counts)
-            batch = slice(start, start + batch_size)
-            stack.step(places[:active, batch], real[:active, batch], sums)
-        for number, head in enumerate(heads):
-            _close_epoch(stack, number, head, epoch, held[number], sums[number].cpu())
+    # MPS has no float64, in which sums are kept; the heads are small.
+    device = device if device.type == "cuda" else torch.device("cpu")
+    heads = sorted(heads, key=lambda head: -len(head.used["train"]))
+    split, train = heads[0].split, heads[0].trial.train
+    shown = sorted({row for head in heads for role in ("train", "validation")
+                    for row in head.used[role]})  # fmt: skip
+    # The last place holds no image: what fills up a batch, and no task knows its class.
+    features = heads[0].cache.gather([split.rows.hashes[row] for row in shown])
+    features = F.pad(features, (0, 0, 0, 1)).to(device)
+    targets = {
+        name: F.pad(torch.from_numpy(values[shown]), (0, 1), value=LEFT_OUT).to(device)
+        for name, values in split.rows.targets(split.tasks).items()
+    }
+    place = np.zeros(len(split.rows), np.int64)
+    place[shown] = np.arange(len(shown))
+    sides = [[place[list(head.used[role])] for head in heads] for role in ("train", "validation")]
+    training, held = sides
+    truth = [{name: values[places].cpu() for name, values in targets.items()} for places in held]
+    for head in heads:
+        head.weight.data, head.bias.data = head.weight.data.to(device), head.bias.data.to(device)
+    optimizer = torch.optim.Adam(
+        [{"params": [head.weight, head.bias], "lr": head.trial.train.lr} for head in heads]
+    )
+    size = train.batch_size
+    for _ in range(train.epochs):
+        order = torch.from_numpy(_orders(heads, training, size, len(shown))).to(device)
+        sums = torch.zeros((len(heads), 2 + 2 * len(targets)), dtype=torch.float64, device=device)
+        for start in range(0, order.shape[1], size):
+            active = sum(len(places) > start for places in training)
+            chosen = order[:active, start : start + size]
+            batch = {name: values[chosen] for name, values in targets.items()}
+            sums[:active] += _step(heads[:active], features[chosen], batch, optimizer)
+        for head, own, places, known in zip(heads, sums.cpu(), held, truth, strict=True):
+            head.close_epoch(own, features[places], known)
         advance(1)
 
 
-def _close_epoch(
-    stack: Stack, number: int, head: Head, epoch: int, held: Tensor, sums: Tensor
-) -> None:
-    """Validate, write the row down, and keep the parameters if this is the best epoch."""
-    if head.failure:
-        return
-    row = {"epoch": float(epoch + 1), **epoch_metrics.of_training(sums, list(stack.classes))}
-    if len(held):
-        answered = stack.answer(number, held)
-        truth = {name: values[held].cpu() for name, values in stack.targets.items()}
-        row.update(epoch_metrics.of_validation(answered, truth))
-    if strange := [name for name, value in row.items() if not math.isfinite(value)]:
-        head.failure = (
-            f"In epoch {epoch + 1} {strange[0]} became no number; try a smaller learning rate."
-        )
-        return
-    score = (row.get("validation_score", 1.0), -row.get("validation_loss", 0.0))
-    if head.best_epoch < 0 or score > head.best_score or not len(held):
-        head.best_epoch, head.best_score = epoch, score
-        head.weight = stack.weight[number].clone()
-        head.bias = stack.bias[number, 0].clone()
-    head.curves.append(row)
+def _orders(
+    heads: Sequence[Head], training: Sequence[NDArray[np.int64]], size: int, blank: int
+) -> NDArray[np.int64]:
+    """(M, steps x size) the places that each head meets in its epoch, filled up with the blank."""
+    steps = math.ceil(len(training[0]) / size)
+    order = np.full((len(heads), steps * size), blank)
+    for row, head, places in zip(order, heads, training, strict=True):
+        epoch, seed = head.progress.epoch, head.trial.train.seed
+        row[: len(places)] = places[draw_order(seed, epoch, len(places))]
+    return order
 
 
-def answer(
-    features: Tensor, weight: Tensor, bias: Tensor, classes: Mapping[str, int]
-) -> dict[str, NDArray[np.float32]]:
-    """Logits of a head for features (N, D): task -> (N, classes) float32."""
-    logits = (features @ weight + bias).cpu().numpy()
-    return {name: logits[:, columns] for name, columns in columns_of(classes)}
+def _step(
+    heads: Sequence[Head],
+    features: Tensor,
+    targets: Mapping[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> Tensor:
+    """One step of the heads whose epoch still has images.
 
+    Args:
+        features: (M, B, D).
+        targets: task -> (M, B).
 
-def columns_of(classes: Mapping[str, int]) -> list[tuple[str, slice]]:
-    """Each task with its columns among the classes of all tasks side by side."""
-    ends = np.cumsum([*classes.values()]).tolist()
-    return [
-        (name, slice(end - size, end))
-        for (name, size), end in zip(classes.items(), ends, strict=True)
-    ]
+    Returns:
+        (M, 2 + 2 tasks) what each adds to its epoch's sums.
+    """
+    weight = torch.stack([head.weight for head in heads])  # (M, D, K)
+    bias = torch.stack([head.bias for head in heads])[:, None]  # (M, 1, K)
+    logits = torch.baddbmm(bias, features, weight)  # (M, B, K)
+    losses, counts = torch.zeros(len(heads), device=logits.device), []
+    sizes = [len(task.classes) for task in heads[0].split.tasks]
+    for truth, answered in zip(targets.values(), torch.split(logits, sizes, 2), strict=True):
+        each = F.cross_entropy(answered.flatten(0, 1), truth.flatten(), ignore_index=LEFT_OUT,
+                               reduction="none").view_as(truth)  # fmt: skip
+        known = (truth != LEFT_OUT).sum(1)
+        losses = losses + each.sum(1) / known.clamp(min=1)
+        counts += [(answered.argmax(2) == truth).sum(1), known]
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(losses.sum())
+    optimizer.step()
+    return torch.stack([losses.detach(), torch.ones_like(losses), *counts], 1)

@@ -1,11 +1,12 @@
-"""Each done cell passes through here as one JSON line, with its answers by photograph."""
+"""Each done trial passes through here as one JSON line, with its answers by photograph."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,8 @@ from numpy.typing import NDArray
 
 from wbczoo import machine
 from wbczoo.errors import WbczooError
-from wbczoo.metrics.formulas import Floats, confusion, figures_of
-from wbczoo.metrics.intervals import Interval, draw, effective_groups, interval, replicate
-from wbczoo.study.plan.plan import Cell
-from wbczoo.study.run.roles import Split
+from wbczoo.study.plan.trial import Trial
+from wbczoo.study.run.roles import Library, Split
 from wbczoo.tasks import class_of
 
 RESULTS = "results.jsonl"
@@ -92,6 +91,7 @@ class Answered:
         probabilities: task -> (N, classes), calibrated where there was a calibration.
         curves: one row for each epoch, as `metrics.jsonl` has them; empty of a baseline.
         best_epoch: from 1; 0 of a baseline.
+        weights: where the backbone's first ones came from, as a run's config has it.
     """
 
     split: Split
@@ -99,24 +99,34 @@ class Answered:
     probabilities: Mapping[str, NDArray[np.floating]]
     curves: Sequence[Mapping[str, float]] = ()
     best_epoch: int = 0
+    weights: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_folds(
+    trial: Trial, library: Library, answer: Callable[[Split], Answered], *, how: str, device: str
+) -> Row:
+    """The row of a trial whose folds are trained and tested one after the other.
+
+    Args:
+        answer: trains on a fold's split and answers its test.
+        how, device: as `make_row` takes them.
+    """
+    started = time.perf_counter()
+    tested = [answer(library.split(trial, fold)) for fold in trial.folds]
+    seconds = time.perf_counter() - started
+    return make_row(trial, tested, seconds=seconds, how=how, device=device)
 
 
 def make_row(
-    cell: Cell,
-    tested: Sequence[Answered],
-    *,
-    seconds: float,
-    how: str,
-    device: str,
-    weights: Mapping[str, Any] | None = None,
+    trial: Trial, tested: Sequence[Answered], *, seconds: float, how: str, device: str
 ) -> Row:
-    """A done cell's line of `results.jsonl` (docs/study.md describes its fields).
+    """A done trial's line of `results.jsonl` (docs/study.md describes its fields).
 
     Args:
         tested: of each fold.
-        seconds: of wall clock that the cell took; its share, where cells were run together.
+        seconds: of wall clock that the trial took; its share, where several were run together.
         how: `cached heads`, `cached branch`, `images` or `baseline`.
-        weights: the backbone's, as a run's config has them.
+        device: the name of what computed.
     """
     first = tested[0].split
     answers: list[list[Any]] = []
@@ -131,9 +141,9 @@ def make_row(
     described = machine.describe()
     return {
         "format": 1,
-        "key": cell.key,
-        "settings": cell.model_dump(mode="json"),
-        "model": cell.model,
+        "key": trial.key,
+        "settings": trial.fields,
+        "model": trial.model,
         "leaky": any(one.split.plan.leaky for one in tested),
         "unit": first.tested.unit,
         "photographs": first.tested.count_photographs(n for one in tested for n in one.numbers),
@@ -148,7 +158,7 @@ def make_row(
             "cores": described["cores"],
             "packages": {k: v for k, v in described["packages"].items() if k in _PACKAGES},
         },
-        "weights": dict(weights or {}),
+        "weights": dict(tested[-1].weights),
         "best_epochs": [one.best_epoch for one in tested],
         "curves": [
             [_short(one.curves[epoch]) for epoch in _shown(len(one.curves), one.best_epoch)]
@@ -169,7 +179,7 @@ def make_row(
 
 
 def answers_of(row: Row, task: str) -> list[Answers]:
-    """The answers to one task of a done cell, by photograph, in the order of its test."""
+    """The answers to one task of a done trial, by photograph, in the order of its test."""
     column = 3 + list(row["tasks"]).index(task)
     classes, class_name = row["tasks"][task]["classes"], row["tasks"][task]["class_of"]
     return [
@@ -182,43 +192,8 @@ def answers_of(row: Row, task: str) -> list[Answers]:
     ]  # fmt: skip
 
 
-def measure_answers(
-    row: Row, task: str, *, resamples: int = 2000, seed: int = 0
-) -> dict[str, Interval]:
-    """Accuracy, balanced accuracy and macro-F1 of a cell, each with its interval by group.
-
-    They are what `wbczoo.metrics.measure` gives for the same files.
-    """
-    answers = answers_of(row, task)
-    classes = len(row["tasks"][task]["classes"])
-    files = [
-        (one, answer)
-        for one in answers
-        for answer, count in enumerate(one.counts)
-        for _ in range(count)
-    ]
-    truth = np.array([one.truth for one, _ in files], np.int64)
-    answered = np.array([answer for _, answer in files], np.int64)
-    drawn = draw([o.group for o, _ in files], [o.label for o, _ in files], resamples, seed)
-
-    def scores(weights: Floats) -> dict[str, Floats]:
-        return figures_of(confusion(weights, truth, answered, classes))
-
-    point, again = replicate(drawn, scores)
-    everyone = effective_groups(np.ones(len(truth)), drawn)
-    balanced = effective_groups(1 / np.bincount(truth)[truth], drawn)
-    return {
-        name: interval(float(point[name]), again[name], groups)
-        for name, groups in (
-            ("accuracy", everyone),
-            ("balanced_accuracy", balanced),
-            ("macro_f1", balanced),
-        )
-    }
-
-
 def read_results(path: Path) -> dict[str, Row]:
-    """The done cells of a file of results, by key; none where there is no file.
+    """The done trials of a file of results, by key; none where there is no file.
 
     A last line without its end was torn by a process that died, and is left out.
 
@@ -234,22 +209,22 @@ def read_results(path: Path) -> dict[str, Row]:
     return {row["key"]: row for row in _rows(content, path)}
 
 
-def done_cells(plan_path: Path, out: Path | None) -> dict[str, Row]:
-    """The done cells: of the folder, and of `<name>/results.jsonl` beside the plan."""
+def done_trials(plan_path: Path, out: Path | None) -> dict[str, Row]:
+    """The done trials: of the folder, and of `<name>/results.jsonl` beside the plan."""
     rows = read_results(plan_path.with_suffix("") / RESULTS)
     return rows if out is None else {**rows, **read_results(out / RESULTS)}
 
 
 def append_results(path: Path, rows: Iterable[Row]) -> int:
-    """Add done cells' lines by one write, on the disk before this returns.
+    """Add done trials' lines by one write, on the disk before this returns.
 
     Safe for several processes; a line that a dying one tore is cut off first.
 
     Returns:
-        how many were added; a cell that is there already is passed over.
+        how many were added; a trial that is there already is passed over.
 
     Raises:
-        WbczooError: if the file has one of these cells already, and a line that cannot be read.
+        WbczooError: if the file has one of these trials already, and a line that cannot be read.
     """
     lines = {
         row["key"]: json.dumps(row, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -281,8 +256,8 @@ def _rows(content: bytes, path: Path) -> Iterator[Row]:
             known = False
         if not known:
             raise WbczooError(
-                f"{path}, line {number}: this is no result of a cell that this version reads. "
-                "Take the line out, and the cell is run again."
+                f"{path}, line {number}: this is no result of a trial that this version reads. "
+                "Take the line out, and the trial is run again."
             )
         yield row
 

@@ -1,23 +1,26 @@
-"""Who trains, validates and tests in a cell: its protocol's split, and another data set's test."""
+"""Who trains, validates and tests in a trial: its protocol's split, and another data set's test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wbczoo import registry
+from wbczoo.config import Part
 from wbczoo.data.prepared import count
 from wbczoo.data.samples import Rows, Targets, read_rows
 from wbczoo.data.splits import Plan, Role, digest_of, external_plan, plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
-from wbczoo.study.plan.plan import Cell
+from wbczoo.study.plan.trial import Trial
 from wbczoo.tasks import Task
 from wbczoo.tasks import parse as parse_tasks
 
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
+# What of a training's settings decides its split.
+_DRAWS = {"dataset", "protocol", "part", "folds", "train_part", "limit_photographs", "seed"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,6 @@ class Split:
         test: row numbers of `tested`.
     """
 
-    cell: Cell
     tasks: tuple[Task, ...]
     rows: Rows
     tested: Rows
@@ -51,6 +53,12 @@ class Split:
         chosen = list(numbers)
         found = self.rows_of(role).targets(self.tasks)
         return {name: values[chosen] for name, values in found.items()}
+
+    def everyone(self) -> Iterator[tuple[Rows, list[int]]]:
+        """Each data set with all its rows that have a role, ascending."""
+        for rows in {id(rows): rows for rows in (self.rows, self.tested)}.values():
+            roles = [role for role in ROLES if self.rows_of(role) is rows]
+            yield rows, sorted({number for role in roles for number in self.numbers(role)})
 
     def describe(self) -> dict[str, Any]:
         """Counts of photographs, files and groups of each role, and the split's digest."""
@@ -74,46 +82,47 @@ class Library:
     _read: dict[str, Rows] = field(default_factory=dict)
     _splits: dict[str, Split] = field(default_factory=dict)
 
-    def rows(self, dataset: str, options: Mapping[str, Any]) -> Rows:
+    def rows(self, dataset: Part) -> Rows:
         """A data set's rows.
 
         Raises:
             UsageError: if there is no such data set, or nobody said where it lies.
         """
-        name = f"{dataset} {sorted(options.items())}"
+        name = str(dataset)
         if name not in self._read:
-            if dataset not in self.paths:
-                raise UsageError(f"Nobody said where {dataset} lies: --data {dataset}=PATH.")
-            self.tell(f"reading {self.paths[dataset]}")
-            spec = registry.datasets.spec(dataset)
-            found = read_rows(spec, self.paths[dataset], {**spec.options, **options})
+            if dataset.name not in self.paths:
+                raise UsageError(
+                    f"Nobody said where {dataset.name} lies: --data {dataset.name}=PATH."
+                )
+            root, spec = self.paths[dataset.name], registry.datasets.spec(dataset.name)
+            self.tell(f"reading {root}")
+            found = read_rows(spec, root, {**spec.options, **dataset.options})
             for path, reason in found.refused.items():
                 self.tell(f"refused {path}: {reason}")
             self._read[name] = found
         return self._read[name]
 
-    def split(self, cell: Cell, fold: int | None) -> Split:
-        """The split of a cell's fold.
+    def split(self, trial: Trial, fold: int | None) -> Split:
+        """The split of a trial's fold.
 
         Raises:
             UsageError, WbczooError: as `plan_split` does, and if `external` shares fewer than
                 two classes.
         """
-        asked = {name: getattr(cell, name) for name in ("protocol", "folds", "part", "train_part")}
-        name = f"{cell.dataset}{cell.dataset_options}{cell.test_dataset}{cell.test_options}"
-        name += f"{asked}{cell.tasks}{cell.seed} {fold} {sorted(cell.settings.items())}"
+        drawn = trial.train.model_dump(include=_DRAWS)
+        name = f"{drawn} {trial.test} {trial.tasks} {fold}"
         if name not in self._splits:
-            self._splits[name] = self._draw(cell, fold)
+            self._splits[name] = self._draw(trial, fold)
         return self._splits[name]
 
-    def _draw(self, cell: Cell, fold: int | None) -> Split:
-        tasks = parse_tasks(cell.tasks)
-        rows = self.rows(cell.dataset, cell.dataset_options)
-        plan = plan_split(rows, tasks, cell.train_config(fold))
-        if cell.test_dataset is None:
-            return Split(cell, tasks, rows, rows, plan, plan.test)
-        tested = self.rows(cell.test_dataset, cell.test_options)
-        return Split(cell, tasks, rows, tested, plan, external_plan(tested, tasks).test)
+    def _draw(self, trial: Trial, fold: int | None) -> Split:
+        tasks = parse_tasks(trial.tasks)
+        rows = self.rows(trial.train.dataset)
+        plan = plan_split(rows, tasks, trial.train_config(fold))
+        if trial.test is None:
+            return Split(tasks, rows, rows, plan, plan.test)
+        tested = self.rows(trial.test)
+        return Split(tasks, rows, tested, plan, external_plan(tested, tasks).test)
 
 
 def readers(rows: Rows, numbers: Iterable[int]) -> dict[str, Callable[[], bytes]]:

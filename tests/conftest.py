@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import tiny_export
-from commands import ROOT, SMALL_TRAINING, Completed, call
+from commands import ROOT, SMALL_TRAINING, Completed, call, expected, made_once, run_here
 from elsewhere import Elsewhere, make_environment
 from sentences import Ask
 
@@ -53,7 +53,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def wbczoo() -> Callable[..., Completed]:
+def wbczoo_process() -> Callable[..., Completed]:
     """Run the command in a process of its own, as a user does, and expect its exit code."""
 
     def run(*arguments: object, expect: int = 0, cwd: Path | None = None) -> Completed:
@@ -61,9 +61,17 @@ def wbczoo() -> Callable[..., Completed]:
         done = subprocess.run(
             command, capture_output=True, text=True, check=False, cwd=cwd, timeout=600
         )
-        assert done.returncode == expect, f"{command}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done
+        return expected(done, expect)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def wbczoo() -> Callable[..., Completed]:
+    """Run the command in this process, where PyTorch is imported once, and expect its exit code."""
+
+    def run(*arguments: object, expect: int = 0, cwd: Path | None = None) -> Completed:
+        return expected(run_here(arguments, cwd), expect)
 
     return run
 
@@ -71,12 +79,14 @@ def wbczoo() -> Callable[..., Completed]:
 @pytest.fixture(scope="session")
 def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 drawn photographs, three views of each."""
-    from wbczoo_datasets.synthetic import SYNTHETIC
 
-    root = tmp_path_factory.mktemp("drawn") / "smears"
-    assert SYNTHETIC.prepare is not None
-    SYNTHETIC.prepare(root, photographs=24, views=3, seed=0)
-    return root
+    def draw(root: Path) -> None:
+        from wbczoo_datasets.synthetic import SYNTHETIC
+
+        assert SYNTHETIC.prepare is not None
+        SYNTHETIC.prepare(root, photographs=24, views=3, seed=0)
+
+    return made_once(tmp_path_factory, "smears", draw)
 
 
 @pytest.fixture(scope="session")
@@ -91,17 +101,21 @@ def bccd_rows(shared: Path) -> Rows:
 @pytest.fixture(scope="session")
 def small_run(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run of the small composition on the drawn smears."""
-    out = tmp_path_factory.mktemp("runs") / "small"
-    assert call(["train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--out", out]) == 0
-    return out
+
+    def train(out: Path) -> None:
+        assert call(["train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--out", out]) == 0
+
+    return made_once(tmp_path_factory, "small-run", train)
 
 
 @pytest.fixture(scope="session")
 def small_export(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small run, exported."""
-    out = tmp_path_factory.mktemp("exports") / "small"
-    assert call(["export", small_run, "--out", out]) == 0
-    return out
+
+    def export(out: Path) -> None:
+        assert call(["export", small_run, "--out", out]) == 0
+
+    return made_once(tmp_path_factory, "small-export", export)
 
 
 @pytest.fixture(scope="session")

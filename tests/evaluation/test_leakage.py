@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from wbczoo.images.archives.source import Source
 
 from wbczoo.data.samples import Rows
 from wbczoo.data.splits import Plan, digest_of, write_split
 from wbczoo.errors import WbczooError
 from wbczoo.evaluation.leakage import Seen, refuse_seen
-from wbczoo.images.archives.source import Source
 from wbczoo.specs import Sample
 
 

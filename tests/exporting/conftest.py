@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import call
+from commands import call, made_once
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
@@ -21,30 +21,38 @@ Array = NDArray[Any]
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained run with convolutions of every kind and with LSTMs."""
-    out = tmp_path_factory.mktemp("runs") / "network"
     parts = ("--backbone", "squeezenet1_1", "--seq", "bilstm", "--hidden", "8")
-    assert call(["build", *parts, "--image-size", "64", "--weights", "none", "--out", out]) == 0
-    return out
+
+    def build(out: Path) -> None:
+        size = ("--image-size", "64", "--weights", "none")
+        assert call(["build", *parts, *size, "--out", out]) == 0
+
+    return made_once(tmp_path_factory, "network", build)
 
 
 @pytest.fixture(scope="session")
 def network_export(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That run, exported in fp32."""
-    out = tmp_path_factory.mktemp("exports") / "network"
-    assert call(["export", network, "--out", out]) == 0
-    return out
+
+    def export(out: Path) -> None:
+        assert call(["export", network, "--out", out]) == 0
+
+    return made_once(tmp_path_factory, "network-export", export)
 
 
 @pytest.fixture(scope="session")
 def photographs(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The drawn smears, turned and mirrored: 504 images, enough to measure a precision on."""
-    root = tmp_path_factory.mktemp("photographs")
-    for number, path in enumerate(sorted(smears.rglob("*.jpg"))):
-        with Image.open(path) as image:
-            small = image.resize((80, 60))
-        for turn in Image.Transpose:
-            small.transpose(turn).save(root / f"{number}_{turn.name}.png")
-    return root
+
+    def turn_each(root: Path) -> None:
+        root.mkdir()
+        for number, path in enumerate(sorted(smears.rglob("*.jpg"))):
+            with Image.open(path) as image:
+                small = image.resize((80, 60))
+            for turn in Image.Transpose:
+                small.transpose(turn).save(root / f"{number}_{turn.name}.png")
+
+    return made_once(tmp_path_factory, "photographs", turn_each)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from wbczoo import files
-from wbczoo.errors import WbczooError
+from wbczoo.errors import UsageError, WbczooError
 
 
 def names(folder: Path) -> list[str]:
@@ -153,3 +153,22 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     if sys.platform == "linux":
         assert files.cache_folder() == tmp_path / "xdg" / "wbczoo"
+
+
+def test_a_lock_is_held_by_one_and_gone_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+
+    def refuse() -> None:
+        raise UsageError("busy")
+
+    with files.locked(path, refuse, remove=True):
+        with pytest.raises(UsageError, match="busy"), files.locked(path, refuse):
+            pass
+        with pytest.raises(UsageError), files.locked(path, refuse, remove=True):
+            pass
+        assert path.exists()
+    assert not path.exists()
+    with pytest.raises(KeyError), files.locked(path):
+        raise KeyError
+    with files.locked(path, refuse):  # an error lets go of it
+        pass

@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,24 +90,29 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(path: Path, busy: Callable[[], object] = lambda: None) -> Iterator[None]:
+def locked(
+    path: Path, busy: Callable[[], object] = lambda: None, *, remove: bool = False
+) -> Iterator[None]:
     """Hold the lock file `path` against other processes and threads.
 
     Args:
         busy: called once if another holds it. What it raises ends the wait, else that goes on.
+        remove: take the file away at the end; only where `busy` raises, for whoever waits holds it.
     """
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)
-    try:
+    with suppress(Timeout):
         lock.acquire(timeout=0)
-    except Timeout:
+    if not lock.is_locked:
         busy()
         lock.acquire()
     try:
         yield
     finally:
         lock.release()
+        if remove:
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

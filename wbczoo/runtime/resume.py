@@ -255,13 +255,9 @@ def _append(
 def _alone(part: Path) -> Iterator[None]:
     """Let no other process write the same rows meanwhile."""
     part.parent.mkdir(parents=True, exist_ok=True)
-    path = part.with_name(f"{part.name}.lock")
 
     def refuse() -> NoReturn:
         raise UsageError(f"{part} is being written by another process. Name another file.")
 
-    with files.locked(path, refuse):
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    with files.locked(part.with_name(f"{part.name}.lock"), refuse, remove=True):
+        yield

@@ -12,10 +12,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -115,16 +114,14 @@ def alone_in(out: Path) -> Iterator[None]:
         return
     made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / LOCK)
+
+    def refuse() -> NoReturn:
+        raise UsageError(f"{out} is being trained by another process. Name another.")
+
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(f"{out} is being trained by another process. Name another.") from None
-    try:
-        yield
+        with files.locked(out / LOCK, refuse, remove=True):
+            yield
     finally:
-        lock.release()
-        (out / LOCK).unlink(missing_ok=True)
         if made and not any(out.iterdir()):
             out.rmdir()
 

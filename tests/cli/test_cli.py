@@ -319,3 +319,26 @@ def test_tasks_of_ones_own_train_from_class_folders(
     document = json.loads(evaluated.stdout)
     assert document["tasks"]["blasts"]["classes"] == ["blast", "lymphocyte"]
     assert document["photographs"] == document["files"]
+
+
+def test_data_show_says_what_folders_mean_what_was_passed_over_and_what_contradicts(
+    wbczoo: Run, tmp_path: Path
+) -> None:
+    files = {"0/1.png": b"1", "0/2.JFIF": b"2", "嗜酸/3.png": b"1", "嗜酸/4.heic": b"4"}
+    for name, content in files.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    done = wbczoo("data", "show", "in", "--label", "0=neutrophil", "--label", "嗜酸=eosinophil",
+                  "--json", cwd=tmp_path)  # fmt: skip
+    document = json.loads(done.stdout)
+    assert {row["label"]: row["files"] for row in document["labels"]} == {
+        "neutrophil": 2,
+        "eosinophil": 1,
+    }
+    assert document["left_out"] == {"cell": {}, "nucleus": {}}
+    assert document["passed_over"] == {".heic": 1}
+    assert document["contradictions"] == [{"0/1.png": "neutrophil", "嗜酸/3.png": "eosinophil"}]
+    assert "equal bytes have different labels: 0/1.png (neutrophil) = " in done.stderr
+    told = wbczoo("data", "show", "in", "--dataset", "bccd", "--label", "0=x", cwd=tmp_path,
+                  expect=2).stderr  # fmt: skip
+    assert "leave out --label" in told

@@ -25,6 +25,12 @@ from wbczoo.tasks import DEFAULT, Task
 __all__ = ["ModelConfig", "Part", "Preprocessing", "RunConfig", "TrainConfig", "WeightsOrigin"]
 
 Protocol = Literal["report", "official", "grouped", "external"]
+Trainable = Literal["head", "last-block", "all"]
+Optimizer = Literal["adam", "adamw"]
+Schedule = Literal["constant", "cosine"]
+ClassWeights = Literal["none", "balanced"]
+Keep = Literal["best", "last"]
+Precision = Literal["auto", "fp32", "bf16"]
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -138,19 +144,19 @@ class TrainConfig(_Strict):
     folds: Annotated[int, Field(ge=2)] = 5
     train_part: str | None = None
     limit_photographs: Positive | None = None
-    trainable: Literal["head", "last-block", "all"] = "head"
+    trainable: Trainable = "head"
     epochs: Positive = 10
     batch_size: Positive = 32
     lr: Annotated[float, Field(gt=0)] = 1e-4
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Optimizer = "adam"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Literal["constant", "cosine"] = "constant"
-    class_weights: Literal["none", "balanced"] = "none"
-    keep: Literal["best", "last"] = "best"
+    schedule: Schedule = "constant"
+    class_weights: ClassWeights = "none"
+    keep: Keep = "best"
     augment: bool = False
     distort: Annotated[float, Field(ge=0, le=4)] = 0.0
     stain: Annotated[float, Field(ge=0, le=4)] = 0.0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @field_validator("dataset")

@@ -12,8 +12,9 @@ import torch
 
 from wbczoo import images
 from wbczoo.config import Part, TrainConfig
+from wbczoo.data.plan import digest_of
 from wbczoo.data.prepared import prepare
-from wbczoo.data.splits import digest_of, plan_split
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import WbczooError
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import CELL, DEFAULT, NUCLEUS, Task

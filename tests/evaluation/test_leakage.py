@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from wbczoo.images.archives.source import Source
 
+from wbczoo.data.plan import Plan, digest_of, write_split
 from wbczoo.data.samples import Rows
-from wbczoo.data.splits import Plan, digest_of, write_split
 from wbczoo.errors import WbczooError
 from wbczoo.evaluation.leakage import Seen, refuse_seen
 from wbczoo.specs import Sample

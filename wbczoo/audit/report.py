@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wbczoo.audit.search import FEWEST_INLIERS, SIDES, Audit, Pair
+from wbczoo.data.plan import Plan
 from wbczoo.data.samples import Rows
-from wbczoo.data.splits import Plan
 from wbczoo.errors import UsageError
 
 MEANING = (

@@ -17,9 +17,9 @@ from wbczoo.cli.options import (
     json_option,
     print_json,
     print_table,
-    trainable_option,
 )
 from wbczoo.cli.results import echo
+from wbczoo.cli.training_options import trainable_option
 
 
 @click.group("bench")

@@ -14,13 +14,13 @@ from wbczoo.cli.options import (
     print_json,
     print_table,
     seed_option,
-    trainable_option,
 )
+from wbczoo.cli.training_options import trainable_option
 
 
 @click.command("build")
 @composition_options(default_weights="none")
-@trainable_option(default="head")
+@trainable_option()
 @seed_option("the random initial weights")
 @click.option("--out", type=click.Path(path_type=Path), help="Save an untrained run here.")
 @json_option

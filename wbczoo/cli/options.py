@@ -21,7 +21,9 @@ _WIDEST = 100  # characters of a table's last column, before it is wrapped
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
+def together(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Several options as one decorator, in the order in which help shows them."""
+
     def decorate(function: F) -> F:
         for option in reversed(options):
             function = option(function)
@@ -32,7 +34,7 @@ def _all(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 def composition_options(default_weights: str) -> Callable[[F], F]:
     """What decides a composition: parts, tasks, sizes and initial weights."""
-    return _all(
+    return together(
         click.option("--backbone", default="none", show_default=True, help="A backbone's name."),
         click.option(
             "--seq", "sequence", default="none", show_default=True, help="A sequence branch's name."
@@ -72,7 +74,7 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
     )
 
 
-dataset_options = _all(
+dataset_options = together(
     click.option("--dataset", default="folder", show_default=True, help="A data set's name."),
     click.option(
         "--photograph-from",
@@ -97,7 +99,7 @@ dataset_options = _all(
 
 def protocol_options(default: str | None, shown: str) -> Callable[[F], F]:
     """Which photographs train, validate and test; `shown` is what is said of the default."""
-    return _all(
+    return together(
         click.option(
             "--protocol",
             type=click.Choice(["report", "official", "grouped", "external"]),
@@ -162,17 +164,6 @@ def seed_option(what: str) -> Callable[[F], F]:
         default=0,
         show_default=True,
         help=f"Of {what}.",
-    )
-
-
-def trainable_option(default: str) -> Callable[[F], F]:
-    """`--trainable`: what of the backbone trains."""
-    return click.option(
-        "--trainable",
-        type=click.Choice(["head", "last-block", "all"]),
-        default=default,
-        show_default=True,
-        help="What of the backbone trains; a frozen part keeps its batch-norm statistics too.",
     )
 
 

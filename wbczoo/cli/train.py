@@ -21,73 +21,36 @@ from wbczoo.cli.options import (
     print_table,
     protocol_options,
     seed_option,
-    trainable_option,
 )
 from wbczoo.cli.results import echo
+from wbczoo.cli.training_options import trainable_option, training_options
 
 
 @click.command("train")
 @data_argument
 @dataset_options
 @protocol_options(default="official", shown="official")
-@click.option("--folds", default=5, show_default=True, help="Of grouped: how many folds.")
+@training_options(folds="Of grouped: how many folds.")
 @click.option(
     "--train-part",
     help="The part to train on, where it is not the tested one (bccd: augmented, photographs).",
 )
 @click.option("--limit-photographs", type=click.IntRange(min=1), help="Train on so many at most.")
 @composition_options(default_weights="imagenet")
-@trainable_option(default="head")
-@click.option("--epochs", default=10, show_default=True)
-@click.option("--batch-size", default=32, show_default=True, help="Over all devices together.")
-@click.option("--lr", default=1e-4, show_default=True, help="Learning rate.")
-@click.option(
-    "--optimizer", type=click.Choice(["adam", "adamw"]), default="adam", show_default=True
-)
-@click.option("--weight-decay", default=0.0, show_default=True)
-@click.option(
-    "--schedule", type=click.Choice(["constant", "cosine"]), default="constant", show_default=True
-)
-@click.option(
-    "--keep",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="Which epoch's model: the best by validation, or the last.",
-)
-@click.option(
-    "--class-weights",
-    type=click.Choice(["none", "balanced"]),
-    default="none",
-    show_default=True,
-    help="Weigh the loss so that each class counts alike.",
-)
-@click.option(
-    "--augment/--no-augment",
-    default=False,
-    show_default=True,
-    help="Flips and quarter turns, which keep size and colour.",
-)
-@click.option(
-    "--distort",
-    type=click.FloatRange(0, 4),
-    default=0.0,
-    show_default=True,
-    help="Strength of turns by any angle, zoom, stretch and shift; 1 is usual.",
-)
-@click.option(
-    "--stain",
-    type=click.FloatRange(0, 4),
-    default=0.0,
-    show_default=True,
-    help="Strength of changes of the stain and its hue; 0.3 is usual.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "fp32", "bf16"]),
-    default="auto",
-    show_default=True,
-    help="auto is bf16 where the hardware and each layer have it.",
+@trainable_option()
+@training_options(
+    epochs="",
+    batch_size="Over all devices together.",
+    lr="Learning rate.",
+    optimizer="",
+    weight_decay="",
+    schedule="",
+    keep="Which epoch's model: the best by validation, or the last.",
+    class_weights="Weigh the loss so that each class counts alike.",
+    augment="Flips and quarter turns, which keep size and colour.",
+    distort="Strength of turns by any angle, zoom, stretch and shift; 1 is usual.",
+    stain="Strength of changes of the stain and its hue; 0.3 is usual.",
+    precision="auto is bf16 where the hardware and each layer have it.",
 )
 @seed_option("weights, split, order and augmentation")
 @out_option

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wbczoo.data.plan import Plan, Role
 from wbczoo.data.samples import Rows
-from wbczoo.data.splits import Plan, Role
 from wbczoo.errors import WbczooError
 from wbczoo.progress import Tell
 from wbczoo.tasks import Task

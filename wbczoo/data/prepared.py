@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from wbczoo.config import TrainConfig
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.classes import count_classes, refuse_one_class, tell_lacking
+from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.samples import Rows, read_rows
-from wbczoo.data.splits import Plan, Role, digest_of, plan_split
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import WbczooError, some
 from wbczoo.images.walk import describe_passed_over
 from wbczoo.progress import Tell, bar

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from wbczoo import files
 from wbczoo.config import ModelConfig, TrainConfig
+from wbczoo.data.plan import Plan, digest_of
 from wbczoo.data.samples import Rows
-from wbczoo.data.splits import Plan, digest_of, plan_split
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import WbczooError
 
 

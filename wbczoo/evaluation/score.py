@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from wbczoo.config import ModelConfig, TrainConfig
 from wbczoo.data.cache import PixelCache
+from wbczoo.data.plan import Plan, digest_of
 from wbczoo.data.prepared import count, fill
 from wbczoo.data.samples import Rows
-from wbczoo.data.splits import Plan, digest_of, external_plan, plan_split, shared_classes
+from wbczoo.data.splits import external_plan, plan_split, shared_classes
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
 from wbczoo.metrics import measure, measure_contradictions, restrict

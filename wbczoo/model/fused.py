@@ -8,9 +8,7 @@ from typing import Literal, Self, cast
 import torch
 from torch import Tensor, nn
 
-from wbczoo.config import ModelConfig
-
-Trainable = Literal["head", "last-block", "all"]
+from wbczoo.config import ModelConfig, Trainable
 
 # ITU-R BT.601 luma, the grey of Pillow's and OpenCV's conversions.
 GREY = (0.299, 0.587, 0.114)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from wbczoo.config import ClassWeights
 from wbczoo.data.samples import LEFT_OUT
 
 
-def class_weights(targets: Tensor, classes: int, kind: Literal["none", "balanced"]) -> Tensor:
+def class_weights(targets: Tensor, classes: int, kind: ClassWeights) -> Tensor:
     """Ones, or weights under which each class that occurs counts alike and whose mean is 1.
 
     Args:

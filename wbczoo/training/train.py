@@ -15,8 +15,8 @@ from wbczoo import files, machine
 from wbczoo.config import RunConfig
 from wbczoo.data.augment import Augmentation
 from wbczoo.data.batches import draw_order
+from wbczoo.data.plan import write_split
 from wbczoo.data.prepared import Prepared
-from wbczoo.data.splits import write_split
 from wbczoo.model.build import build, rebuild
 from wbczoo.progress import Tell, bar
 from wbczoo.training import checkpoint, epoch_metrics, log

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from wbczoo.data.batches import Batches
-from wbczoo.data.splits import Role, digest_of
+from wbczoo.data.plan import Role, digest_of
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import (

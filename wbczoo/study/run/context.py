@@ -16,8 +16,8 @@ from scipy.special import softmax
 from wbczoo import machine
 from wbczoo.config import ModelConfig
 from wbczoo.data.cache import PixelCache
+from wbczoo.data.plan import Role, digest_of
 from wbczoo.data.prepared import fill
-from wbczoo.data.splits import Role, digest_of
 from wbczoo.metrics import fit_temperature
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose

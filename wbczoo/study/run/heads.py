@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from wbczoo.data.batches import draw_order
+from wbczoo.data.plan import Role
 from wbczoo.data.samples import LEFT_OUT
-from wbczoo.data.splits import Role
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import bar
 from wbczoo.study.plan.trial import NetworkTrial

@@ -9,9 +9,10 @@ from typing import Any
 
 from wbczoo import registry
 from wbczoo.config import Part
+from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.prepared import count
 from wbczoo.data.samples import Rows, Targets, read_rows
-from wbczoo.data.splits import Plan, Role, digest_of, external_plan, plan_split
+from wbczoo.data.splits import external_plan, plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 from wbczoo.study.plan.trial import Trial

@@ -44,12 +44,12 @@ def folders(smears: Path, tmp_path: Path) -> Folders:
 
 
 def test_a_class_whose_folder_has_another_name_is_no_second_class(folders: Folders) -> None:
-    root = folders({"train": {"Healthy": 6, "Sicks": 4}, "test": {"Healthy": 2, "Sicks": 2}})
+    root = folders({"train": {"Healthy": 6, "Ill": 4}, "test": {"Healthy": 2, "Ill": 2}})
     task = Task("health", ("healthy", "sick"))
     with pytest.raises(WbczooError) as refused:
         prepare(OFFICIAL, root, [task], PREPROCESSING, tell=lambda _: None)
     assert "show only healthy of the task health (healthy, sick)" in str(refused.value)
-    assert "no class of it: 'Sicks' (6)" in str(refused.value)
+    assert "no class of it: 'Ill' (6)" in str(refused.value)
 
 
 def test_every_task_and_the_training_role_alone_are_asked(folders: Folders) -> None:

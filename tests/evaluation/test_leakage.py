@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from wbczoo.images.archives.source import Source
 
 from wbczoo.data.plan import Plan, digest_of, write_split
 from wbczoo.data.samples import Rows
 from wbczoo.errors import WbczooError
 from wbczoo.evaluation.leakage import Seen, refuse_seen
+from wbczoo.images.tree import Tree
 from wbczoo.specs import Sample
 
 
@@ -19,7 +19,7 @@ def rows_of(root: Path, *files: tuple[str, str, str]) -> Rows:
     return Rows(
         dataset="made",
         unit="photograph",
-        source=Source(root),
+        source=Tree(root),
         labels={},
         samples=tuple(Sample(f"{n}.png", "monocyte", p, g) for n, (_, p, g) in enumerate(files)),
         hashes=tuple(content for content, _, _ in files),

@@ -68,6 +68,31 @@ def test_linked_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
     assert tree.links == {"links that lead back": 3, "links to nothing": 2}
 
 
+def test_a_pattern_through_links_in_a_circle_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = make(Path("root"), "a.png", "sub/b.png", "sub/[1]/c.png", "sub/n.txt", ".no/d.png")
+    for name in ("up", "again"):
+        (root / "sub" / name).symlink_to("..")  # two of them, and glob would not end
+    (root / "other").symlink_to("sub")
+    inside = ["sub/[1]/c.png", "sub/b.png"]
+    every = [*(name.replace("sub", "other") for name in inside), *inside]
+    for pattern, expected in (
+        ("root/**/*.png", ["root/a.png", *(f"root/{name}" for name in every)]),
+        ("**/c.png", ["root/other/[1]/c.png", "root/sub/[1]/c.png"]),
+        ("ro*/**/sub/**/*.png", [f"root/{name}" for name in inside]),
+        ("root/**/[[]1]", ["root/other/[1]/c.png", "root/sub/[1]/c.png"]),
+        (f"{tmp_path}/**/a.png", [f"{tmp_path}/root/a.png"]),
+    ):
+        assert find_images([pattern]) == expected, pattern
+    assert sorted(find_images(["root/**"])) == sorted(
+        ["root/a.png", *(f"root/{name}" for name in every), "root/other/n.txt", "root/sub/n.txt"]
+    )
+    with pytest.raises(UsageError, match="matches no image"):
+        find_images(["nowhere/**/*.png"])
+
+
 def test_one_list_says_what_an_image_is_and_the_others_are_counted(tmp_path: Path) -> None:
     taken = ["a/1.jpe", "a/2.jfif", "a/3.JPG", "b/4.webp"]
     other = ["a/5.heic", "b/6.HEIC", "b/7.txt", "b/README"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from wbczoo.images.file import SUFFIXES, is_clutter, is_image, suffix_of
 Found = str | Member
 
 LIST = "-"  # in place of a path: the paths that somebody lists
+_STARS = re.compile(r"(|.*?/)\*\*(?:/(.*))?", re.DOTALL)  # a pattern's first `**`, as a whole part
 _LONGEST = 1 << 20  # bytes; no system has a longer path
 
 
@@ -162,8 +164,10 @@ def _match(pattern: str, passed_over: Counter[str]) -> Iterator[list[str] | _Arc
     # As a shell would have it, matching folders are folders that were given; with `**` a file is
     # then met more than once.
     met: set[str] = set()
-    for match in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 - paths as given
-        files = _images_below(match, passed_over) if Path(match).is_dir() else [match]
+    # With `**` the folders within a folder match as well, and would be counted again.
+    counted = Counter[str]() if "**" in pattern else passed_over
+    for match in sorted(_glob(pattern, passed_over)):
+        files = _images_below(match, counted) if Path(match).is_dir() else [match]
         new = [file for file in files if file not in met]
         met.update(new)
         if Path(match).is_dir():
@@ -172,6 +176,23 @@ def _match(pattern: str, passed_over: Counter[str]) -> Iterator[list[str] | _Arc
             yield from (_file(file) for file in new)
     if not met:
         raise UsageError(f"The pattern {pattern} matches no image.")
+
+
+def _glob(pattern: str, links: Counter[str]) -> set[str]:
+    """As `glob.glob` has it, but for `**`, whose own way through links in a circle has no end."""
+    cut = _STARS.fullmatch(pattern)
+    if cut is None:
+        return set(glob.glob(pattern))  # noqa: PTH207 - paths as given
+    above, rest = cut.groups()
+    found: set[str] = set()
+    for start in _glob(above, links) if glob.has_magic(above) else [above]:
+        for below, files in _walk(start or ".", links) if Path(start or ".").is_dir() else ():
+            place = f"{start}{below}"
+            if rest:
+                found |= _glob(f"{glob.escape(place)}{rest}", links)
+            else:
+                found |= {place, *(f"{place}{name}" for name in files)} - {""}
+    return found
 
 
 def _file(path: str) -> list[str] | _Archive:
@@ -226,7 +247,11 @@ def list_files(folder: str | Path, links: Counter[str]) -> list[str]:
     Raises:
         WbczooError: if a folder cannot be read.
     """
-    found: list[str] = []
+    return sorted(f"{below}{name}" for below, files in _walk(folder, links) for name in files)
+
+
+def _walk(folder: str | Path, links: Counter[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each folder below one, and itself: its name with a `/` at the end, and its files' names."""
     # A folder's place, its name, and where it and those above it really are.
     waiting: list[tuple[str, str, tuple[str, ...]]]
     waiting = [(os.fspath(folder), "", (os.path.realpath(folder),))]
@@ -237,19 +262,19 @@ def list_files(folder: str | Path, links: Counter[str]) -> list[str]:
                 listed = [entry for entry in entries if not is_clutter(entry.name)]
         except OSError as error:
             raise WbczooError(f"The folder {place} cannot be read: {error.strerror}.") from None
+        files = []
         for entry in listed:
-            name = f"{below}{entry.name}"
             if _is_folder(entry):
                 real = os.path.realpath(entry.path)
                 if entry.is_symlink() and any(Path(each).is_relative_to(real) for each in way):
                     links["links that lead back"] += 1
                 else:
-                    waiting.append((entry.path, f"{name}/", (*way, real)))
-            elif entry.is_symlink() and not is_image(name) and not Path(entry.path).exists():
+                    waiting.append((entry.path, f"{below}{entry.name}/", (*way, real)))
+            elif entry.is_symlink() and not is_image(entry.name) and not Path(entry.path).exists():
                 links["links to nothing"] += 1
             else:
-                found.append(name)
-    return sorted(found)
+                files.append(entry.name)
+        yield below, files
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

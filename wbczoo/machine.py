@@ -68,11 +68,16 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": cores(),
         "packages": {name: found for name in _PACKAGES if (found := installed(name))},
     }
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def bits_depend_on(device: str, bf16: bool) -> dict[str, str]:
@@ -133,16 +138,9 @@ def memory(system: Path = Path("/")) -> dict[str, int | None]:
     Args:
         system: as of `cpu_quota`.
     """
-    told = {}
-    path = system / "proc/meminfo"
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition(":")
-            if value.endswith(" kB"):
-                told[name] = 1024 * int(value.removesuffix(" kB"))
-    elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        told["MemTotal"] = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    total = told.get("MemTotal")
+    import psutil
+
+    found = psutil.virtual_memory()
     limits = [
         int(value)
         for value in (
@@ -152,8 +150,8 @@ def memory(system: Path = Path("/")) -> dict[str, int | None]:
         if value != "max"
     ]
     # The older kind says "no limit" with a number that no machine has.
-    limit = min((each for each in limits if total is None or each < total), default=None)
-    return {"total": total, "available": told.get("MemAvailable"), "limit": limit}
+    limit = min((each for each in limits if each < found.total), default=None)
+    return {"total": found.total, "available": found.available, "limit": limit}
 
 
 def variables() -> dict[str, str]:

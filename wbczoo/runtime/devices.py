@@ -13,6 +13,7 @@ from importlib import metadata
 from types import ModuleType
 
 from wbczoo.errors import WbczooError
+from wbczoo.machine import cores as cores
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -51,13 +52,6 @@ def import_onnxruntime() -> ModuleType:
     if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":  # it may have been loaded before wbczoo was
         onnxruntime.disable_telemetry_events()
     return onnxruntime
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def explain_cuda() -> str | None:

@@ -37,7 +37,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "cells" / "13.png").write_bytes(b"x")
     if sys.platform not in ("win32", "darwin"):
         (root / "cells" / '14 "a",\n\nb.png').write_bytes(picture(50))
-        (root / "cells" / os.fsdecode(b"15 caf\xe9.png")).write_bytes(picture(51))
+        (root / "cells" / os.fsdecode(b"15 caf\xe9\r.png")).write_bytes(picture(51))
     with tarfile.open(root / "more.tar.gz", "w:gz") as archive:
         archive.add(root / "cells", "inside")
     return root

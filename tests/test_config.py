@@ -17,7 +17,7 @@ from wbczoo.config import (
     RunConfig,
     TrainConfig,
     WeightsOrigin,
-    parse_options,
+    choose_options,
     train_config,
 )
 from wbczoo.errors import UsageError, WbczooError
@@ -153,35 +153,42 @@ DEFAULTS = {"flag": False, "count": 3, "share": 0.5, "word": "a", "path": None}
 
 
 def test_options_take_the_type_of_their_default() -> None:
-    texts = ("flag=true", "count=7", "share=2", "word=7", "path=a=b")
-    options = parse_options(texts, dict(DEFAULTS))
+    texts = {"flag": "true", "count": "7", "share": "2", "word": "7", "path": "a=b"}
+    options = choose_options(texts, DEFAULTS)
     assert options == {"flag": True, "count": 7, "share": 2.0, "word": "7", "path": "a=b"}
     assert list(map(type, options.values())) == [bool, int, float, str, str]
+    typed = {"flag": True, "count": 7, "share": 2, "word": "7", "path": Path("a=b")}
+    assert choose_options(typed, DEFAULTS) == options
+    assert type(choose_options(typed, DEFAULTS)["share"]) is float
 
 
 def test_options_that_are_not_given_keep_their_default() -> None:
-    assert parse_options(("count=4",), dict(DEFAULTS)) == {**DEFAULTS, "count": 4}
-    assert parse_options((), {}) == {}
+    assert choose_options({"count": 4, "path": None}, DEFAULTS) == {**DEFAULTS, "count": 4}
+    assert choose_options({}, {}) == {}
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("name", "value", "sentence"),
     [
-        ("depth=3", "'depth=3' is no option of this part; it has flag, count, share, word, path"),
-        ("count", "'count' is no option of this part.*NAME=VALUE"),
-        ("=3", "is no option"),
-        ("count=3.5", "The option count=3.5: .*valid integer"),
-        ("count=", "The option count=: .*valid integer"),
-        ("flag=perhaps", "The option flag=perhaps: .*valid boolean"),
-        ("share=nan", "The option share=nan: .*finite"),
-        ("share=inf", "finite"),
+        ("depth", 3, "'depth' is no option of this part; it has flag, count, share, word, path"),
+        ("", "3", "is no option"),
+        ("count", "3.5", "The option count=3.5: .*valid integer"),
+        ("count", "", "The option count=: .*valid integer"),
+        ("count", True, "The option count=True: .*valid integer"),
+        ("count", 3.0, "The option count=3.0: .*valid integer"),
+        ("count", None, "The option count=None: .*valid integer"),
+        ("flag", "perhaps", "The option flag=perhaps: .*valid boolean"),
+        ("flag", 1, "The option flag=1: .*valid boolean"),
+        ("word", 7, "The option word=7: .*valid string"),
+        ("share", "nan", "The option share=nan: .*finite"),
+        ("share", math.inf, "finite"),
     ],
 )
-def test_options_that_cannot_be_are_wrong_usage(text: str, sentence: str) -> None:
+def test_options_that_cannot_be_are_wrong_usage(name: str, value: object, sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
-        parse_options((text,), dict(DEFAULTS))
+        choose_options({name: value}, DEFAULTS)
 
 
 def test_a_part_without_options_says_so() -> None:
     with pytest.raises(UsageError, match="it has none"):
-        parse_options(("a=1",), {})
+        choose_options({"a": 1}, {})

@@ -12,7 +12,7 @@ import pytest
 from commands import ROOT
 from elsewhere import build_wheel
 
-from wbczoo.runtime.published import published
+from wbczoo.registry.models import published
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:
         assert name in names
     assert not [name for name in names if name.startswith(("tests/", "plugins/", "docs/"))]
     assert not [name for name in names if name.endswith((".jpeg", ".jpg"))]
-    models = {f"wbczoo/runtime/published/{name}/model.onnx" for name in published().names}
+    models = {f"wbczoo/registry/published/{name}/model.onnx" for name in published().names}
     assert {name for name in names if name.endswith(".onnx")} == models
 
 

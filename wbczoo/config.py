@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -67,6 +68,33 @@ class Part(_Strict):
         part._places = {**self._places, **found}
         return part
 
+    @classmethod
+    def of(cls, entry: Any, options: Mapping[str, object] | None = None) -> Self:
+        """A registry's entry with its declared options, and those that a user gave.
+
+        Args:
+            entry: what `Registry.find` returns.
+            options: name -> value, of the default's type or its text; the defaults for the rest.
+
+        Raises:
+            UsageError: for an option that the part does not declare, or of another type.
+        """
+        values = choose_options(options or {}, dict(entry.spec.options))
+        return cls(
+            name=entry.name,
+            distribution=entry.distribution,
+            version=entry.version,
+            options=values,
+        )
+
+    @property
+    def files_to_name(self) -> list[str]:
+        """Options that were a file's path on the machine where they were given, and are none here.
+
+        A config keeps the file's name and SHA-256; who uses it elsewhere must name the file again.
+        """
+        return [name for name, value in self.given.items() if " sha256:" in str(value)]
+
     @property
     def selector(self) -> str:
         """The name that finds the part again, even where two distributions share it."""
@@ -122,42 +150,80 @@ class ModelConfig(_Strict):
 class TrainConfig(_Strict):
     """How a model is trained and on which photographs; two equal configs give equal runs.
 
-    Attributes:
-        part: which half of the data is tested on, where the protocol leaves a choice.
-        fold: of `grouped`, from 0.
-        train_part: of every protocol but `report`: the part that trains, such as `augmented` for
-            the views of the folds' photographs; the other roles keep theirs.
-        limit_photographs: at most so many training photographs; None for all.
-        batch_size: images per step over all devices together.
-        schedule: `constant`, or `cosine` to zero over all steps.
-        keep: the epoch whose model a run keeps: `best` by validation, or `last`.
-        augment: flips and quarter turns.
-        distort: any angle, and sizes, shapes and places that differ; 1 is a usual strength.
-        stain: other strengths and hues of the stains; 0.3 is a usual strength.
-        precision: `auto` is bf16 where the hardware and each layer have it.
+    A field's description is also the help of the command line's option.
     """
 
     dataset: Part = Part(name="folder")
-    protocol: Protocol = "official"
-    part: str | None = None
-    fold: Annotated[int, Field(ge=0)] | None = None
-    folds: Annotated[int, Field(ge=2)] = 5
-    train_part: str | None = None
-    limit_photographs: Positive | None = None
-    trainable: Trainable = "head"
+    protocol: Annotated[
+        Protocol, Field(description="How photographs are split; report is LEAKY.")
+    ] = "official"
+    part: Annotated[
+        str | None, Field(description="Which part is tested on (bccd: augmented, simple).")
+    ] = None
+    fold: Annotated[int | None, Field(ge=0, description="Of grouped: a number from 0, or all.")] = (
+        None
+    )
+    folds: Annotated[int, Field(ge=2, description="Of grouped: how many folds.")] = 5
+    train_part: Annotated[
+        str | None,
+        Field(
+            description="The part to train on, where it is not the tested one "
+            "(bccd: augmented, photographs)."
+        ),
+    ] = None
+    limit_photographs: Annotated[
+        int | None, Field(gt=0, description="Train on so many at most.")
+    ] = None
+    trainable: Annotated[
+        Trainable,
+        Field(
+            description="What of the backbone trains; a frozen part keeps its batch-norm "
+            "statistics too."
+        ),
+    ] = "head"
     epochs: Positive = 10
-    batch_size: Positive = 32
-    lr: Annotated[float, Field(gt=0)] = 1e-4
+    batch_size: Annotated[int, Field(gt=0, description="Over all devices together.")] = 32
+    lr: Annotated[float, Field(gt=0, description="Learning rate.")] = 1e-4
     optimizer: Optimizer = "adam"
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    schedule: Schedule = "constant"
-    class_weights: ClassWeights = "none"
-    keep: Keep = "best"
-    augment: bool = False
-    distort: Annotated[float, Field(ge=0, le=4)] = 0.0
-    stain: Annotated[float, Field(ge=0, le=4)] = 0.0
-    precision: Precision = "auto"
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    schedule: Annotated[
+        Schedule,
+        Field(description="Of the learning rate; cosine falls to zero over all steps."),
+    ] = "constant"
+    class_weights: Annotated[
+        ClassWeights,
+        Field(description="Weigh the loss so that each class counts alike."),
+    ] = "none"
+    keep: Annotated[
+        Keep,
+        Field(description="Which epoch's model: the best by validation, or the last."),
+    ] = "best"
+    augment: Annotated[
+        bool, Field(description="Flips and quarter turns, which keep size and colour.")
+    ] = False
+    distort: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=4,
+            description="Strength of turns by any angle, zoom, stretch and shift; 1 is usual.",
+        ),
+    ] = 0.0
+    stain: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=4,
+            description="Strength of changes of the stain and its hue; 0.3 is usual.",
+        ),
+    ] = 0.0
+    precision: Annotated[
+        Precision,
+        Field(description="auto is bf16 where the hardware and each layer have it."),
+    ] = "auto"
+    seed: Annotated[
+        int, Field(ge=0, lt=2**63, description="Of weights, split, order and augmentation.")
+    ] = 0
 
     @field_validator("dataset")
     @classmethod
@@ -218,24 +284,35 @@ def train_config(**settings: object) -> TrainConfig:
         raise UsageError(describe_findings(error)) from None
 
 
-def parse_options(texts: tuple[str, ...], defaults: dict[str, Option]) -> dict[str, Option]:
-    """`NAME=VALUE` pairs over a part's declared defaults, each of its default's type.
+def choose_options(
+    given: Mapping[str, object], defaults: Mapping[str, Option]
+) -> dict[str, Option]:
+    """What a user gave over a part's declared defaults, each of its default's type.
+
+    Args:
+        given: name -> value; text is read as the default's type, for a command line has no other.
 
     Raises:
-        UsageError: for a pair without `=`, an option that the part does not declare, or a value
-            that is not of the default's type.
+        UsageError: for an option that the part does not declare, or a value that is not of the
+            default's type.
     """
     options = dict(defaults)
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or name not in defaults:
+    for name, value in given.items():
+        if name not in defaults:
             known = ", ".join(defaults) or "none"
-            raise UsageError(f"{text!r} is no option of this part; it has {known}: NAME=VALUE.")
+            raise UsageError(f"{name!r} is no option of this part; it has {known}.")
         default = defaults[name]
         kind: type = str if default is None else type(default)
+        if value is None and default is None:
+            continue
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        adapter: TypeAdapter[Option] = TypeAdapter(kind, config=_Strict.model_config)
         try:
-            adapter: TypeAdapter[Option] = TypeAdapter(kind, config=_Strict.model_config)
-            options[name] = adapter.validate_strings(value)
+            if isinstance(value, str):
+                options[name] = adapter.validate_strings(value)
+            else:
+                options[name] = adapter.validate_python(value, strict=True)
         except ValidationError as error:
             raise UsageError(f"The option {name}={value}: {describe_findings(error)}") from None
     return options

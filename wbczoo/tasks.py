@@ -79,10 +79,10 @@ NUCLEUS_OF: Mapping[str, str] = {
 }
 
 
-def parse(texts: Sequence[str]) -> tuple[Task, ...]:
+def parse(texts: Sequence[str | Task]) -> tuple[Task, ...]:
     """Turn what `--task` was given into tasks: a shipped name, or `name=class,class,...`.
 
-    Returns the default pair for an empty sequence.
+    Returns the default pair for an empty sequence; what is a task already stays so.
 
     Raises:
         UsageError: for an unknown name, a name given twice, or classes that are no classes.
@@ -91,6 +91,9 @@ def parse(texts: Sequence[str]) -> tuple[Task, ...]:
         return DEFAULT
     tasks = []
     for text in texts:
+        if isinstance(text, Task):
+            tasks.append(text)
+            continue
         name, equals, classes = text.partition("=")
         if equals:
             tasks.append(Task(name.strip(), tuple(c.strip() for c in classes.split(","))))

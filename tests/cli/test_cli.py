@@ -40,6 +40,9 @@ def test_list_json_has_the_promised_fields(wbczoo: Run) -> None:
         for row in document[kind]:
             assert set(row) >= {"name", "kind", "distribution", "version", "status", "reason"}
             assert row["status"] == "ok"
+    published = document["models"][0]
+    assert published["tasks"]["cell"] == ["eosinophil", "lymphocyte", "monocyte", "neutrophil"]
+    assert published["headline"]["low"] < published["headline"]["value"]
     families = [row["name"] for row in document["backbones"] if row["kind"] == "family"]
     assert "timm/*" in families
 

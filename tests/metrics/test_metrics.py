@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from wbczoo.cli.evaluate import table
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.evaluation.figures import table
 from wbczoo.metrics import (
     fit_temperature,
     formulas,

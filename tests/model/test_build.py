@@ -86,9 +86,9 @@ def test_a_composition_records_each_parts_origin() -> None:
         ({"hidden": 0}, "hidden: input should be greater than 0"),
         ({"image_size": (0, 224)}, "has no pixel"),
         ({"tasks": ()}, "needs tasks"),
-        ({"tasks": (CELL, Task("cell", ("a", "b")))}, "each of its own name"),
-        ({"backbone_options": ("depth=3",)}, "'depth=3' is no option of this part; it has none"),
-        ({"sequence_options": ("layers",)}, "'layers' is no option of this part"),
+        ({"tasks": (CELL, Task("cell", ("a", "b")))}, "A task was given twice: cell, cell"),
+        ({"backbone_options": {"depth": 3}}, "'depth' is no option of this part; it has none"),
+        ({"sequence_options": {"layers": ""}}, "'layers' is no option of this part"),
     ],
 )
 def test_what_cannot_be_composed_is_wrong_usage(settings: dict[str, object], sentence: str) -> None:

@@ -19,7 +19,7 @@ from wbczoo.cli.options import (
     print_table,
 )
 from wbczoo.cli.results import echo
-from wbczoo.cli.training_options import trainable_option
+from wbczoo.cli.settings import setting
 
 
 @click.group("bench")
@@ -34,7 +34,7 @@ def command() -> None:
 @data_argument
 @dataset_options
 @composition_options(default_weights="none")
-@trainable_option(default="all")
+@setting("trainable", default="all")
 @click.option("--batch-size", default=32, show_default=True)
 @click.option("--augment/--no-augment", default=False, show_default=True)
 @click.option("--steps", type=click.IntRange(min=4), default=24, show_default=True, help="At most.")

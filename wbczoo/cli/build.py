@@ -8,34 +8,29 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import (
-    compose_from,
     composition_options,
     json_option,
     print_json,
     print_table,
-    seed_option,
 )
-from wbczoo.cli.training_options import trainable_option
+from wbczoo.cli.settings import setting
 
 
 @click.command("build")
 @composition_options(default_weights="none")
-@trainable_option()
-@seed_option("the random initial weights")
+@setting("trainable")
+@setting("seed", help="Of the random initial weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Save an untrained run here.")
 @json_option
-def command(
-    trainable: Any, weights: str, seed: int, out: Path | None, as_json: bool, **options: Any
-) -> None:
+def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> None:
     """Check a composition and describe it.
 
     Example: wbczoo build --backbone mobilenetv2 --seq bilstm
     """
-    config = compose_from(options)
-    from wbczoo.model.build import build
+    from wbczoo.model.build import create_model
     from wbczoo.training.checkpoint import describe_model, save_untrained
 
-    model = build(config, weights=weights, seed=seed)
+    model = create_model(**options)
     model.open_for_training(trainable)
     document = describe_model(model)
     if out is not None:

@@ -16,10 +16,12 @@ from wbczoo.cli.options import (
     json_option,
     print_json,
     print_table,
-    protocol_options,
     split_config,
+    tasks_option,
 )
 from wbczoo.cli.results import echo
+from wbczoo.cli.settings import split_settings
+from wbczoo.tasks import Task
 
 
 @click.group("data")
@@ -43,51 +45,23 @@ command.add_command(audit)
 @json_option
 @click.pass_context
 def prepare(
-    ctx: click.Context,
-    /,
-    data: Path,
-    image_size: int,
-    photographs: int | None,
-    views: int | None,
-    seed: int | None,
-    as_json: bool,
-    **options: Any,
+    ctx: click.Context, /, data: Path, image_size: int, as_json: bool, **options: Any
 ) -> None:
     """Decode every image once into the pixel cache; a data set that can draw itself does so.
 
     Example: wbczoo data prepare runs/smears --dataset synthetic --photographs 40
     """
-    from wbczoo.config import TrainConfig
-    from wbczoo.data.cache import PixelCache
-    from wbczoo.data.prepared import fill, read_dataset
-    from wbczoo.errors import UsageError
-    from wbczoo.progress import tell
-    from wbczoo.registry import datasets
-    from wbczoo.specs import Preprocessing
+    from wbczoo.data.prepared import prepare_data
 
-    part = dataset_from(options)
-    spec = datasets.spec(part.name)
-    given = {"photographs": photographs, "views": views, "seed": seed}
-    wanted = {name: value for name, value in given.items() if value is not None}
-    if spec.prepare is not None and not data.exists():
-        tell(f"making {data}")
-        spec.prepare(data, **wanted)
-    elif wanted:
-        raise UsageError(
-            f"--{next(iter(wanted))} is for a new data set that draws itself; {data} is there."
-            if data.exists()
-            else f"The data set {part.name!r} is not drawn; leave out --{next(iter(wanted))}."
-        )
-    rows = read_dataset(TrainConfig(dataset=part), data, tell)
-    cache = PixelCache(Preprocessing(size=(image_size, image_size)))
-    refused = {**rows.refused, **fill(cache, rows, range(len(rows)), tell)}
-    cached = len(rows.samples) + len(rows.refused) - len(refused)
-    document = {"cached": cached, "refused": refused, "cache": str(cache.folder)}
+    dataset = dataset_from(options)
+    drawn = {name: number for name, number in options.items() if number is not None}
+    document = prepare_data(data, dataset=dataset, image_size=image_size, **drawn)
+    cached, refused = document["cached"], document["refused"]
     if as_json:
         print_json(document)
     else:
         print_table(
-            [("images cached", cached), ("refused", len(refused)), ("cache", cache.folder)],
+            [("images cached", cached), ("refused", len(refused)), ("cache", document["cache"])],
             ("what", "value"),
         )
     if refused:
@@ -97,8 +71,8 @@ def prepare(
 @command.command("show")
 @data_argument
 @dataset_options
-@protocol_options(default=None, shown="none: no split is shown")
-@click.option("--task", "tasks", multiple=True, help="A task; repeat it.")
+@split_settings(shown="none: no split is shown")
+@tasks_option
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @json_option
 @click.pass_context
@@ -109,7 +83,7 @@ def show(
     protocol: str | None,
     part: str | None,
     fold: str | None,
-    tasks: tuple[str, ...],
+    tasks: tuple[Task, ...],
     seed: int,
     as_json: bool,
     **options: Any,
@@ -120,12 +94,10 @@ def show(
 
     Example: wbczoo data show blood-cells.zip --dataset bccd --protocol official
     """
-    from wbczoo import tasks as task_module
     from wbczoo.data.prepared import count, read_dataset
     from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
-    chosen_tasks = task_module.parse(tasks)
     config = split_config(dataset_from(options), protocol, part, fold, seed)
     rows = read_dataset(config, data, tell)
     files = Counter((s.part, s.split or "", s.label) for s in rows.samples)
@@ -143,7 +115,7 @@ def show(
         "refused": dict(rows.refused),
         "passed_over": dict(rows.passed_over),
         "contradictions": rows.contradictions(),
-        "left_out": {task.name: rows.left_out(task) for task in chosen_tasks},
+        "left_out": {task.name: rows.left_out(task) for task in tasks},
         "labels": [
             {
                 "part": key[0],
@@ -156,7 +128,7 @@ def show(
         ],
     }
     if protocol is not None:
-        plan = plan_split(rows, chosen_tasks, config)
+        plan = plan_split(rows, tasks, config)
         document["split"] = {
             "protocol": protocol,
             "fold": plan.fold,

@@ -14,10 +14,10 @@ from wbczoo.cli.options import (
     json_option,
     print_json,
     print_table,
-    protocol_options,
     split_config,
 )
 from wbczoo.cli.results import echo
+from wbczoo.cli.settings import split_settings
 
 _SHOWN = 20  # groups in the table; --json has them all
 
@@ -25,7 +25,7 @@ _SHOWN = 20  # groups in the table; --json has them all
 @click.command("audit")
 @data_argument
 @dataset_options
-@protocol_options(default=None, shown="none: the published split is audited")
+@split_settings(shown="none: the published split is audited")
 @click.option("--task", "tasks", multiple=True, help="A task; repeat it.")
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @click.option("--check", is_flag=True, help="Compare with the photographs that the data declare.")

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import print_table, seed_option
+from wbczoo.cli.options import print_table
 from wbczoo.cli.results import echo
+from wbczoo.cli.settings import setting
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 
@@ -30,7 +31,7 @@ Answer = tuple[str, ...]  # image, and of each task the class and its probabilit
     show_default=True,
     help="A new folder for all that it writes.",
 )
-@seed_option("the drawn images, the weights and the split")
+@setting("seed", help="Of the drawn images, the weights and the split.")
 def command(out: Path, seed: int) -> None:
     """Draw smears, train mobilenetv2 + bilstm a little, measure, export, verify and predict.
 
@@ -69,14 +70,10 @@ def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
     Raises:
         UsageError: if `out` is there already.
     """
-    from wbczoo.config import Part, RunConfig, TrainConfig
-    from wbczoo.evaluation.evaluate import evaluate
-    from wbczoo.exporting import export
-    from wbczoo.model.compose import compose
+    from wbczoo import evaluate, export, train, verify
     from wbczoo.registry import datasets
-    from wbczoo.runtime import find_images, verify
-    from wbczoo.runtime.published import published
-    from wbczoo.training.folds import train_folds
+    from wbczoo.registry.models import published
+    from wbczoo.runtime import find_images
 
     if out.exists():
         raise UsageError(f"{out} is there already. Delete it, or give --out a new folder.")
@@ -85,31 +82,33 @@ def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
     assert spec.prepare is not None
     tell(f"drawing {PHOTOGRAPHS} photographs of smears, {VIEWS} views of each")
     spec.prepare(smears, photographs=PHOTOGRAPHS, views=VIEWS, seed=seed)
-    dataset = Part(name="synthetic", distribution="wbczoo")
-    config = TrainConfig(
-        dataset=dataset,
+    tell(f"training mobilenetv2+bilstm from random weights, {EPOCHS} epochs")
+    train(
+        "mobilenetv2",
+        smears,
+        dataset="synthetic",
+        sequence="bilstm",
+        weights="none",
         trainable="all",
         epochs=EPOCHS,
         batch_size=16,
         lr=1e-3,
         schedule="cosine",
         seed=seed,
+        out=run,
+        tell=tell,
     )
-    composition = compose("mobilenetv2", "bilstm")
-    tell(f"training {composition.name} from random weights, {EPOCHS} epochs")
-    train_folds(
-        RunConfig(model=composition, train=config), smears, run, None, weights="none", tell=tell
-    )
-    document = evaluate(run, smears, dataset, tell=tell)
+    figures = evaluate(run, smears, tell=tell)
     card = export(run, exported, tell=tell)
     verified = verify(exported)
     tell(f"verified: logits differ by {verified.logit_difference:.1g} on a replay")
     found = Demonstration()
-    for task, figures in document["tasks"].items():
+    for task in figures:
         for name in ("accuracy", "macro_f1"):
-            figure = figures[name]
-            interval = f"{figure['low']:.2f} to {figure['high']:.2f}"
-            found.figures.append((f"{task} {name}", f"{figure['value']:.3f}", interval))
+            figure = getattr(figures[task], name)
+            interval = f"{figure.low:.2f} to {figure.high:.2f}"
+            found.figures.append((f"{task} {name}", f"{figure.value:.3f}", interval))
+    document = figures.to_dict()
     found.figures += [
         ("test photographs", str(document["photographs"]), f"{document['files']} files"),
         ("largest difference from PyTorch", f"{card['parity']['difference']:.1g}", ""),

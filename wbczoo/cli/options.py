@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import click
 
 from wbczoo.cli.results import echo, stream
+from wbczoo.errors import UsageError
+from wbczoo.tasks import parse
 
 if TYPE_CHECKING:  # `list` and --help start without pydantic
-    from wbczoo.config import Part, TrainConfig
+    from wbczoo.config import ModelConfig, Part, TrainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -22,7 +24,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 
 def together(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator, in the order in which help shows them."""
+    """Several options as one decorator, in their order."""
 
     def decorate(function: F) -> F:
         for option in reversed(options):
@@ -32,6 +34,32 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
+def _parse_tasks(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
+    return parse(texts)
+
+
+def _parse_pairs(
+    ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, str]:
+    for text in texts:
+        if "=" not in text:
+            raise UsageError(f"{text!r} is no option of a part; write NAME=VALUE.")
+    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+
+
+def _pairs_option(flag: str, name: str) -> Callable[[F], F]:
+    return click.option(flag, name, multiple=True, metavar="NAME=VALUE", callback=_parse_pairs)
+
+
+tasks_option = click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    callback=_parse_tasks,
+    help="A task, or NAME=CLASS,CLASS; repeat it.  [default: cell and nucleus]",
+)
+
+
 def composition_options(default_weights: str) -> Callable[[F], F]:
     """What decides a composition: parts, tasks, sizes and initial weights."""
     return together(
@@ -39,12 +67,7 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
         click.option(
             "--seq", "sequence", default="none", show_default=True, help="A sequence branch's name."
         ),
-        click.option(
-            "--task",
-            "tasks",
-            multiple=True,
-            help="A task, or NAME=CLASS,CLASS; repeat it.  [default: cell and nucleus]",
-        ),
+        tasks_option,
         click.option(
             "--hidden",
             type=click.IntRange(1, 65_536),
@@ -63,8 +86,8 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
             show_default=True,
             help="What of a photograph is shown: none for all of it, or white-cell.",
         ),
-        click.option("--backbone-option", multiple=True, metavar="NAME=VALUE"),
-        click.option("--seq-option", "sequence_option", multiple=True, metavar="NAME=VALUE"),
+        _pairs_option("--backbone-option", "backbone_options"),
+        _pairs_option("--seq-option", "sequence_options"),
         click.option(
             "--weights",
             default=default_weights,
@@ -93,22 +116,8 @@ dataset_options = together(
         metavar="RAW=CLASS",
         help="For folder: what a folder's name means, such as 0=neutrophil; repeat it.",
     ),
-    click.option("--dataset-option", multiple=True, metavar="NAME=VALUE"),
+    _pairs_option("--dataset-option", "dataset_options"),
 )
-
-
-def protocol_options(default: str | None, shown: str) -> Callable[[F], F]:
-    """Which photographs train, validate and test; `shown` is what is said of the default."""
-    return together(
-        click.option(
-            "--protocol",
-            type=click.Choice(["report", "official", "grouped", "external"]),
-            default=default,
-            help=f"How photographs are split; report is LEAKY.  [default: {shown}]",
-        ),
-        click.option("--part", help="Which part is tested on (bccd: augmented, simple)."),
-        click.option("--fold", help="Of grouped: a number from 0, or all."),
-    )
 
 
 device_option = click.option(
@@ -122,13 +131,12 @@ device_option = click.option(
 
 def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
     """A path as it is; a published model's folder by its name; the default one where none is."""
-    from wbczoo.runtime.published import find_published, published
+    from wbczoo.registry.models import resolve
 
+    folder = resolve(given)
     if given is None:
-        folder = published().default
         click.echo(f"answered by the published model {folder.name}", err=True)
-        return folder
-    return Path(given) if Path(given).exists() else find_published(given)
+    return folder
 
 
 model_option = click.option(
@@ -156,17 +164,6 @@ engine_option = click.option(
 )
 
 
-def seed_option(what: str) -> Callable[[F], F]:
-    """`--seed`, of what it says."""
-    return click.option(
-        "--seed",
-        type=click.IntRange(0, 2**63 - 1),
-        default=0,
-        show_default=True,
-        help=f"Of {what}.",
-    )
-
-
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
 )
@@ -174,56 +171,41 @@ out_option = click.option(
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 
 
-def compose_from(options: dict[str, Any]) -> Any:
-    """The `ModelConfig` of `composition_options`, which are taken out of `options`."""
-    from wbczoo import tasks
+def compose_from(options: dict[str, Any]) -> ModelConfig:
+    """The composition of `composition_options`, which are taken out of `options`."""
     from wbczoo.model.compose import compose
 
-    side = options.pop("image_size")
-    return compose(
-        options.pop("backbone"),
-        options.pop("sequence"),
-        tasks=tasks.parse(options.pop("tasks")),
-        hidden=options.pop("hidden"),
-        image_size=(side, side) if side else None,
-        crop=options.pop("crop"),
-        backbone_options=options.pop("backbone_option"),
-        sequence_options=options.pop("sequence_option"),
-    )
+    names = ("backbone", "sequence", "tasks", "hidden", "image_size", "crop")
+    chosen = {name: options.pop(name) for name in (*names, "backbone_options", "sequence_options")}
+    return compose(**chosen)
 
 
-def dataset_from(options: dict[str, Any]) -> Any:
+def dataset_from(options: dict[str, Any]) -> Part:
     """The data set as a config's part, from `dataset_options`, which are taken out."""
-    from wbczoo.config import Part, parse_options
-    from wbczoo.errors import UsageError
+    from wbczoo.config import Part
     from wbczoo.registry import datasets
 
     entry = datasets.find(options.pop("dataset"))
     assert entry.spec is not None
-    declared = dict(entry.spec.options)
-    values = parse_options(options.pop("dataset_option"), declared)
+    values = options.pop("dataset_options")
     for name, given in (
         ("photograph_from", options.pop("photograph_from")),
-        ("each_file_a_photograph", options.pop("each_file_a_photograph") or None),
-        ("labels", "/".join(sorted(options.pop("labels"))) or None),
+        ("each_file_a_photograph", options.pop("each_file_a_photograph")),
+        ("labels", "/".join(sorted(options.pop("labels")))),
     ):
-        if given is None:
+        if not given:
             continue
-        if name not in declared:
+        if name not in entry.spec.options:
             flag = name.replace("_", "-").removesuffix("s")
             raise UsageError(
                 f"The data set {entry.name!r} tells its photographs and labels; leave out --{flag}."
             )
         values[name] = given
-    return Part(
-        name=entry.name, distribution=entry.distribution, version=entry.version, options=values
-    )
+    return Part.of(entry, values)
 
 
 def parse_fold(text: str | None) -> int | Literal["all"] | None:
     """`--fold`: a number, `all`, or None; UsageError for anything else."""
-    from wbczoo.errors import UsageError
-
     if text is None:
         return None
     if text == "all":
@@ -242,7 +224,6 @@ def split_config(
         UsageError: for a fold that is none, or where the protocol has none.
     """
     from wbczoo.config import train_config
-    from wbczoo.errors import UsageError
 
     number = parse_fold(fold)
     if number is not None and protocol != "grouped":

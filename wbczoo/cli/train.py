@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import (
-    compose_from,
     composition_options,
     data_argument,
     dataset_from,
@@ -19,40 +18,16 @@ from wbczoo.cli.options import (
     parse_fold,
     print_json,
     print_table,
-    protocol_options,
-    seed_option,
 )
 from wbczoo.cli.results import echo
-from wbczoo.cli.training_options import trainable_option, training_options
+from wbczoo.cli.settings import settings
 
 
 @click.command("train")
 @data_argument
 @dataset_options
-@protocol_options(default="official", shown="official")
-@training_options(folds="Of grouped: how many folds.")
-@click.option(
-    "--train-part",
-    help="The part to train on, where it is not the tested one (bccd: augmented, photographs).",
-)
-@click.option("--limit-photographs", type=click.IntRange(min=1), help="Train on so many at most.")
 @composition_options(default_weights="imagenet")
-@trainable_option()
-@training_options(
-    epochs="",
-    batch_size="Over all devices together.",
-    lr="Learning rate.",
-    optimizer="",
-    weight_decay="",
-    schedule="",
-    keep="Which epoch's model: the best by validation, or the last.",
-    class_weights="Weigh the loss so that each class counts alike.",
-    augment="Flips and quarter turns, which keep size and colour.",
-    distort="Strength of turns by any angle, zoom, stretch and shift; 1 is usual.",
-    stain="Strength of changes of the stain and its hue; 0.3 is usual.",
-    precision="auto is bf16 where the hardware and each layer have it.",
-)
-@seed_option("weights, split, order and augmentation")
+@settings()
 @out_option
 @device_option
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
@@ -67,18 +42,7 @@ from wbczoo.cli.training_options import trainable_option, training_options
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context,
-    /,
-    data: Path,
-    out: Path,
-    device: str,
-    resume: bool,
-    checkpoint_seconds: float,
-    tensorboard: bool,
-    weights: str,
-    fold: str | None,
-    as_json: bool,
-    **options: Any,
+    ctx: click.Context, /, data: Path, out: Path, fold: str | None, as_json: bool, **options: Any
 ) -> None:
     """Train a composition under a protocol and leave a run.
 
@@ -87,25 +51,10 @@ def command(
       wbczoo train blood-cells.zip --dataset bccd --protocol official \\
           --backbone mobilenetv2 --seq bilstm --trainable all --epochs 1 --out runs/a
     """
-    from wbczoo.config import RunConfig, train_config
-    from wbczoo.progress import tell
-    from wbczoo.training.folds import train_folds
+    from wbczoo.training.run import train
 
-    model = compose_from(options)
-    dataset = dataset_from(options)
-    config = train_config(dataset=dataset, fold=None, **options)
-    summaries = train_folds(
-        RunConfig(model=model, train=config),
-        data,
-        out,
-        parse_fold(fold),
-        weights=weights,
-        device=device,
-        resume=resume,
-        checkpoint_seconds=checkpoint_seconds,
-        tensorboard=tensorboard,
-        tell=tell,
-    )
+    options["dataset"] = dataset_from(options)
+    summaries = train(data=data, out=out, fold=parse_fold(fold), **options).summaries
     if not summaries:  # another device of the same training prints
         return
     if as_json:

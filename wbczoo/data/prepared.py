@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbczoo.config import TrainConfig
+from wbczoo import progress
+from wbczoo.config import Part, TrainConfig
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.classes import count_classes, refuse_one_class, tell_lacking
 from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.data.splits import plan_split
-from wbczoo.errors import WbczooError, some
+from wbczoo.errors import UsageError, WbczooError, some
 from wbczoo.images.walk import describe_passed_over
 from wbczoo.progress import Tell, bar
 from wbczoo.registry import datasets
@@ -24,6 +26,58 @@ if TYPE_CHECKING:
     import torch
 
     from wbczoo.data.batches import Batches
+
+
+def choose_dataset(dataset: str | Part, options: Mapping[str, object] | None = None) -> Part:
+    """A data set by its name, with options that it declares; a part that was chosen stays it.
+
+    Raises:
+        UsageError: for an unknown or unusable data set, or an option that it does not have.
+    """
+    return dataset if isinstance(dataset, Part) else Part.of(datasets.find(dataset), options)
+
+
+def prepare_data(
+    data: str | os.PathLike[str],
+    *,
+    dataset: str | Part = "folder",
+    dataset_options: Mapping[str, object] | None = None,
+    image_size: int = 224,
+    tell: Tell = progress.tell,
+    **drawn: int,
+) -> dict[str, Any]:
+    """Decode every image once into the pixel cache; a data set that can draw itself does so first.
+
+    Args:
+        data: the data set's folder or archive; one that is drawn is not there yet.
+        dataset, dataset_options: as `choose_dataset` takes them.
+        image_size: height and width in pixels.
+        drawn: of a data set that draws itself: `photographs`, `views` and `seed`.
+
+    Returns:
+        `cached`, how many images; `refused`, a reason for each file that is none; `cache`, where.
+
+    Raises:
+        UsageError: for `drawn` of a data set that is there or that does not draw itself.
+    """
+    root = Path(data)
+    part = choose_dataset(dataset, dataset_options)
+    spec = datasets.spec(part.selector)
+    if spec.prepare is not None and not root.exists():
+        tell(f"making {root}")
+        spec.prepare(root, **drawn)
+    elif drawn:
+        flag = f"--{next(iter(drawn))}"
+        raise UsageError(
+            f"{flag} is for a new data set that draws itself; {root} is there."
+            if root.exists()
+            else f"The data set {part.name!r} is not drawn; leave out {flag}."
+        )
+    rows = read_dataset(TrainConfig(dataset=part), root, tell)
+    cache = PixelCache(Preprocessing(size=(image_size, image_size)))
+    refused = {**rows.refused, **fill(cache, rows, range(len(rows)), tell)}
+    cached = len(rows.samples) + len(rows.refused) - len(refused)
+    return {"cached": cached, "refused": refused, "cache": str(cache.folder)}
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
-from wbczoo import files
+from wbczoo import files, progress
 from wbczoo.config import Part, RunConfig, TrainConfig
-from wbczoo.data.prepared import read_dataset
+from wbczoo.data.prepared import choose_dataset, read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
+from wbczoo.evaluation.figures import Evaluation
 from wbczoo.evaluation.leakage import Seen
 from wbczoo.evaluation.score import (
     Predict,
@@ -26,27 +29,33 @@ from wbczoo.runtime.folder import CONFIG, MODEL
 
 
 def evaluate(
-    model: Path,
-    data: Path,
-    dataset: Part,
+    model: str | os.PathLike[str],
+    data: str | os.PathLike[str],
     *,
+    dataset: str | Part | None = None,
+    dataset_options: Mapping[str, object] | None = None,
     protocol: str | None = None,
     part: str | None = None,
     fold: int | None = None,
     resamples: int = 2000,
     device: str = "auto",
-    tell: Tell,
-) -> dict[str, Any]:
+    tell: Tell = progress.tell,
+) -> Evaluation:
     """Measure a run (also one of folds) or an export; a run keeps the document in its folder.
 
     Args:
-        model: a run's folder, an export's folder, or a lone ONNX file. Exports need no torch.
+        model: a run, its folder, an export's folder, or a lone ONNX file. Exports need no torch.
+        data: the data set's folder or archive.
+        dataset: a data set's name, with `dataset_options` that it declares, or a part of a
+            config; the model's own, with its options, if None.
         protocol, part, fold: the model's own where None.
 
     Raises:
         UsageError, WbczooError: as `score` does, and if `model` is none of these.
     """
+    model, data = Path(model), Path(data)
     given = {"protocol": protocol, "part": part, "fold": fold}
+    chosen = choose_dataset(dataset, dataset_options) if dataset else None
     folders = _folders(model)
     if len(folders) > 1 and fold is not None:
         folders = [folder for folder in folders if folder.name == f"fold-{fold}"]
@@ -57,7 +66,7 @@ def evaluate(
     run: RunConfig | None = None
     for folder in folders:
         run, seen, predict = _load(folder, device)
-        bare = TrainConfig(dataset=dataset)
+        bare = TrainConfig(dataset=chosen) if chosen else _as_trained(run.train, folder)
         asked = asked_of(run.train, bare, given)
         if fold is not None and asked.protocol != "grouped":
             raise UsageError(f"--fold belongs to --protocol grouped, not to {asked.protocol}.")
@@ -75,7 +84,18 @@ def evaluate(
     if _is_run(folders[0]):
         name = f"evaluation-{document['protocol']}-{document['part']}-{document['dataset']}.json"
         files.write_json(model / name, document)
-    return document
+    return Evaluation(document)
+
+
+def _as_trained(trained: TrainConfig | None, folder: Path) -> TrainConfig:
+    """The model's own config, whose data set is asked for where none is named."""
+    trained = trained or TrainConfig()
+    if lost := trained.dataset.files_to_name:
+        raise UsageError(
+            f"{folder} keeps no path of the file that its {lost[0]} was. Name it again, with "
+            f"dataset={trained.dataset.name!r} and dataset_options."
+        )
+    return trained
 
 
 def _folders(model: Path) -> list[Path]:

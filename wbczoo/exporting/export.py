@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from wbczoo import files
+from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.exporting import card, example, parity, place, triton
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
@@ -34,22 +35,22 @@ _CAMERA = (480, 640)  # on which speed is measured where any size is read
 
 
 def export(
-    run_folder: Path,
-    out: Path,
+    run: str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
-    images: Path | None = None,
+    images: str | os.PathLike[str] | None = None,
     precision: Precision = "fp32",
     embed_preprocess: bool = False,
     camera: tuple[int, int] | None = None,
     layout: Layout = "folder",
     opset: int = DEFAULT_OPSET,
     overwrite: bool = False,
-    tell: Tell = print,
+    tell: Tell = progress.tell,
 ) -> dict[str, Any]:
     """Export a run as `model.onnx`, `card.json`, `card.md` and `example.npz`.
 
     Args:
-        run_folder: a trained run, or one that `build --out` saved.
+        run: a trained run or its folder, or one that `build --out` saved.
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
             a model repository, which may hold other models.
         images: real images for the gates; the run's own cached ones if None.
@@ -70,11 +71,12 @@ def export(
     """
     if camera is not None and not embed_preprocess:
         raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
-    out = out.resolve()
+    run_folder, out = Path(run), Path(out).resolve()
+    images = None if images is None else Path(images)
     if layout == "folder":
         place.claim(out, overwrite)
-    run, model = checkpoint.load_model(run_folder)
-    if run.train is not None and not (run_folder / checkpoint.SUMMARY).is_file():
+    config, model = checkpoint.load_model(run_folder)
+    if config.train is not None and not (run_folder / checkpoint.SUMMARY).is_file():
         # Its best epoch so far would go out uncalibrated, under a card that says “never trained”.
         raise UsageError(
             f"{run_folder} is a training that has not ended: it has no {checkpoint.SUMMARY}, and "
@@ -83,8 +85,8 @@ def export(
         )
     target = out
     if layout == "triton":
-        target = triton.claim(out, run.model.name, overwrite)
-    preprocessing = run.model.preprocessing
+        target = triton.claim(out, config.model.name, overwrite)
+    preprocessing = config.model.preprocessing
     if embed_preprocess:
         refuse_crop(preprocessing)
     real = None
@@ -97,7 +99,7 @@ def export(
     with place.put_in_place(target, beside=out) as aside:
         graph = aside / "model.onnx"
         tell("writing the graph")
-        write_graph(model, run, graph, weights_sha256, opset)
+        write_graph(model, config, graph, weights_sha256, opset)
         tell(f"comparing it with PyTorch on {len(compared)} {source}")
         found = _check_parity(run_folder, model, graph, compared, source)
         measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
@@ -114,7 +116,7 @@ def export(
         tell("measuring its speed")
         timed = example.of_camera(drawn, _CAMERA) if embed_preprocess and not camera else drawn
         measured["speed"] = measure_speed(session, timed)
-        document = card.describe(run, run_folder, aside, found, weights_sha256, opset, measured)
+        document = card.describe(config, run_folder, aside, found, weights_sha256, opset, measured)
         files.write_json(aside / "card.json", document)
         try:
             files.write_text(aside / "card.md", card.to_markdown(document))
@@ -124,7 +126,7 @@ def export(
                 "strange. Delete that file, or evaluate the run again."
             ) from None
         if layout == "triton":
-            triton.arrange(aside, run.model.tasks)
+            triton.arrange(aside, config.model.tasks)
     return document
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wbczoo import registry
 from wbczoo.config import ModelConfig
 from wbczoo.errors import WbczooError
+from wbczoo.model.compose import compose
 
 if TYPE_CHECKING:
     from wbczoo.model.fused import FusedClassifier
@@ -47,6 +48,25 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
                 }
             )
         return _fuse(config, backbone)
+
+
+def create_model(
+    backbone: str, sequence: str = "none", *, weights: str = "none", seed: int = 0, **options: Any
+) -> FusedClassifier:
+    """Compose a new model of parts by their names.
+
+    Args:
+        options: `tasks`, `hidden`, `image_size`, `crop`, `backbone_options` and
+            `sequence_options`, as `wbczoo.model.compose.compose` takes them.
+        weights, seed: as `build` takes them.
+
+    Returns:
+        a torch module: uint8 RGB images (N, 3, H, W) -> {task: logits (N, classes)}.
+
+    Raises:
+        UsageError, WbczooError: as `compose` and `build` do.
+    """
+    return build(compose(backbone, sequence, **options), weights=weights, seed=seed)
 
 
 def rebuild(config: ModelConfig) -> FusedClassifier:

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from pydantic import ValidationError
 
 from wbczoo import registry
-from wbczoo.config import ModelConfig, Part, describe_findings, parse_options
+from wbczoo.config import ModelConfig, Part, describe_findings
 from wbczoo.errors import UsageError
 from wbczoo.images import find_crop
-from wbczoo.registry.entry import Entry
 from wbczoo.specs import Size
-from wbczoo.tasks import DEFAULT, Task
+from wbczoo.tasks import DEFAULT, Task, parse
 
 
 def compose(
     backbone: str,
     sequence: str = "none",
     *,
-    tasks: Sequence[Task] = DEFAULT,
+    tasks: Sequence[str | Task] = DEFAULT,
     hidden: int = 64,
-    image_size: Size | None = None,
+    image_size: int | Size | None = None,
     crop: str = "none",
-    backbone_options: tuple[str, ...] = (),
-    sequence_options: tuple[str, ...] = (),
+    backbone_options: Mapping[str, object] | None = None,
+    sequence_options: Mapping[str, object] | None = None,
 ) -> ModelConfig:
     """Check a composition and write it down, without importing a framework.
 
     Args:
-        image_size: (H, W) in pixels; the backbone's own if None.
+        tasks: shipped names, `name=class,class` for one's own, or `wbczoo.tasks.Task`.
+        hidden: units of the sequence branch in one direction.
+        image_size: (H, W) in pixels, or one number for both; the backbone's own if None.
         crop: the name of a step in `wbczoo.images.CROPS`.
-        backbone_options, sequence_options: `NAME=VALUE` for options that the part declares.
+        backbone_options, sequence_options: name -> value of options that the part declares.
 
     Raises:
         UsageError: for an unknown or unusable part, an option that it does not have, a pair
@@ -56,27 +56,18 @@ def compose(
         )
     preprocessing = backbone_spec.preprocessing
     if image_size is not None:
-        preprocessing = replace(preprocessing, size=image_size)
+        size = (image_size, image_size) if isinstance(image_size, int) else image_size
+        preprocessing = replace(preprocessing, size=size)
     if crop != "none":
         find_crop(crop)
         preprocessing = replace(preprocessing, crop=crop)
     try:
         return ModelConfig(
-            backbone=_part(backbone_entry, backbone_options),
-            sequence=_part(sequence_entry, sequence_options),
+            backbone=Part.of(backbone_entry, backbone_options),
+            sequence=Part.of(sequence_entry, sequence_options),
             hidden=hidden,
-            tasks=tuple(tasks),
+            tasks=parse(tasks) if tasks else (),
             preprocessing=preprocessing,
         )
     except ValidationError as error:
         raise UsageError(f"This composition cannot be: {describe_findings(error)}") from None
-
-
-def _part(entry: Entry[Any], options: tuple[str, ...]) -> Part:
-    assert entry.spec is not None
-    return Part(
-        name=entry.name,
-        distribution=entry.distribution,
-        version=entry.version,
-        options=parse_options(options, dict(entry.spec.options)),
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from wbczoo.errors import UsageError
@@ -16,7 +17,7 @@ CONFIG = "config.pbtxt"
 VERSION = "1"
 
 
-def find_model(path: str | Path) -> Path:
+def find_model(path: str | os.PathLike[str]) -> Path:
     """The `model.onnx` of an export's folder, or the file itself.
 
     Args:

@@ -30,7 +30,9 @@ class NotHeld(WbczooError):  # noqa: N818 - a verdict on an export, no fault of 
     exit_code = 3
 
 
-def push(export: Path, repository: str, *, private: bool = False) -> dict[str, Any]:
+def push(
+    export: str | os.PathLike[str], repository: str, *, private: bool = False
+) -> dict[str, Any]:
     """Upload an export to a hub as one commit; its card is the page that the hub shows.
 
     The hub is `$HF_ENDPOINT`, else Hugging Face's; the token is `$HF_TOKEN`, else that of
@@ -52,6 +54,7 @@ def push(export: Path, repository: str, *, private: bool = False) -> dict[str, A
         WbczooError: if the hub cannot be reached, or refuses.
     """
     library = _import_hub()
+    export = Path(export)
     if not export.is_dir():
         raise UsageError(f"{export} is no folder. Give the folder that `wbczoo export` made.")
     name = _check(export, str(export), "Export the run again.")
@@ -91,7 +94,9 @@ def push(export: Path, repository: str, *, private: bool = False) -> dict[str, A
     }
 
 
-def pull(repository: str, out: Path, *, revision: str | None = None) -> dict[str, Any]:
+def pull(
+    repository: str, out: str | os.PathLike[str], *, revision: str | None = None
+) -> dict[str, Any]:
     """Fetch an export from a hub, check it, and only then give the folder its name.
 
     Its four files are taken, all of one commit, and no other file of the repository; nothing of
@@ -113,6 +118,7 @@ def pull(repository: str, out: Path, *, revision: str | None = None) -> dict[str
         WbczooError: if the hub cannot be reached, has no such repository or revision, or refuses.
     """
     library = _import_hub()
+    out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists. Name a new folder for the export.")
     out = out.resolve()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images import Pixels, Source
+from wbczoo.images import Pixels, Readable, Source
 from wbczoo.runtime import devices, onnx_file, providers
 from wbczoo.runtime.batches import BATCH, decoded, read, side_by_side
 from wbczoo.runtime.folder import find_model
@@ -21,6 +24,7 @@ from wbczoo.tasks import Task
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
 Answer = dict[str, Any]
+Sources = Source | Iterable[Source]
 
 
 class Network(Protocol):
@@ -34,6 +38,8 @@ class Network(Protocol):
 
 class Session:
     """An exported model, ready to answer; safe to ask from several threads.
+
+    Pickled into another process, it opens its model again there, with the same arguments.
 
     Args:
         model: an export's folder, also one in a Triton repository, or its `model.onnx` alone.
@@ -67,7 +73,7 @@ class Session:
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | os.PathLike[str],
         *,
         device: Device = "auto",
         engine: Engine = "onnxruntime",
@@ -77,6 +83,10 @@ class Session:
         spin: bool = True,
     ) -> None:
         path = find_model(model)
+        self._opened = partial(
+            type(self), path.absolute(), device=device, engine=engine, threads=threads,
+            parallel=parallel, fixed_batch=fixed_batch, spin=spin,
+        )  # fmt: skip
         if threads is not None and threads < 1:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
         if parallel < 1 or (fixed_batch is not None and fixed_batch < 1):
@@ -105,9 +115,8 @@ class Session:
 
             # onnxruntime's view of the file is the one gate that every file passes.
             self.file = describe(path, _glance(path))
-            self._network = OpenvinoNetwork(
-                path, "bf16" if engine == "openvino-bf16" else "fp32", threads, parallel
-            )
+            bf16 = engine == "openvino-bf16"
+            self._network = OpenvinoNetwork(path, "bf16" if bf16 else "fp32", threads, parallel)
         self.path = path
         self.tasks: tuple[Task, ...] = self.file.tasks
         self.preprocessing = self.file.preprocessing
@@ -117,6 +126,9 @@ class Session:
         self.provider: str = self._network.provider
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
         self._parallel = parallel if on_cpu else 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._opened, ()
 
     def run(self, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
         """Ask the network about preprocessed images.
@@ -156,12 +168,13 @@ class Session:
         return dict(zip(outputs, found, strict=True))
 
     def answers(
-        self, sources: Iterable[Source], *, batch_size: int = BATCH, workers: int | None = None
+        self, sources: Sources, *, batch_size: int = BATCH, workers: int | None = None
     ) -> Iterator[Answer]:
         """Answer images one by one, in order; the next are decoded while a batch is computed.
 
         Args:
-            sources: paths, bytes, Pillow images or uint8 arrays; see `wbczoo.images.decode`.
+            sources: paths, bytes, Pillow images or uint8 arrays (H, W, 3), or one of them alone;
+                see `wbczoo.images.decode`.
             batch_size: images that the network is asked about at once.
             workers: threads that decode; as many as there are cores if None. Where `parallel`
                 batches are computed at once, the threads that compute them decode too.
@@ -172,17 +185,18 @@ class Session:
         """
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
+        several = _as_several(sources)
         if self._parallel > 1:
             options = {"batch_size": batch_size, "parallel": self._parallel}
-            for answers in side_by_side(sources, self._answer_sources, **options):
+            for answers in side_by_side(several, self._answer_sources, **options):
                 yield from answers
             return
         workers = workers or min(devices.cores(), 32)
-        for batch in decoded(sources, self.file, batch_size=batch_size, workers=workers):
+        for batch in decoded(several, self.file, batch_size=batch_size, workers=workers):
             yield from self._answer(batch)
 
     def predict(
-        self, sources: Iterable[Source], *, batch_size: int = BATCH, workers: int | None = None
+        self, sources: Sources, *, batch_size: int = BATCH, workers: int | None = None
     ) -> list[Answer]:
         """All `answers` in a list."""
         return list(self.answers(sources, batch_size=batch_size, workers=workers))
@@ -210,14 +224,9 @@ class Session:
         return {"error": "The model's answer is not a number; its weights are damaged."}
 
     def _open(
-        self,
-        path: Path,
-        device: Device,
-        threads: int | None,
-        parallel: int,
-        batch: int | None,
+        self, path: Path, device: Device, threads: int | None, parallel: int, batch: int | None,
         spin: bool,
-    ) -> OnnxNetwork:
+    ) -> OnnxNetwork:  # fmt: skip
         if device == "tensorrt":
             fp16 = describe(path, _glance(path)).precision == "fp16"
             found = providers.open_on_tensorrt(path, threads, batch, fp16=fp16)
@@ -259,6 +268,15 @@ class Session:
                 captured = reason_of(error)
         self.why_no_graph = captured
         return FixedBatch(network, batch, outputs, shape, "cuda")
+
+
+def _as_several(sources: Sources) -> Iterable[Source]:
+    """Images to be answered one by one, where one alone may have been given."""
+    if isinstance(sources, np.ndarray):
+        one = sources.ndim < 3 or (sources.ndim == 3 and sources.shape[2] in (3, 4))
+    else:
+        one = isinstance(sources, str | bytes | os.PathLike | Image.Image | Readable)
+    return cast(Iterable[Source], [sources] if one else sources)
 
 
 def _fits(shape: tuple[int, ...], file: ModelFile) -> bool:

@@ -64,7 +64,7 @@ class Verification:
         return not self.problems
 
 
-def verify(model: str | Path, device: Device = "auto") -> Verification:
+def verify(model: str | os.PathLike[str], device: Device = "auto") -> Verification:
     """Hold an export's files against its card, then replay its example, as a batch and one by one.
 
     The hashes come first: a file that is not the exported one is not opened.

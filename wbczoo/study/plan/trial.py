@@ -88,14 +88,8 @@ class _Trial(Strict):
         Raises:
             UsageError: for an unknown data set.
         """
-        entry = registry.datasets.find(self.train.dataset.name)
-        assert entry.spec is not None
-        dataset = Part(
-            name=entry.name,
-            distribution=entry.distribution,
-            version=entry.version,
-            options={**entry.spec.options, **self.train.dataset.options},
-        )
+        named = self.train.dataset
+        dataset = Part.of(registry.datasets.find(named.name), named.options)
         return self.train.model_copy(update={"dataset": dataset, "fold": fold})
 
 

@@ -1,0 +1,120 @@
+"""The models that can be opened are listed with what their cards say, whatever the cards are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from wbczoo.registry.models import TrainedModel, list_models, published
+
+
+def evaluation(protocol: str, part: str, value: float, **more: Any) -> dict[str, Any]:
+    score = {"value": value, "low": value - 0.1, "high": value + 0.1}
+    tasks = {"cell": {"macro_f1": score}}
+    return {
+        "protocol": protocol, "part": part, "leaky": False, "dataset": "mine", "files": 9,
+        "photographs": 7, "tasks": tasks, **more,
+    }  # fmt: skip
+
+
+def card(**changed: Any) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "tasks": {"cell": ["a", "b"]},
+        "data": {"dataset": "mine", "part": "photographs"},
+        "protocol": "grouped",
+        "evaluations": [],
+        **changed,
+    }
+
+
+@pytest.fixture
+def exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with an empty `exports/`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exports").mkdir()
+    return tmp_path / "exports"
+
+
+def listed(exports: Path, document: object, graph: str = "model.onnx") -> TrainedModel:
+    """What is listed of one export with such a card."""
+    folder = exports / "a"
+    (folder / graph).parent.mkdir(parents=True)
+    (folder / graph).write_bytes(b"12345")
+    if document is not None:
+        (folder / "card.json").write_text(json.dumps(document))
+    (found,) = [model for model in list_models() if not model.published]
+    assert (found.name, found.bytes) == ("exports/a", 5)
+    return found
+
+
+def test_the_published_models_come_first_from_anywhere(exports: Path) -> None:
+    first = list_models()[0]
+    assert first.name == published().names[0]
+    assert first.published
+    assert first.tasks["nucleus"] == ["mononuclear", "polynuclear"]
+    assert first.laboratories == ["bccd"]
+    assert first.headline is not None
+    assert (first.headline.protocol, first.headline.part) == ("official", "augmented")
+    assert "[0.67, 0.91], official on 71 photographs of bccd, augmented" in str(first.headline)
+
+
+def test_an_export_is_listed_by_the_folder_that_opens_it(exports: Path) -> None:
+    found = listed(exports, card())
+    assert not found.published
+    assert found.tasks == {"cell": ["a", "b"]}
+    assert (found.laboratories, found.headline, found.reason) == (["mine"], None, "")
+
+
+def test_a_model_of_a_triton_repository_is_listed_once(exports: Path) -> None:
+    assert listed(exports, card(), "1/model.onnx").laboratories == ["mine"]
+
+
+def test_the_headline_is_of_the_model_s_own_protocol_and_never_leaks_in_silence(
+    exports: Path,
+) -> None:
+    own = evaluation("grouped", "photographs", 0.5, photographs=None)
+    other = evaluation("external", "photographs", 0.9)
+    leaky = evaluation("report", "augmented", 0.99, leaky=True)
+    found = listed(exports, card(evaluations=[leaky, other, own]))
+    assert str(found.headline) == (
+        "macro-F1 of cell 0.500 [0.40, 0.60], grouped on 9 files of mine, photographs"
+    )
+    document = card(evaluations=[leaky, other])
+    (exports / "a" / "card.json").write_text(json.dumps(document))
+    assert "external" in str(list_models()[-1].headline)
+    (exports / "a" / "card.json").write_text(json.dumps(card(evaluations=[leaky])))
+    assert str(list_models()[-1].headline).startswith("LEAKY macro-F1")
+
+
+def test_laboratories_are_those_of_the_card(exports: Path) -> None:
+    data = {"dataset": "folder", "part": "x", "laboratories": ["Bern", "Kyoto"]}
+    assert listed(exports, card(data=data)).laboratories == ["Bern", "Kyoto"]
+
+
+def test_a_way_to_read_files_is_no_laboratory(exports: Path) -> None:
+    assert listed(exports, card(data={"dataset": "folder", "part": "x"})).laboratories == []
+
+
+@pytest.mark.parametrize(
+    ("document", "why"),
+    [
+        (None, "is not there"),
+        ([1], "has format None"),
+        ({"format": 2}, "has format 2"),
+        ({"format": 1}, "KeyError"),
+        (card(tasks=3), "TypeError"),
+        (card(data="x"), "AttributeError"),
+        (card(evaluations=[{"leaky": False}]), "KeyError"),
+        (card(evaluations=[evaluation("grouped", "x", 0.5, tasks={})]), "no task"),
+        (card(tasks={"\x1b[2J": ["a", "b"]}), ""),
+    ],
+)
+def test_a_damaged_card_is_a_row_with_its_reason(exports: Path, document: Any, why: str) -> None:
+    found = listed(exports, document)
+    assert why in found.reason
+    assert json.dumps(found.row())
+    assert all(name.isprintable() for name in found.tasks)

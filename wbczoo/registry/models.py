@@ -1,0 +1,217 @@
+"""Trained models are found here by their names: those that come with wbczoo, and one's own.
+
+A checkout keeps the published ones in `exports/`, where `published.toml` names them; the wheel
+brings that file and those folders along as `wbczoo/registry/published/`. What the user exported or
+pulled is looked for in `exports/` of the working folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wbczoo import files
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.text import describe_error, format_figure, printable
+
+LIST = "published.toml"
+OWN = Path("exports")
+
+# What an export's folder holds; `wbczoo.runtime.folder` opens it.
+_MODEL, _OF_TRITON, _CARD = "model.onnx", "1/model.onnx", "card.json"
+
+
+@dataclass(frozen=True)
+class Published:
+    """The models that are published.
+
+    Attributes:
+        folder: where their folders lie.
+        names: of the models, the default first.
+    """
+
+    folder: Path
+    names: tuple[str, ...]
+
+    @property
+    def default(self) -> Path:
+        """The folder of the model that answers where nobody names one."""
+        return self.folder / self.names[0]
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The one figure that stands for a model: the macro-F1 of its first task.
+
+    It is of the model's own protocol and part where it was evaluated under them, else of the first
+    evaluation on its card that does not leak.
+
+    Attributes:
+        value, low, high: with its 95 % interval; None where the rows leave it undefined.
+        photographs: that it was measured on; None where nobody knows how many.
+    """
+
+    task: str
+    value: float | None
+    low: float | None
+    high: float | None
+    protocol: str
+    leaky: bool
+    dataset: str
+    part: str
+    photographs: int | None
+    files: int
+
+    def __str__(self) -> str:
+        counted = (
+            f"{self.files} files" if self.photographs is None else f"{self.photographs} photographs"
+        )
+        return (
+            f"{'LEAKY ' if self.leaky else ''}macro-F1 of {self.task} "
+            f"{format_figure(asdict(self))}, {self.protocol} on {counted} of {self.dataset}, "
+            f"{self.part}"
+        )
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that can be opened.
+
+    Attributes:
+        name: what `wbczoo.load` and `--model` take: a published name, or a folder.
+        published: whether it came with wbczoo.
+        tasks: task -> its classes.
+        bytes: of the ONNX file.
+        laboratories: whose images it learned from, as far as its card says.
+        headline: None where it was never evaluated.
+        reason: why its card tells nothing; empty where it does.
+    """
+
+    name: str
+    published: bool
+    bytes: int
+    tasks: Mapping[str, list[str]]
+    laboratories: list[str]
+    headline: Headline | None
+    reason: str = ""
+
+    def row(self) -> dict[str, Any]:
+        """What `wbczoo list --json` says of it."""
+        return asdict(self)
+
+
+def list_models() -> list[TrainedModel]:
+    """The published models, the default first, and those below `exports/` of the working folder."""
+    found: dict[Path, TrainedModel] = {}
+    try:
+        known = published()
+    except WbczooError:
+        known = Published(OWN, ())
+    named = [(name, known.folder / name, True) for name in known.names]
+    own = sorted({*OWN.glob("*"), *OWN.glob("*/*")})
+    for name, folder, ours in [*named, *((str(path), path, False) for path in own)]:
+        for graph in (folder / _MODEL, folder / _OF_TRITON):
+            if graph.is_file() and graph.resolve() not in found:
+                found[graph.resolve()] = _describe(name, folder, graph, ours)
+    return [*found.values()]
+
+
+def published() -> Published:
+    """The models of this installation.
+
+    Raises:
+        WbczooError: if there are none, or what names them cannot be read.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "published", package.parents[1] / "exports"):
+        if (folder / LIST).is_file():
+            return Published(folder, _names(folder / LIST))
+    raise WbczooError(
+        "This installation of wbczoo has no published model. Name one with --model, or install "
+        "wbczoo again."
+    )
+
+
+def find_published(name: str) -> Path:
+    """The folder of a published model; UsageError with the names that there are."""
+    found = published()
+    if name not in found.names:
+        raise UsageError(
+            f"{name} is neither a path nor a published model; there is {', '.join(found.names)}."
+        )
+    return found.folder / name
+
+
+def resolve(model: str | os.PathLike[str] | None) -> Path:
+    """Where a model lies that a user names: by a path, by a published name, or not at all.
+
+    Raises:
+        UsageError: if it is neither a path that is there nor a published model.
+        WbczooError: if none is named and there is no published model.
+    """
+    if model is None:
+        return published().default
+    path = Path(model)
+    return path if path.exists() else find_published(os.fspath(model))
+
+
+def _names(path: Path) -> tuple[str, ...]:
+    try:
+        names = tomllib.loads(path.read_text(encoding="utf-8"))["models"]
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise WbczooError(f"{path} names no published models: {error}.") from None
+    if not names or not all(isinstance(name, str) for name in names):
+        raise WbczooError(f"{path} names no published models: `models` is {names!r}.")
+    return tuple(names)
+
+
+def _describe(name: str, folder: Path, graph: Path, ours: bool) -> TrainedModel:
+    """A model by its card, which may be a stranger's, damaged, or not there."""
+    size = graph.stat().st_size
+    try:
+        card = files.read_json(folder / _CARD)
+        tasks = {printable(task): [*map(printable, card["tasks"][task])] for task in card["tasks"]}
+        data = card["data"] or {}
+        headline = next((_headline(found) for found in _by_merit(card)), None)
+        return TrainedModel(name, ours, size, tasks, [*_laboratories(data)], headline)
+    except (WbczooError, KeyError, TypeError, AttributeError, ValueError) as error:
+        why = str(error) if isinstance(error, WbczooError) else describe_error(error)
+        return TrainedModel(name, ours, size, {}, [], None, printable(why))
+
+
+def _laboratories(data: Mapping[str, Any]) -> Iterator[str]:
+    told = data.get("laboratories") or [data.get("laboratory") or data.get("dataset")]
+    # `folder` is a way to read a data set, and names no laboratory.
+    yield from (printable(str(each)) for each in told if each not in (None, "folder"))
+
+
+def _by_merit(card: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    own = (card["protocol"], (card["data"] or {}).get("part"))
+
+    def merit(found: Mapping[str, Any]) -> tuple[bool, bool]:
+        return found["leaky"], (found["protocol"], found["part"]) != own
+
+    return sorted(card["evaluations"], key=merit)
+
+
+def _headline(found: Mapping[str, Any]) -> Headline:
+    if not found["tasks"]:
+        raise WbczooError("An evaluation on its card measured no task.")
+    task, figures = next(iter(found["tasks"].items()))
+    score = figures["macro_f1"]
+    return Headline(
+        task=printable(task),
+        value=score["value"],
+        low=score["low"],
+        high=score["high"],
+        protocol=printable(found["protocol"]),
+        leaky=bool(found["leaky"]),
+        dataset=printable(found["dataset"]),
+        part=printable(found["part"]),
+        photographs=found["photographs"],
+        files=found["files"],
+    )

@@ -1,0 +1,91 @@
+"""Names of parts and of a data set go in here, and a trained run comes out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wbczoo import progress
+from wbczoo.config import Part, RunConfig, TrainConfig, train_config
+from wbczoo.data.prepared import choose_dataset
+from wbczoo.model.compose import compose
+from wbczoo.progress import Tell
+from wbczoo.training.folds import train_folds
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training; it stands for its folder wherever a path is taken.
+
+    Attributes:
+        summaries: what `summary.json` of each training holds: one, or one for each fold. None at
+            all in the processes of a distributed training but the first.
+    """
+
+    folder: Path
+    summaries: tuple[dict[str, Any], ...]
+
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
+
+def train(
+    backbone: str,
+    data: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    sequence: str = "none",
+    weights: str = "imagenet",
+    dataset: str | Part = "folder",
+    dataset_options: Mapping[str, object] | None = None,
+    fold: int | Literal["all"] | None = None,
+    device: str = "auto",
+    resume: bool = False,
+    checkpoint_seconds: float = 300.0,
+    tensorboard: bool = False,
+    tell: Tell = progress.tell,
+    **options: Any,
+) -> Run:
+    """Train a composition under a protocol and leave a run in `out`.
+
+    Args:
+        backbone, sequence: names of parts, as `list_backbones` and `list_sequences` give them.
+        data: the data set's folder or archive.
+        out: a new folder; with `resume`, one that holds a stopped run of the same settings.
+        weights: the backbone's initial ones: `imagenet`, `none`, or a safetensors file.
+        dataset: its name, as `list_datasets` gives it, or a part of another run's config.
+        dataset_options: name -> value of options that the data set declares.
+        fold: of the protocol `grouped`: a number from 0, or all.
+        checkpoint_seconds: how much work a kill may cost at most.
+        tell: takes sentences for the user; they go to stderr by themselves.
+        options: of the composition, as `create_model` takes them (`tasks`, `hidden`, `image_size`,
+            `crop`, `backbone_options`, `sequence_options`), and the fields of
+            `wbczoo.config.TrainConfig` (`protocol`, `trainable`, `epochs`, `lr`, `seed`, ...).
+
+    Raises:
+        UsageError: if a part or a setting cannot be, the data do not fit, or `out` is taken.
+        WbczooError: if weights or the device cannot be had, the loss is no number, or the disk
+            is full.
+        KeyboardInterrupt: after Ctrl-C, when the state is saved.
+    """
+    chosen = {name: options.pop(name) for name in TrainConfig.model_fields if name in options}
+    run = RunConfig(
+        model=compose(backbone, sequence, **options),
+        train=train_config(dataset=choose_dataset(dataset, dataset_options), **chosen),
+    )
+    summaries = train_folds(
+        run,
+        Path(data),
+        Path(out),
+        fold,
+        weights=weights,
+        device=device,
+        resume=resume,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+        tell=tell,
+    )
+    return Run(Path(out), tuple(summaries))

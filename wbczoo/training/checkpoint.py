@@ -253,8 +253,9 @@ def _load_optimizer_state(
         saved = tensors.get(f"optimizer.{key}.{name}")
         if saved is None:  # no step was taken yet
             continue
-        if key == "step":  # Adam keeps its count on the CPU
-            optimizer.state[parameter][key] = saved
+        if key == "step":  # Adam keeps its count on the CPU, and beside the parameters if fused
+            where = parameter.device if optimizer.defaults.get("fused") else saved.device
+            optimizer.state[parameter][key] = saved.to(where)
         else:
             # The moments lie in memory as their parameter does (channels last).
             optimizer.state[parameter][key] = torch.empty_like(parameter).copy_(saved)

@@ -33,6 +33,7 @@ class Fit:
     Attributes:
         joins_tail: whether an epoch's last images, too few for batch statistics, are shown with
             the batch before them.
+        captured: answers a batch of the full size as `wrapped` does, by a recorded CUDA graph.
     """
 
     accelerator: Accelerator
@@ -52,6 +53,7 @@ class Fit:
     sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     stop_asked: Callable[[], bool] = lambda: False
     joins_tail: bool = False
+    captured: Callable[[Any], dict[str, Tensor]] | None = None
 
     @property
     def steps(self) -> int:
@@ -107,6 +109,8 @@ def prepare_fit(
         [parameter for _, parameter in model.named_trainable()],
         lr=config.lr,
         weight_decay=config.weight_decay,
+        # One kernel for all parameters; a GPU waits for launches where batches are small.
+        fused=device.type == "cuda" or None,
     )
     tasks = model.config.tasks
     fit = Fit(

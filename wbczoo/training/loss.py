@@ -42,12 +42,13 @@ def summed_cross_entropy(
         share: which of the batch's images are this device's.
     """
     device = next(iter(logits.values())).device
+    ahead = device.type == "cuda"  # where the copy need not wait for what the GPU still computes
     loss = torch.zeros((), device=device)
     for name, answered in logits.items():
         known = targets[name][targets[name] != LEFT_OUT]
         whole = float(weights[name][known].sum())
-        right = targets[name][share].to(device)
-        weight = weights[name].to(device)
+        right = targets[name][share].to(device, non_blocking=ahead)
+        weight = weights[name].to(device, non_blocking=ahead)
         summed = F.cross_entropy(answered, right, weight, ignore_index=LEFT_OUT, reduction="sum")
         loss = loss + summed / max(whole, 1e-12)
     return loss

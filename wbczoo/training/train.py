@@ -20,6 +20,7 @@ from wbczoo.data.prepared import Prepared
 from wbczoo.model.build import build, rebuild
 from wbczoo.progress import Tell, bar
 from wbczoo.training import checkpoint, epoch_metrics, log
+from wbczoo.training.captured import capture
 from wbczoo.training.fit import Fit, prepare_fit, share_of
 from wbczoo.training.inference import choose_device, predict_logits
 from wbczoo.training.interrupt import stop_on_signal
@@ -115,6 +116,7 @@ def run_epochs(fit: Fit) -> None:
         WbczooError: if the loss is no number, or the disk is full.
         KeyboardInterrupt: after Ctrl-C.
     """
+    fit.captured = capture(fit)
     with stop_on_signal(fit.tell) as fit.stop_asked:
         for _ in range(fit.progress.epoch, fit.config.epochs):
             run_epoch(fit)
@@ -178,8 +180,11 @@ def train_step(
     for group in fit.optimizer.param_groups:
         group["lr"] = fit.rate(fit.progress.step)
     fit.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
-        logits = fit.wrapped(images)
+    if fit.captured is not None and len(positions) == fit.config.batch_size:
+        logits = fit.captured(images)
+    else:
+        with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
+            logits = fit.wrapped(images)
     loss = summed_cross_entropy(logits, targets, fit.class_weights, mine)
     # DDP averages gradients over devices; the loss above is a share of a sum.
     accelerator.backward(loss * world)

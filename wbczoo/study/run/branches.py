@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from wbczoo.data.batches import Batches
+from wbczoo.data.batches import Batches, fits
 from wbczoo.data.plan import Role, digest_of
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.study.plan.trial import NetworkTrial
@@ -91,15 +91,22 @@ class FeatureBatches(Batches):
         super().__init__(blank if pixels is None else pixels, rows, dict(targets), device)
         self._shows_pixels = pixels is not None
         self._cache, self._hashes = cache, hashes
-        # Pooled features are small enough to lie side by side; maps stay on the disk.
-        self._pooled = (
-            cache.gather(hashes).to(device) if cache.kind == "pooled" and hashes else None
-        )
+        # Pooled features are small enough to lie side by side; maps stay on the disk, but where
+        # a GPU has room for them.
+        kept = bool(hashes) and (cache.kind == "pooled" or fits(cache.size_of(hashes), device))
+        self._features = cache.gather(hashes).to(device) if kept else None
+
+    @property
+    def resident(self) -> bool:
+        """Whether all of it lies on a GPU."""
+        features = self._features is not None and self._features.is_cuda
+        return features and (super().resident or not self._shows_pixels)
 
     def images(self, positions: NDArray[np.int64]) -> Any:
         """The `Inputs` at these positions, on the device."""
-        if self._pooled is not None:
-            features = self._pooled[torch.from_numpy(positions).to(self.device)]
+        if self._features is not None:
+            at = torch.from_numpy(positions)
+            features = self._features[at.to(self.device, non_blocking=self._features.is_cuda)]
         else:
             features = self._cache.gather([self._hashes[p] for p in positions]).to(self.device)
         return Inputs(super().images(positions) if self._shows_pixels else None, features)

@@ -132,6 +132,10 @@ class FeatureCache:
         """Features of these contents, (N, C) or (N, C, h, w); KeyError for one not here."""
         return torch.stack([self._rows[digest] for digest in hashes])
 
+    def size_of(self, hashes: Sequence[str]) -> int:
+        """Bytes of the features of these contents; KeyError for a first one not here."""
+        return len(hashes) * self._rows[hashes[0]].nbytes if hashes else 0
+
     def _compute(self, missing: Sequence[str], device: torch.device, tell: Tell) -> None:
         if not missing:
             return

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from filling import PREPROCESSING
 from PIL import Image
 
@@ -223,6 +224,13 @@ def flip(path: Path, at: int) -> None:
     content = bytearray(path.read_bytes())
     content[at] ^= 1
     path.write_bytes(bytes(content))
+
+
+def test_what_is_whole_is_confirmed_without_a_turn(filled: PixelCache, wanted: Wanted) -> None:
+    turns: list[str] = []
+    with FileLock(filled.folder / "lock"):  # another process writes, and takes its time
+        assert filled.fill(wanted, waiting=lambda: turns.append("waited")) == {}
+    assert turns == []
 
 
 def test_a_flipped_bit_is_found_and_mended_in_its_place(filled: PixelCache, wanted: Wanted) -> None:

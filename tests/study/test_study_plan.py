@@ -49,6 +49,12 @@ def test_heads_of_one_backbone_and_protocol_are_one_job(tmp_path: Path) -> None:
     assert [job[0].how for job in jobs] == ["cached heads", "cached heads", "images"]
 
 
+def test_jobs_may_stand_in_the_order_of_the_plan(tmp_path: Path) -> None:
+    trials = [*read_plan(write_plan(tmp_path, tmp_path)).trials().values()]
+    jobs = bundle([trials[-1], *trials[:-1]], in_order=True)
+    assert [job[0].how for job in jobs] == ["images", "cached heads", "cached heads"]
+
+
 def test_the_shipped_plan_holds_the_reports_grid() -> None:
     trials = [trial.fields for trial in read_plan(REPORT).trials().values()]
     grid = {

@@ -46,6 +46,9 @@ _only = click.option("--only", multiple=True, metavar="BLOCK", help="A block's n
     metavar="URL",
     help="Optuna's storage, shared by several machines.  [default: OUT/queue.sqlite]",
 )
+@click.option(
+    "--in-order", is_flag=True, help="Take trials in the order of the plan, not the cheapest first."
+)
 @click.option("--dry-run", is_flag=True, help="Only print the trials, and how long they will take.")
 @device_option
 @json_option
@@ -58,6 +61,7 @@ def run(
     given: tuple[str, ...],
     only: tuple[str, ...],
     storage: str | None,
+    in_order: bool,
     dry_run: bool,
     device: str,
     as_json: bool,
@@ -73,8 +77,9 @@ def run(
         _print_missing(plan, out, only, as_json)
         return
     report = run_study(
-        plan, out, _paths(given), storage=storage, device=device, only=only, tell=tell
-    )
+        plan, out, _paths(given), storage=storage, device=device, only=only, in_order=in_order,
+        tell=tell,
+    )  # fmt: skip
     counts = {"done_before": report.before, "done_now": report.done}
     if as_json:
         print_json({**counts, "refused": report.refused, "out": str(out)})

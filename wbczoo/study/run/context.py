@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,12 @@ class Context:
         """Remove the trainings of a trial whose result is written down."""
         for folder in self.folder.glob(f"{trial.key[:16]}-*"):
             shutil.rmtree(folder, ignore_errors=True)
+
+    def free_memory(self) -> None:
+        """Give a GPU's memory back between two jobs: other processes train on it too."""
+        if self.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
 
 
 def open_context(library: Library, out: Path, device: str, tell: Tell) -> Context:

@@ -54,16 +54,19 @@ class Report:
     refused: dict[str, str] = field(default_factory=dict)
 
 
-def bundle(trials: Iterable[Trial]) -> list[list[Trial]]:
+def bundle(trials: Iterable[Trial], in_order: bool = False) -> list[list[Trial]]:
     """The jobs of trials: heads that share a backbone and a protocol are one, others stand alone.
 
-    Heads come first, for many of them cost as little as one; trials from images come last.
+    Heads come first, for many of them cost as little as one; trials from images come last. Or
+    all stand in the order of the plan.
     """
     jobs: dict[str, list[Trial]] = {}
     for trial in trials:
         free = ("seed", "batch_size", "lr")
         shared = str({k: v for k, v in trial.fields.items() if k not in free})
         jobs.setdefault(shared if trial.how == "cached heads" else trial.key, []).append(trial)
+    if in_order:
+        return list(jobs.values())
     order = ("cached heads", "baseline", "cached branch", "images")
     return sorted(jobs.values(), key=lambda job: order.index(job[0].how))
 
@@ -76,6 +79,7 @@ def run_study(
     storage: str | None = None,
     device: str = "auto",
     only: Sequence[str] = (),
+    in_order: bool = False,
     tell: Tell,
 ) -> Report:
     """Run every trial that is not done; several processes may do so on one folder.
@@ -87,6 +91,7 @@ def run_study(
         storage: an Optuna storage's address, for machines that share no disk of their own; an
             SQLite file in `out` if None.
         only: names of blocks; all of them if empty.
+        in_order: trials in the order of the plan (or of `only`), not the cheapest first.
 
     Raises:
         UsageError: if the plan cannot be, a block is not there, or `out` is a file.
@@ -108,7 +113,7 @@ def run_study(
         report = Report(before=len(done.keys() & trials.keys()))
         held = {key for entry in _open_entries(queue) for key in _keys(entry)}
         missing = [trial for key, trial in trials.items() if key not in done.keys() | held]
-        for job in bundle(missing):
+        for job in bundle(missing, in_order):
             _enter(queue, [trial.key for trial in job])
     left = len(trials) - report.before
     tell(f"{report.before} of {len(trials)} trials are done; {left} are left")
@@ -129,6 +134,7 @@ def run_study(
                 continue
             report.done += append_results(out / RESULTS, [row])
             context.forget(trial)
+        context.free_memory()
         if job:
             done = done_trials(plan_path, out)
             gone = done.keys() | report.refused.keys()

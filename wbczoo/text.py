@@ -30,6 +30,16 @@ def format_limits(low: float, high: float) -> str:
     return f"{floor(low * 10 + 1e-9) / 10:.1f} to {ceil(high * 10 - 1e-9) / 10:.1f}"
 
 
+def format_count(number: int | None) -> str:
+    """A count, or that nobody knows it."""
+    return "unknown" if number is None else str(number)
+
+
+def format_size(number: int) -> str:
+    """A size in bytes: `4.6 MB`, `16.0 GB`; 1 MB is 10^6 bytes."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"
+
+
 def format_duration(seconds: float) -> str:
     """A duration for a person: `40 s`, `12 min`, `3 h 05 min`."""
     if seconds < 90:
@@ -42,7 +52,7 @@ def one_line(error: Exception) -> str:
     """An error's message on one line, without its full stop."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return " ".join(str(error).split())[:_LONGEST].rstrip(".") or type(error).__name__
 
 
 def describe_error(error: BaseException) -> str:

@@ -22,6 +22,7 @@ from wbczoo.cli.options import (
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
 from wbczoo.tasks import Task
+from wbczoo.text import format_count
 
 
 @click.group("data")
@@ -160,7 +161,7 @@ def _print(document: dict[str, Any]) -> None:
                 row["part"],
                 row["split"] or "",
                 row["label"] or "(no label)",
-                "unknown" if row["photographs"] is None else row["photographs"],
+                format_count(row["photographs"]),
                 row["files"],
             )
             for row in document["labels"]
@@ -179,7 +180,7 @@ def _print(document: dict[str, Any]) -> None:
     echo(f"\nprotocol {split['protocol']}{word}{fold}")
     print_table(
         [
-            (role, *("unknown" if n is None else n for n in split[role].values()))
+            (role, *map(format_count, split[role].values()))
             for role in ("train", "validation", "test")
         ],
         ("role", "photographs", "files", "groups"),

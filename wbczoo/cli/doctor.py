@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.text import format_size
 
 _SIZES = ("size", "free", "total", "available")  # which may be unknown, and are never none
 
@@ -47,9 +48,9 @@ def _rows(document: dict[str, Any]) -> Iterator[tuple[str, object]]:
                 yield name, version or "not installed"
         elif isinstance(value, dict):
             for name, found in value.items():
-                yield f"{key} {name}", _told(name, found)
+                yield f"{key} {name}", _describe(name, found)
         else:
-            yield key.replace("_", " "), _told(key, value)
+            yield key.replace("_", " "), _describe(key, value)
 
 
 def _nvidia(found: dict[str, Any] | None) -> Iterator[tuple[str, object]]:
@@ -58,7 +59,7 @@ def _nvidia(found: dict[str, Any] | None) -> Iterator[tuple[str, object]]:
         return
     yield "nvidia driver", f"{found['driver'] or 'unknown'}, for CUDA {found['cuda'] or 'unknown'}"
     for place, gpu in enumerate(found["gpus"]):
-        memory, free = (_told("size", gpu[name]) for name in ("memory", "free"))
+        memory, free = (_describe("size", gpu[name]) for name in ("memory", "free"))
         capability = gpu["compute_capability"] or "unknown"
         yield (
             f"gpu {place}",
@@ -66,12 +67,12 @@ def _nvidia(found: dict[str, Any] | None) -> Iterator[tuple[str, object]]:
         )
 
 
-def _told(name: str, value: object) -> object:
+def _describe(name: str, value: object) -> object:
     if value is None:
         return "unknown" if name in _SIZES else "none"
     if name in (*_SIZES, "limit"):
         assert isinstance(value, int)
-        return f"{value / 1e9:.1f} GB"
+        return format_size(value)
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return value

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import json_option, out_option, print_json, print_table
+from wbczoo.text import format_size
 
 
 class _Size(click.ParamType[tuple[int, int]]):
@@ -83,7 +84,7 @@ def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     parity, agreement, speed = card["parity"], card["agreement"], card["speed"]
     rows = [
         ("model", card["name"]),
-        ("size", f"{card['bytes'] / 1e6:.1f} MB"),
+        ("size", format_size(card["bytes"])),
         (
             "parity",
             f"{parity['difference']:.2g} of {parity['bound']:.2g} allowed, on "

@@ -21,6 +21,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import settings
+from wbczoo.text import format_count
 
 
 @click.command("train")
@@ -77,7 +78,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     for role in ("train", "validation", "test"):
         counts = data[role]
-        photographs = "unknown" if counts["photographs"] is None else counts["photographs"]
+        photographs = format_count(counts["photographs"])
         rows.append((role, f"{photographs} photographs, {counts['files']} files"))
     rows += [
         (f"training files, {task}", ", ".join(f"{n['train']} {name}" for name, n in found.items()))

@@ -21,6 +21,7 @@ from wbczoo.progress import Tell, bar
 from wbczoo.registry import datasets
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
+from wbczoo.text import format_count
 
 if TYPE_CHECKING:
     import torch
@@ -128,7 +129,7 @@ class Prepared:
         roles: tuple[Role, ...] = ("train", "validation")
         for role in roles:
             counts = count(self.rows, self.plan.rows(role))
-            photographs = "unknown" if counts["photographs"] is None else counts["photographs"]
+            photographs = format_count(counts["photographs"])
             told.append(f"{role} {photographs} photographs ({counts['files']} files)")
         return ", ".join(told)
 

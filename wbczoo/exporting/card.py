@@ -12,6 +12,7 @@ from wbczoo.exporting.front_matter import write_front_matter
 from wbczoo.exporting.parity import Parity
 from wbczoo.registry import backbones, datasets, sequences
 from wbczoo.tasks import INTENDED, NOT_INTENDED
+from wbczoo.text import format_count, format_figure, format_size
 from wbczoo.training import checkpoint
 
 
@@ -109,7 +110,7 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",
         "- outputs: "
         + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
-        f"- {card['precision']}, {card['bytes'] / 1e6:.1f} MB, ONNX opset {card['opset']}",
+        f"- {card['precision']}, {format_size(card['bytes'])}, ONNX opset {card['opset']}",
         f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
         f"{parity['images']} {parity['source']} (bound {parity['bound']:.2g}; batches of "
         f"{parity['batches']})",
@@ -229,17 +230,12 @@ def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
     ]
     for found in evaluations:
         word = "LEAKY " if found["leaky"] else ""
-        photographs = "unknown" if found["photographs"] is None else found["photographs"]
+        photographs = format_count(found["photographs"])
         for task, figures in found["tasks"].items():
             lines.append(
                 f"| {word}{found['protocol']} | {found['part']} | {photographs} | {found['files']} "
-                f"| {task} | {_told(figures['accuracy'])} | {_told(figures['macro_f1'])} |"
+                f"| {task} | {format_figure(figures['accuracy'])} "
+                f"| {format_figure(figures['macro_f1'])} |"
             )
     lines += ["", f"Intervals: {evaluations[0]['interval']}."]
     return lines
-
-
-def _told(figure: dict[str, float | None]) -> str:
-    if figure["value"] is None:
-        return "undefined"
-    return f"{figure['value']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"

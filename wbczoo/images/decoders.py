@@ -35,6 +35,7 @@ from wbczoo.images import jpeg
 from wbczoo.images.file import read_file
 from wbczoo.images.silence import hush_libtiff, silence
 from wbczoo.specs import Preprocessing
+from wbczoo.text import one_line
 
 Pixels = NDArray[np.uint8]
 
@@ -285,5 +286,4 @@ def _refuse(error: Exception) -> NoReturn:
         ) from None
     if isinstance(error, MemoryError):
         raise ImageRefused("Decoding the image needs more memory than there is.") from None
-    finding = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    raise ImageRefused(f"The file is truncated or damaged: {finding}.") from None
+    raise ImageRefused(f"The file is truncated or damaged: {one_line(error)}.") from None

@@ -19,6 +19,7 @@ from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
 from wbczoo.runtime.model_file import INPUT
 from wbczoo.runtime.session import Device, Session
+from wbczoo.text import one_line
 
 Recorded = dict[str, NDArray[np.float64]]
 
@@ -186,7 +187,7 @@ def _read_example(path: Path, outputs: Mapping[str, int]) -> tuple[Pixels, Recor
         raise
     except Exception as error:  # of a damaged archive numpy and zipfile make a dozen exceptions
         raise WbczooError(
-            f"{path} is no readable example: {_in_one_line(error)}. Export the run again."
+            f"{path} is no readable example: {one_line(error)}. Export the run again."
         ) from None
     if images.ndim == 0 or not 0 < len(images) <= EXAMPLES:
         raise WbczooError(f"{path} holds no image, or more than {EXAMPLES}. Export the run again.")
@@ -203,7 +204,3 @@ def _not_of(path: Path, why: str) -> WbczooError:
     return WbczooError(
         f"{path} and the model beside it are not of one export: it {why}. Export the run again."
     )
-
-
-def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

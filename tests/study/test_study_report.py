@@ -90,11 +90,13 @@ def test_the_page_needs_nothing_beside_it(made: Path) -> None:
     assert page.anchors <= page.ids
     assert "@import" not in text
     assert "url(" not in re.sub(r'src="data:[^"]+"', "", text)
-    drawings = re.findall(r"data:image/svg\+xml;base64,([^\"]+)", text)
+    drawings = re.findall(r"data:image/webp;base64,([^\"]+)", text)
     # A forest plot; for each of two protocols curves, and confusion and reliability of two tasks.
     assert len(drawings) == 1 + 2 * (1 + 2 * 2)
     for drawing in drawings:
-        assert base64.b64decode(drawing).rstrip().endswith(b"</svg>")
+        with Image.open(io.BytesIO(base64.b64decode(drawing))) as image:
+            image.load()
+            assert image.width > 300
 
 
 def test_both_files_hold_the_same_facts(made: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,12 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     made.globals["version"] = __version__
-    made.filters |= {"percent": format_percent, "limits": format_limits, "marked": _mark_code}
+    made.filters |= {
+        "percent": format_percent,
+        "limits": format_limits,
+        "marked": _mark_code,
+        "base64": lambda content: b64encode(content).decode(),
+    }
     return made
 
 

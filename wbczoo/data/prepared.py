@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,13 +210,19 @@ def prepare(
     return prepared
 
 
-def fill(cache: PixelCache, rows: Rows, chosen: Sequence[int], tell: Tell) -> dict[str, str]:
-    """Cache the pixels of the chosen rows; path -> reason of each that was refused."""
+def readers(rows: Rows, chosen: Iterable[int]) -> dict[str, Callable[[], bytes]]:
+    """Content hash -> what reads the file, of the chosen rows: as caches want it."""
 
     def reader(path: str) -> Callable[[], bytes]:
         return lambda: rows.source.read(path)
 
-    wanted = {rows.hashes[row]: reader(rows.samples[row].path) for row in chosen}
+    return {rows.hashes[row]: reader(rows.samples[row].path) for row in chosen}
+
+
+def fill(cache: PixelCache, rows: Rows, chosen: Sequence[int], tell: Tell) -> dict[str, str]:
+    """Cache the pixels of the chosen rows; path -> reason of each that was refused."""
+
+    wanted = readers(rows, chosen)
     with bar(len(wanted), "pixels", unit="image") as advance:
         refused = cache.fill(
             wanted,

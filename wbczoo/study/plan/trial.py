@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from wbczoo import registry
 from wbczoo.config import Part, TrainConfig
+from wbczoo.data.prepared import choose_dataset
 from wbczoo.specs import Option
 from wbczoo.study.plan.stated import Strict
 
@@ -88,8 +88,7 @@ class _Trial(Strict):
         Raises:
             UsageError: for an unknown data set.
         """
-        named = self.train.dataset
-        dataset = Part.of(registry.datasets.find(named.name), named.options)
+        dataset = choose_dataset(self.train.dataset.name, self.train.dataset.options)
         return self.train.model_copy(update={"dataset": dataset, "fold": fold})
 
 

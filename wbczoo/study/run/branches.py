@@ -14,6 +14,7 @@ from torch import Tensor
 
 from wbczoo.data.batches import Batches, fits
 from wbczoo.data.plan import Role, digest_of
+from wbczoo.data.prepared import fill
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import (
@@ -21,7 +22,6 @@ from wbczoo.study.run.context import (
     build_trial,
     calibrate,
     fill_features,
-    fill_pixels,
     used_rows,
 )
 from wbczoo.study.run.features import FeatureCache
@@ -157,7 +157,8 @@ def prepare_branch(
     fill_features(cache, split, context)
     pixels = None
     if model.reads == "pixels":
-        fill_pixels(cache.pixels, split, context.tell)
+        for rows, numbers in split.everyone():
+            fill(cache.pixels, rows, numbers, context.tell)
         pixels = cache.pixels.pixels()
     used = used_rows(cache, split)
 

@@ -16,9 +16,8 @@ from scipy.special import softmax
 
 from wbczoo import machine
 from wbczoo.config import ModelConfig
-from wbczoo.data.cache import PixelCache
 from wbczoo.data.plan import Role, digest_of
-from wbczoo.data.prepared import fill
+from wbczoo.data.prepared import readers
 from wbczoo.metrics import fit_temperature
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
@@ -26,7 +25,7 @@ from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
 from wbczoo.study.plan.trial import NetworkTrial, Trial
 from wbczoo.study.run.features import FeatureCache, Kind
-from wbczoo.study.run.roles import ROLES, Library, Split, readers
+from wbczoo.study.run.roles import ROLES, Library, Split
 from wbczoo.tasks import parse as parse_tasks
 from wbczoo.training.inference import Logits, choose_device
 
@@ -104,12 +103,6 @@ def fill_features(cache: FeatureCache, split: Split, context: Context) -> None:
         refused = cache.fill(readers(rows, numbers), context.device, context.tell)
         for digest, reason in refused.items():
             context.tell(f"refused {rows.samples[rows.index_of[digest]].path}: {reason}")
-
-
-def fill_pixels(cache: PixelCache, split: Split, tell: Tell) -> None:
-    """Decode what a split's images lack, for a branch that reads pixels."""
-    for rows, numbers in split.everyone():
-        fill(cache, rows, numbers, tell)
 
 
 def used_rows(cache: FeatureCache, split: Split) -> dict[Role, tuple[int, ...]]:

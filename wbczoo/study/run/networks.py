@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from scipy.special import softmax
-
 from wbczoo.config import RunConfig
-from wbczoo.data.batches import Batches
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.prepared import fill, prepare
+from wbczoo.evaluation.score import predict_with_torch
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import Context, compose_trial
 from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Split
 from wbczoo.training import checkpoint, log
-from wbczoo.training.inference import predict_logits, use_bf16
 from wbczoo.training.train import train
 
 
@@ -34,18 +31,11 @@ def run_images(trial: NetworkTrial, context: Context) -> Row:
                 weights=trial.weights, device=context.device.type, resume=True, tell=context.tell,
             )  # fmt: skip
         run, model = checkpoint.load_model(folder)
-        model.move_to(context.device)
         cache = PixelCache(run.model.preprocessing, context.cache)
         refused = fill(cache, split.tested, split.test, context.tell)
         numbers = tuple(n for n in split.test if split.tested.samples[n].path not in refused)
         places = cache.rows([split.tested.hashes[n] for n in numbers])
-        batches = Batches(cache.pixels(), places, {}, context.device)
-        bf16 = use_bf16(model, config.precision, context.device)
-        logits = predict_logits(model, batches, bf16=bf16)
-        found = {
-            task.name: softmax(logits[task.name] / float(model.temperatures[place]), 1)
-            for place, task in enumerate(split.tasks)
-        }
+        found = predict_with_torch(model, context.device.type)(cache, places)
         metrics = folder / checkpoint.METRICS
         curves = log.read(metrics, metrics.stat().st_size)
         weights = run.model.weights.model_dump()

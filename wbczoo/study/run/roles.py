@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wbczoo import registry
-from wbczoo.config import Part
+from wbczoo.config import Part, TrainConfig
 from wbczoo.data.plan import Plan, Role, digest_of
-from wbczoo.data.prepared import count
-from wbczoo.data.samples import Rows, Targets, read_rows
+from wbczoo.data.prepared import choose_dataset, count, read_dataset
+from wbczoo.data.samples import Rows, Targets
 from wbczoo.data.splits import external_plan, plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
@@ -95,12 +94,8 @@ class Library:
                 raise UsageError(
                     f"Nobody said where {dataset.name} lies: --data {dataset.name}=PATH."
                 )
-            root, spec = self.paths[dataset.name], registry.datasets.spec(dataset.name)
-            self.tell(f"reading {root}")
-            found = read_rows(spec, root, {**spec.options, **dataset.options})
-            for path, reason in found.refused.items():
-                self.tell(f"refused {path}: {reason}")
-            self._read[name] = found
+            config = TrainConfig(dataset=choose_dataset(dataset.name, dataset.options))
+            self._read[name] = read_dataset(config, self.paths[dataset.name], self.tell)
         return self._read[name]
 
     def split(self, trial: Trial, fold: int | None) -> Split:
@@ -124,12 +119,3 @@ class Library:
             return Split(tasks, rows, rows, plan, plan.test)
         tested = self.rows(trial.test)
         return Split(tasks, rows, tested, plan, external_plan(tested, tasks).test)
-
-
-def readers(rows: Rows, numbers: Iterable[int]) -> dict[str, Callable[[], bytes]]:
-    """Content hash -> what reads the file, of these rows: as the caches want it."""
-
-    def reader(path: str) -> Callable[[], bytes]:
-        return lambda: rows.source.read(path)
-
-    return {rows.hashes[row]: reader(rows.samples[row].path) for row in numbers}

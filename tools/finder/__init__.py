@@ -1,0 +1,1 @@
+"""What trains and measures the finder of white cells; see train_finder.py beside this folder."""

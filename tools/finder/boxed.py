@@ -1,0 +1,108 @@
+"""The sets of images with boxes around white cells, read from the archives beside the checkout."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+
+SIDES = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True)
+class Boxed:
+    """One image of a set, with the boxes of its white cells in pixels."""
+
+    archive: Path
+    name: str
+    group: str
+    label: str
+    boxes: tuple[Box, ...]
+
+    def read(self) -> Pixels:
+        """The image, uint8 RGB (H, W, 3)."""
+        content = _opened(self.archive).read(self.name)
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+
+
+@cache
+def _opened(path: Path) -> zipfile.ZipFile:
+    """The archive, its table of contents read once."""
+    return zipfile.ZipFile(path)
+
+
+def read_sets(data: Path) -> dict[str, list[Boxed]]:
+    """Every image whose white cells were boxed: `bccd`, `raabin`, `pbc` and `bionet`.
+
+    The rows of a table without a box are left out: those images do show a cell.
+    """
+    return {
+        "bccd": list(_bccd(data)),
+        "raabin": _table(data / "raabin-sample.zip", data / "raabin-sample.csv", "slide", True),
+        "pbc": _table(data / "pbc-sample.zip", data / "pbc-boxes.csv", "", True),
+        "bionet": _table(data / "bionet-sample.zip", data / "bionet-sample.csv", "group", False),
+    }
+
+
+def read_platelets(data: Path) -> list[Boxed]:
+    """The images of PBC that were taken of a platelet, and show no white cell."""
+    path = data / "pbc-sample.zip"
+    names = sorted(n for n in _opened(path).namelist() if "/platelet/" in n and n.endswith(".jpg"))
+    return [Boxed(path, name, name, "platelet", ()) for name in names]
+
+
+def _bccd(data: Path) -> Iterator[Boxed]:
+    path = data / "blood-cells.zip"
+    with (data / "bccd-photographs.csv").open(encoding="utf-8", newline="") as stream:
+        rows = {int(row["source_id"]): row for row in csv.DictReader(stream)}
+    archive = _opened(path)
+    for name in sorted(archive.namelist()):
+        match = re.search(r"BloodImage_(\d+)\.xml$", name)
+        if not match or int(match[1]) not in rows:
+            continue
+        cells = ElementTree.fromstring(archive.read(name)).iter("object")
+        boxes = [_voc(cell) for cell in cells if cell.findtext("name") == "WBC"]
+        image = name.replace("Annotations", "JPEGImages").replace(".xml", ".jpg")
+        row = rows[int(match[1])]
+        yield Boxed(path, image, row["overlap_group"], row["label_raw"], tuple(boxes))
+
+
+def _voc(cell: ElementTree.Element) -> Box:
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    left, top, right, bottom = (float(cell.findtext(f"bndbox/{side}", "")) for side in sides)
+    return left, top, right, bottom
+
+
+def _table(path: Path, table: Path, group: str, shares: bool) -> list[Boxed]:
+    boxes: dict[str, list[Box]] = defaultdict(list)
+    rows: dict[str, dict[str, str]] = {}
+    with table.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["left"]:
+                rows[row["file"]] = row
+                left, top, right, bottom = (float(row[side]) for side in SIDES)
+                boxes[row["file"]].append((left, top, right, bottom))
+    found = []
+    for name, row in rows.items():
+        content = io.BytesIO(_opened(path).read(name))
+        width, height = Image.open(content).size if shares else (1, 1)
+        pixels = tuple(
+            (b[0] * width, b[1] * height, b[2] * width, b[3] * height) for b in boxes[name]
+        )
+        label = row.get("label") or name.split("/")[-2]
+        found.append(Boxed(path, name, row.get(group) or name, label, pixels))
+    return found

@@ -1,0 +1,79 @@
+"""Light is compared with that of the empty slide, and an image becomes a pyramid of levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+_EMPTY = 0.9  # the slide is as bright as this quantile of the pixels
+_BLACK = 32  # what is nowhere brighter is a border or the fill of an augmentation
+_FIRST = 80_000  # pixels of an image that is looked at as it is
+_ENOUGH = 20_000  # pixels that show the slide's colour
+_SMALLEST = 24  # the longer side of the last level: a cell that fills the image is found there
+
+
+def slide_colour(pyramid: Sequence[tuple[int, Pixels]]) -> tuple[int, int, int]:
+    """The empty slide's red, green and blue: each channel's 90 % quantile outside black.
+
+    Args:
+        pyramid: of the image, as `levels` gives it.
+
+    Returns:
+        0 to 255 each; (255, 255, 255) of an image that is all black.
+    """
+    coarse = [level for _, level in pyramid if level.shape[0] * level.shape[1] <= _ENOUGH]
+    flat = (coarse[0] if coarse else pyramid[-1][1]).reshape(-1, 3)
+    flat = flat[flat.max(axis=1) > _BLACK]
+    if not len(flat):
+        return 255, 255, 255
+    place = int(_EMPTY * (len(flat) - 1))
+    counts = (np.bincount(flat[:, channel], minlength=256).cumsum() for channel in range(3))
+    red, green, blue = (int(np.searchsorted(count, place, side="right")) for count in counts)
+    return red, green, blue
+
+
+def levels(image: Pixels) -> list[tuple[int, Pixels]]:
+    """The image at ever smaller sizes, each half the one before, by means over squares.
+
+    The first level is smaller than the image by a whole factor that grows with the fourth root
+    of the pixels: 1 up to 320x240, 2 at 640x480, 4 at 4000x3000. So the time grows no faster
+    than the pixels do, and what is too small to be a cell in a large field costs nothing.
+
+    Args:
+        image: uint8 RGB (H, W, 3), at least 1x1.
+
+    Returns:
+        (factor, level) pairs; a level's pixel covers factor x factor pixels of the image.
+    """
+    height, width = image.shape[:2]
+    factor = max(1, int(np.ceil(round((height * width / _FIRST) ** 0.25, 6))))
+    level = Image.fromarray(image)
+    level = level.reduce(factor) if factor > 1 else level
+    found = [(factor, np.asarray(level))]
+    while max(level.size) > _SMALLEST:
+        level, factor = level.reduce(2), factor * 2
+        found.append((factor, np.asarray(level)))
+    return found
+
+
+def absorbed(image: Pixels, slide: tuple[int, int, int]) -> NDArray[np.float32]:
+    """The share of the slide's light that does not come through, 1 - image / slide.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        slide: its colour as `slide_colour` gives it.
+
+    Returns:
+        float32 (3, H, W), 0 where the slide is empty, 1 where it is black, at least -0.25.
+    """
+    values = np.arange(256, dtype=np.float32) + 1
+    share = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, empty in enumerate(slide):
+        table = np.maximum(1 - values / np.float32(empty + 1), np.float32(-0.25))
+        np.take(table, image[..., channel], out=share[channel])
+    return share

@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
 import numpy as np
 import torch
 from finder.boxed import read_platelets, read_sets
@@ -25,8 +26,8 @@ from finder.views import SIDE, Scene, View, draw_view, tiled, turned
 # How often each kind is shown. Platelets are PBC's.
 SHARES = {"bccd": 0.25, "raabin": 0.22, "pbc": 0.17, "platelet": 0.09, "drawn": 0.17, "other": 0.1}
 CROWDS = (0, 0, 1, 1, 2, 3, 5, 8, 14)
-BATCH = 32
-RATE = 3e-3
+BATCH = 16
+RATE = 2.5e-3
 
 
 def read_scenes(data: Path, without: list[str]) -> dict[str, list[Scene]]:
@@ -112,7 +113,9 @@ def train(bank: Bank, steps: int, seed: int) -> Finder:
         sums += [float(loss.detach()) for loss in losses]
         if step % 100 == 99:
             spent = time.monotonic() - start
-            print(f"{step + 1:5} {spent:5.0f} s  heat {sums[0] / 100:.3f}  box {sums[1] / 100:.3f}", flush=True)  # noqa: T201
+            click.echo(
+                f"{step + 1:5} {spent:5.0f} s  heat {sums[0] / 100:.3f}  box {sums[1] / 100:.3f}",
+            )
             sums[:] = 0
     return network
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from wbczoo_datasets.smear import render_photograph
 
 from wbczoo.bench.locating import Located, measure_locating
 from wbczoo.cells import Found, find
 from wbczoo.cells.overlap import overlap
+from wbczoo_datasets.smear import render_photograph
 
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -22,7 +22,10 @@ def photograph(seed: int) -> tuple[Pixels, Box]:
     """A drawn photograph of 320x240 with one white cell, and the cell's box."""
     drawn = render_photograph(CLASSES[seed % 4], np.random.default_rng(seed))
     x, y, radius = drawn.cell
-    low, high = (max(x - radius, 0), max(y - radius, 0)), (min(x + radius, 320), min(y + radius, 240))
+    low, high = (
+        (max(x - radius, 0), max(y - radius, 0)),
+        (min(x + radius, 320), min(y + radius, 240)),
+    )
     return np.asarray(drawn.image), (*low, *high)
 
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
+
 from wbczoo_datasets import smear
 
 Pixels = NDArray[np.uint8]
@@ -37,7 +38,7 @@ def draw_field(rng: np.random.Generator, cells: int) -> tuple[Pixels, list[Box]]
         smear._add_white_cell(density, kind, (x, y, radius), rng)
     density *= -rng.lognormal(0, 0.1, 3).astype(np.float32)
     light = np.exp(density) * smear._illuminate(rng)
-    light += 2.5 * rng.standard_normal(light.shape[:2] + (1,), np.float32)
+    light += 2.5 * rng.standard_normal((*light.shape[:2], 1), np.float32)
     image = Image.fromarray(light.clip(0, 255).astype(np.uint8))
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.5, 2)))
     boxes = [

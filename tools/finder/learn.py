@@ -19,7 +19,7 @@ def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Se
 class Finder(nn.Module):
     """Middles and sides of the cells that are 10 to 30 pixels wide.
 
-    Absorbed light (N, 3, h, w) -> logits (N, 1, h/4, w/4) and strides to the left, top, right
+    Absorbed light (N, 3, h, w) -> heat (N, 1, h/4, w/4), in training its logits, and strides to the left, top, right
     and bottom of the cell (N, 4, h/4, w/4). Fully convolutional: h and w are multiples of 32. A
     path down to 1/32 sees the red cells around, and a path up brings it back to each place (a
     U-net; Ronneberger, Fischer and Brox 2015); middles as in Zhou, Wang and Kraehenbuehl 2019.
@@ -51,7 +51,8 @@ class Finder(nn.Module):
         up = self.up8(eight + _twice(self.narrow8(up)))
         up = self.up4(four + _twice(self.narrow4(up)))
         answer = self.answer(self.head(up))
-        return answer[:, :1], functional.softplus(answer[:, 1:])
+        middles = answer[:, :1] if self.training else answer[:, :1].sigmoid()
+        return middles, functional.softplus(answer[:, 1:])
 
 
 def _twice(maps: Tensor) -> Tensor:
@@ -70,9 +71,7 @@ def heat_loss(logits: Tensor, heat: Tensor, counts: Tensor) -> Tensor:
 
 def reach_loss(answer: Tensor, reach: Tensor, near: Tensor) -> Tensor:
     """1 - GIoU (Rezatofighi et al. 2019) of boxes around one place: (N, 4, h, w) each."""
-    area, truth = (
-        (box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (answer, reach)
-    )
+    area, truth = ((box[:, 0] + box[:, 2]) * (box[:, 1] + box[:, 3]) for box in (answer, reach))
     least, most = torch.minimum(answer, reach), torch.maximum(answer, reach)
     both = (least[:, 0] + least[:, 2]) * (least[:, 1] + least[:, 3])
     around = (most[:, 0] + most[:, 2]) * (most[:, 1] + most[:, 3]) + 1e-6

@@ -64,7 +64,9 @@ def count_centres(truth: Sequence[Box], found: Sequence[Box]) -> int:
         inside = [t for t in free if t[0] <= x <= t[2] and t[1] <= y <= t[3]]
         if inside:
             # Where boxes of touching cells overlap, the nearest one is meant.
-            free.remove(min(inside, key=lambda t: abs(t[0] + t[2] - 2 * x) + abs(t[1] + t[3] - 2 * y)))
+            free.remove(
+                min(inside, key=lambda t: abs(t[0] + t[2] - 2 * x) + abs(t[1] + t[3] - 2 * y))
+            )
             hits += 1
     return hits
 
@@ -101,7 +103,9 @@ def measure_locating(
     empty = (truth == 0).astype(float)
 
     def scores(weights: Floats) -> dict[str, Floats]:
-        figures = {f"{name} recall": ratio(weights @ hit, weights @ truth) for name, hit in hits.items()}
+        figures = {
+            f"{name} recall": ratio(weights @ hit, weights @ truth) for name, hit in hits.items()
+        }
         for name, hit in hits.items():
             figures[f"{name} precision"] = ratio(weights @ hit, weights @ found)
         figures["overlap"] = ratio(weights @ shares, weights @ paired)

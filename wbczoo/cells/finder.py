@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from wbczoo.cells.network import candidates
 from wbczoo.cells.nucleus import Nucleus, measure_nucleus
-from wbczoo.cells.overlap import keep_best
+from wbczoo.cells.overlap import drop_dwarfs, keep_best
 from wbczoo.cells.slide import Pixels, absorbed, levels, slide_colour
 
 # Below this score a place is taken for no cell. Chosen on three laboratories; a fourth was kept
@@ -57,7 +57,7 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
     pyramid = levels(image)
     slide = slide_colour(pyramid)
     seen = [(factor, absorbed(level, slide)) for factor, level in pyramid]
-    boxes, scores = keep_best(*candidates(seen, (height, width), threshold))
+    boxes, scores = drop_dwarfs(*keep_best(*candidates(seen, (height, width), threshold)))
     whole = _whole_pixels(boxes, (height, width))
     return [
         Found(

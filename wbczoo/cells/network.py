@@ -70,8 +70,7 @@ def _ask(level: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.fl
     padded[0, :, :height, :width] = level
     heat, sides = _session().run(None, {_session().get_inputs()[0].name: padded})
     rows, columns = -(-height // STRIDE), -(-width // STRIDE)
-    logits = heat[0, 0, :rows, :columns]
-    return 1 / (1 + np.exp(-logits.clip(-30, 30))), sides[0, :, :rows, :columns]
+    return heat[0, 0, :rows, :columns], sides[0, :, :rows, :columns]
 
 
 def _peaks(

@@ -9,6 +9,7 @@ Boxes = NDArray[np.float64]
 
 _SAME = 0.4  # boxes that share this much of what they cover together show one cell
 _AGREE = 0.6  # boxes that share this much are seen well enough on both levels to be averaged
+_DWARF = 0.3  # of the surest cell's width: no white cell is smaller beside it
 _INSIDE = 0.75  # a box of which this much lies in another is a part of that cell
 
 
@@ -55,3 +56,18 @@ def keep_best(boxes: Boxes, scores: NDArray[np.float64]) -> tuple[Boxes, NDArray
         left &= ~((both > _SAME * whole) | part)
         kept.append(index)
     return np.array(means).reshape(-1, 4), scores[kept]
+
+
+def drop_dwarfs(boxes: Boxes, scores: NDArray[np.float64]) -> tuple[Boxes, NDArray[np.float64]]:
+    """Without what is far smaller than the surest cell of the same image: platelets, stain.
+
+    The largest white cells of blood (monocytes, 20 um) are less than three times as wide as the
+    smallest (lymphocytes, 7 um).
+
+    Args:
+        boxes: (N, 4), the best score first.
+        scores: (N,).
+    """
+    wide = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    stays = wide >= _DWARF * wide[:1]
+    return boxes[stays], scores[stays]

@@ -11,7 +11,7 @@ from PIL import Image
 Pixels = NDArray[np.uint8]
 
 _EMPTY = 0.9  # the slide is as bright as this quantile of the pixels
-_BLACK = 32  # what is nowhere brighter is a border or the fill of an augmentation
+_BLACK = 16  # what is nowhere brighter is a border or the fill of an augmentation
 _FIRST = 80_000  # pixels of an image that is looked at as it is
 _ENOUGH = 20_000  # pixels that show the slide's colour
 _SMALLEST = 24  # the longer side of the last level: a cell that fills the image is found there
@@ -28,7 +28,7 @@ def slide_colour(pyramid: Sequence[tuple[int, Pixels]]) -> tuple[int, int, int]:
     """
     coarse = [level for _, level in pyramid if level.shape[0] * level.shape[1] <= _ENOUGH]
     flat = (coarse[0] if coarse else pyramid[-1][1]).reshape(-1, 3)
-    flat = flat[flat.max(axis=1) > _BLACK]
+    flat = flat[_brightest(flat) > _BLACK]
     if not len(flat):
         return 255, 255, 255
     place = int(_EMPTY * (len(flat) - 1))
@@ -69,11 +69,18 @@ def absorbed(image: Pixels, slide: tuple[int, int, int]) -> NDArray[np.float32]:
         slide: its colour as `slide_colour` gives it.
 
     Returns:
-        float32 (3, H, W), 0 where the slide is empty, 1 where it is black, at least -0.25.
+        float32 (3, H, W), at least -0.25 and below 1; 0 where the slide is empty, and where the
+        image is black: no light at all came from there, as from a border.
     """
     values = np.arange(256, dtype=np.float32) + 1
     share = np.empty((3, *image.shape[:2]), np.float32)
     for channel, empty in enumerate(slide):
         table = np.maximum(1 - values / np.float32(empty + 1), np.float32(-0.25))
         np.take(table, image[..., channel], out=share[channel])
+    share *= _brightest(image) > _BLACK
     return share
+
+
+def _brightest(image: Pixels) -> Pixels:
+    """The brightest of the three channels, (...)."""
+    return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from wbczoo.cells.contrast import weigh
 from wbczoo.cells.network import candidates
 from wbczoo.cells.nucleus import Nucleus, measure_nucleus
 from wbczoo.cells.overlap import drop_dwarfs, keep_best
@@ -57,7 +58,10 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
     pyramid = levels(image)
     slide = slide_colour(pyramid)
     seen = [(factor, absorbed(level, slide)) for factor, level in pyramid]
-    boxes, scores = drop_dwarfs(*keep_best(*candidates(seen, (height, width), threshold)))
+    boxes, scores = keep_best(*candidates(seen, (height, width), threshold))
+    scores = weigh(seen, boxes, scores)
+    order = [int(place) for place in np.argsort(-scores, kind="stable") if scores[place] >= threshold]
+    boxes, scores = drop_dwarfs(boxes[order], scores[order])
     whole = _whole_pixels(boxes, (height, width))
     return [
         Found(

@@ -19,10 +19,11 @@ def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Se
 class Finder(nn.Module):
     """Middles and sides of the cells that are 10 to 30 pixels wide.
 
-    Absorbed light (N, 3, h, w) -> heat (N, 1, h/4, w/4), in training its logits, and strides to the left, top, right
-    and bottom of the cell (N, 4, h/4, w/4). Fully convolutional: h and w are multiples of 32. A
-    path down to 1/32 sees the red cells around, and a path up brings it back to each place (a
-    U-net; Ronneberger, Fischer and Brox 2015); middles as in Zhou, Wang and Kraehenbuehl 2019.
+    Absorbed light (N, 3, h, w) -> heat (N, 1, h/4, w/4), in training its logits, and strides to
+    the left, top, right and bottom of the cell (N, 4, h/4, w/4). Fully convolutional: h and w are
+    multiples of 32. A path down to 1/32 sees the red cells around, and a path up brings it back
+    to each place (a U-net; Ronneberger, Fischer and Brox 2015); middles as in Zhou, Wang and
+    Kraehenbuehl 2019.
     """
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ _WIDE = 20  # pixels that the box is at least wide on the level where its nucleu
 _REST = 0.5  # of the image must lie outside the boxes for its red cells to be known
 _ENOUGH = 20_000  # pixels that show them
 # How many times as dense as the densest tenth of the rest a nucleus is: below the first it is
-# doubtful, from the second on it is beyond doubt. On four laboratories no white cell was below 1.28.
+# doubtful, from the second on beyond doubt. In four laboratories no white cell was below 1.28.
 _DENSER = (1.1, 1.5)
 _DOUBT = 0.4
 _PALEST = 0.35  # of the densest nucleus's density: what is paler in the same image is no nucleus
@@ -57,7 +57,7 @@ def _density(passed: Light) -> float:
 
 def _passed(light: Light) -> Light:
     """The share of red light that passes times that of green, (h, w)."""
-    return (1 - light[0]) * (1 - light[1])
+    return np.asarray((1 - light[0]) * (1 - light[1]))
 
 
 def _within(seen: Sequence[tuple[int, Light]], box: NDArray[np.float64]) -> Light:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from wbczoo.cells.finder import Found
@@ -71,7 +70,7 @@ def crop_cell(
 
 def _balance(image: Pixels, slide: tuple[int, int, int]) -> Pixels:
     """Each channel scaled so that the slide's colour becomes a light grey."""
-    values: NDArray[np.float64] = np.arange(256) + 1.0
+    values = np.arange(256) + 1.0
     balanced = np.empty_like(image)
     for channel, empty in enumerate(slide):
         table = np.rint(values / (empty + 1) * WHITE).clip(0, 255).astype(np.uint8)

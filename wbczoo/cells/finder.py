@@ -60,7 +60,8 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
     seen = [(factor, absorbed(level, slide)) for factor, level in pyramid]
     boxes, scores = keep_best(*candidates(seen, (height, width), threshold))
     scores = weigh(seen, boxes, scores)
-    order = [int(place) for place in np.argsort(-scores, kind="stable") if scores[place] >= threshold]
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] >= threshold]
     boxes, scores = drop_dwarfs(boxes[order], scores[order])
     whole = _whole_pixels(boxes, (height, width))
     return [

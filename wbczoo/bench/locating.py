@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wbczoo.bootstrap import METHOD, Interval, draw, effective_groups, interval, replicate
 from wbczoo.cells.overlap import overlap
-from wbczoo.formulas import Floats, ratio
+from wbczoo.metrics.formulas import Floats, ratio
+from wbczoo.metrics.intervals import METHOD, Interval, draw, effective_groups, interval, replicate
 
 Box = Sequence[float]
 

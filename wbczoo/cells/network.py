@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Boxes = NDArray[np.float64]
 
@@ -23,6 +26,8 @@ _MOST = 2000  # candidates of an image that are looked at, the best ones
 
 @cache
 def _session() -> onnxruntime.InferenceSession:
+    import onnxruntime  # takes its time, and those who crop alone need none of it
+
     options = onnxruntime.SessionOptions()
     # One thread: the answer is then the same whatever the machine's load and settings.
     options.intra_op_num_threads = options.inter_op_num_threads = 1

@@ -49,7 +49,7 @@ def measure(name: str, images: list[Boxed]) -> list[str]:
 def changes(image: Pixels, rng: np.random.Generator) -> Iterator[tuple[str, Pixels, Back]]:
     """Changed images, and how boxes in them come back to the image."""
     height, width = image.shape[:2]
-    for scale in (0.25, 0.5, 2, 3):
+    for scale in (0.25, 0.35, 0.5, 0.7, 1.4, 2, 3):
         size = (round(width * scale), round(height * scale))
         kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
         ratio = np.array([width / size[0], height / size[1]] * 2)

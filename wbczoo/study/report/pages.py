@@ -48,7 +48,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text, whose cells may have several lines; `folded` is shown when asked for."""
+    """Rows of text, whose texts may have several lines; `folded` is shown when asked for."""
 
     caption: str
     headers: Sequence[str]
@@ -126,9 +126,9 @@ def _in_markdown(block: Block) -> Iterator[str]:
             yield ", ".join(f"`{name}`" for name, _ in block.named)
 
 
-def _row(cells: Sequence[str]) -> str:
-    texts = (_plain(cell).replace("|", "\\|").replace("\n", "<br>") for cell in cells)
-    return f"| {' | '.join(texts)} |"
+def _row(texts: Sequence[str]) -> str:
+    escaped = (_plain(text).replace("|", "\\|").replace("\n", "<br>") for text in texts)
+    return f"| {' | '.join(escaped)} |"
 
 
 def _plain(text: str) -> str:

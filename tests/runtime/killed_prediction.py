@@ -60,16 +60,13 @@ def main(place: str, count: int, arguments: list[str]) -> int:
         def flush(self) -> None:
             self._stream.flush()
 
-    jsonl, table = resume.write_jsonl, resume.write_csv
+    whole = resume.write_as
 
-    def halved_jsonl(rows: Iterable[Any], stream: TextIO) -> Any:
-        return jsonl(rows, Halving(stream))  # type: ignore[arg-type]
-
-    def halved_table(rows: Iterable[Any], tasks: Any, stream: TextIO, **more: Any) -> Any:
-        return table(rows, tasks, Halving(stream), **more)  # type: ignore[arg-type]
+    def halved(layout: Any, rows: Iterable[Any], tasks: Any, stream: TextIO, **more: Any) -> Any:
+        return whole(layout, rows, tasks, Halving(stream), **more)  # type: ignore[arg-type]
 
     if place == "half-row":
-        resume.write_jsonl, resume.write_csv = halved_jsonl, halved_table
+        resume.write_as = halved  # type: ignore[assignment]
     else:
         Path.replace = trapped_replace  # type: ignore[method-assign]
     return wbczoo(arguments)

@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,6 @@ from wbczoo.runtime.batches import BATCH
 
 if TYPE_CHECKING:
     from wbczoo.images.walk import Images
-    from wbczoo.runtime.rows import Row
 
 null_option = click.option(
     "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
@@ -79,8 +78,10 @@ def command(
     from wbczoo.errors import UsageError
     from wbczoo.images.walk import describe_passed_over
     from wbczoo.progress import tell
-    from wbczoo.runtime import Session, predict_paths, write_csv, write_jsonl
+    from wbczoo.runtime import predict_paths
     from wbczoo.runtime.devices import cores
+    from wbczoo.runtime.predict import load
+    from wbczoo.runtime.rows import write_as
 
     if out is None and (resume or overwrite):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
@@ -91,7 +92,7 @@ def command(
 
         inputs: list[str | Path] = [*found.places, find_model(model)]
         check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
-    session = Session(model, device=device, engine=engine, parallel=workers or cores())
+    session = load(model, device=device, engine=engine, parallel=workers or cores())
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
@@ -111,11 +112,7 @@ def command(
     else:
         rows = predict_paths(session, found, batch_size=batch_size, workers=workers)
         with _watch(found.total, 0) if _goes_to_a_file() else nullcontext(int) as advance:
-            rows = _counted(rows, advance)
-            if layout == "jsonl":
-                count = write_jsonl(rows, stream())
-            else:
-                count = write_csv(rows, session.tasks, stream())
+            count = write_as(layout, rows, session.tasks, stream(), advance=advance)
     if count.refused:
         click.echo(f"{count.answered} images answered, {count.refused} refused", err=True)
     elif not count.images:
@@ -147,12 +144,6 @@ def _watch(total: int | None, done: int) -> AbstractContextManager[Callable[[int
     if not sys.stderr.isatty():
         return nullcontext(int)
     return bar(total, "images", done, unit="image")
-
-
-def _counted(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
-    for row in rows:
-        yield row
-        advance(1)
 
 
 def _goes_to_a_file() -> bool:

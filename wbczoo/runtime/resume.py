@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO, Literal, NoReturn
+from typing import BinaryIO, NoReturn
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
@@ -19,11 +19,10 @@ from wbczoo.images.file import claim_file
 from wbczoo.images.walk import Found
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.predict import predict_paths
-from wbczoo.runtime.rows import Count, Row, csv_columns, write_csv, write_jsonl
+from wbczoo.runtime.rows import Count, Layout, Row, csv_columns, write_as
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import Task
 
-Layout = Literal["jsonl", "csv"]
 Watch = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 
 
@@ -231,17 +230,11 @@ def _append(
     kept: _Kept,
     advance: Callable[[int], object],
 ) -> Count:
-    def watched() -> Iterator[Row]:
-        for row in rows:
-            yield row
-            advance(1)
-
     try:
         with part.open("a", encoding="utf-8", newline="") as stream:
-            if shape.layout == "jsonl":
-                count = write_jsonl(watched(), stream)
-            else:
-                count = write_csv(watched(), shape.tasks, stream, headed=kept.headed)
+            count = write_as(
+                shape.layout, rows, shape.tasks, stream, headed=kept.headed, advance=advance
+            )
             os.fsync(stream.fileno())
     except OSError as error:
         raise WbczooError(

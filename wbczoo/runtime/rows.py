@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 from wbczoo.tasks import Task
 from wbczoo.text import csv_line
 
 Row = dict[str, Any]
+Layout = Literal["jsonl", "csv"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,27 @@ class Count:
 
     def __add__(self, other: Count) -> Count:
         return Count(self.answered + other.answered, self.refused + other.refused)
+
+
+def write_as(
+    layout: Layout,
+    rows: Iterable[Row],
+    tasks: Sequence[Task],
+    stream: TextIO,
+    *,
+    headed: bool = False,
+    advance: Callable[[int], object] = int,
+) -> Count:
+    """Write each row in a layout, at once; `advance` then hears of it."""
+
+    def watched() -> Iterator[Row]:
+        for row in rows:
+            yield row
+            advance(1)
+
+    if layout == "jsonl":
+        return write_jsonl(watched(), stream)
+    return write_csv(watched(), tasks, stream, headed=headed)
 
 
 def write_jsonl(rows: Iterable[Row], stream: TextIO) -> Count:

@@ -64,6 +64,14 @@ def test_nothing_run_is_not_run(tmp_path: Path) -> None:
     assert verdicts(measured(tmp_path, {"official majority": gain(0.0)})) == ["not run"] * 3
 
 
+def test_what_needs_weights_that_are_not_to_be_had_says_so(tmp_path: Path) -> None:
+    text = PLAN.replace('bar = "majority"', 'bar = "majority"\nneeds_weights = ["squeezenet1_1"]')
+    text = text.replace('weights = "none"', 'weights = "imagenet"')
+    found = measured(tmp_path, {"official majority": gain(0.0)}, text)
+    assert verdicts(found) == ["needs weights"] * 3
+    assert {one.found for one in found.judged[1].parts} == {"needs weights"}
+
+
 def test_a_figure_is_reached_missed_or_still_learning(tmp_path: Path) -> None:
     high = measured(tmp_path / "high", {"official none": gain(0.25)}, **MANY)
     assert verdicts(high)[1] == "confirmed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ def test_a_line_that_a_dying_process_tore_is_dropped_and_cut_off(
     assert list(read_results(path)) == [row["key"]]
     assert append_results(path, [other]) == 1
     assert read_results(path) == {row["key"]: row, "other": other}
+
+
+def test_packed_results_count_with_those_beside_them(row: dict[str, Any], tmp_path: Path) -> None:
+    path, packed = tmp_path / "results.jsonl", tmp_path / "results.jsonl.xz"
+    append_results(path, [row])
+    packed.write_bytes(lzma.compress(path.read_bytes()))
+    path.unlink()
+    assert read_results(path) == {row["key"]: row}
+    append_results(path, [{**row, "key": "other"}])
+    assert list(read_results(path)) == [row["key"], "other"]
+    packed.write_bytes(packed.read_bytes()[:-40])
+    with pytest.raises(WbczooError, match="xz cannot be read"):
+        read_results(path)
 
 
 def test_a_trial_is_written_once(row: dict[str, Any], tmp_path: Path) -> None:

@@ -131,9 +131,11 @@ def show(
         ("protocol", "model", "setting", "photographs\n/ files",
          *(f"{task}:\naccuracy; macro-F1" for task in tasks)),
     )  # fmt: skip
-    missing = Counter((one["arena"], one["model"]) for one in trials if not one["done"])
-    for (arena, model), number in missing.items():
-        echo(f"not run: {arena}, {model}: {number} trials")
+    missing = Counter(
+        (one["missing"], one["arena"], one["model"]) for one in trials if not one["done"]
+    )
+    for (why, arena, model), number in missing.items():
+        echo(f"{why}: {arena}, {model}: {number} trials")
     echo(f"\nIntervals: {METHOD}.")
 
 

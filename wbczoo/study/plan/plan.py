@@ -21,7 +21,12 @@ PLAN = "plan.toml"  # the copy that a folder of results keeps
 
 
 class StudyPlan(Strict):
-    """What a study's TOML file holds; `bar` names the baseline that a network has to beat."""
+    """What a study's TOML file holds.
+
+    Attributes:
+        bar: the baseline that a network has to beat.
+        needs_weights: backbones whose ImageNet weights were not to be had where the study ran.
+    """
 
     format: Literal[1]
     name: str
@@ -33,6 +38,7 @@ class StudyPlan(Strict):
     protocols: dict[str, Arena]
     blocks: Annotated[tuple[Block, ...], Some]
     bar: str | None = None
+    needs_weights: tuple[str, ...] = ()
     published: tuple[PublishedTable, ...] = ()
     claims: tuple[Claim, ...] = ()
 

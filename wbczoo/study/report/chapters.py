@@ -12,7 +12,6 @@ from wbczoo.study.report import claims, compare, plots, tables
 from wbczoo.study.report.findings import Findings
 from wbczoo.study.report.missed import find_missed, make_thumbnails
 from wbczoo.study.report.pages import (
-    NOT_RUN,
     Block,
     Command,
     Heading,
@@ -22,6 +21,7 @@ from wbczoo.study.report.pages import (
     Table,
     Text,
 )
+from wbczoo.study.report.words import NEEDS_WEIGHTS, NOT_RUN
 from wbczoo.text import format_duration
 
 _MOST_NAMES = 60  # photographs of one task and protocol that are named
@@ -48,8 +48,9 @@ def compose_report(
     done, planned = found.counts
     yield Text(
         f"{done} of {planned} trials of the study `{found.plan.name}` are done. What is not done "
-        f"says “{NOT_RUN}”. Each figure stands with its protocol, the count of its "
-        "photographs and a 95 % interval by group. The drawings stand in the HTML page alone."
+        f"says “{NOT_RUN}”, or “{NEEDS_WEIGHTS}” where no ImageNet weights of the backbone were "
+        "to be had. Each figure stands with its protocol, the count of its photographs and a 95 % "
+        "interval by group. The drawings stand in the HTML page alone."
     )
     yield Items(
         tuple(
@@ -63,7 +64,7 @@ def compose_report(
     if found.plan.published:
         yield Heading("The published values and ours")
         for published in found.plan.published:
-            yield tables.published_table(published, found.series, found.resamples)
+            yield tables.published_table(found.plan, published, found.series, found.resamples)
     yield from _comparisons(found)
     yield from _drawings(found)
     yield from _missed(found, pictured, tell)

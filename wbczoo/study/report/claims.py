@@ -13,14 +13,14 @@ from wbczoo.study.plan.stated import Claim
 from wbczoo.study.report.compare import SEEDS, Comparison, find_pairs
 from wbczoo.study.report.series import Series, choose
 from wbczoo.study.report.tally import measure_seeds
-from wbczoo.study.report.words import format_published
-
-CONFIRMED, CONTRADICTED, UNDECIDABLE, NOT_RUN = (
-    "confirmed",
-    "contradicted",
-    "undecidable",
-    "not run",
+from wbczoo.study.report.words import (
+    NEEDS_WEIGHTS,
+    NOT_RUN,
+    format_published,
+    why_missing,
 )
+
+CONFIRMED, CONTRADICTED, UNDECIDABLE = "confirmed", "contradicted", "undecidable"
 
 # A gain below this is none that matters; and the report's own reruns at equal settings lie about
 # as far apart (.93 points RMS), so a figure is not asked to be nearer than that.
@@ -64,7 +64,7 @@ class Part:
     Attributes:
         what: the models and the task.
         protocol: with the word LEAKY where it leaks.
-        found: the number with its interval, counts, seeds and p-value; or `not run`.
+        found: the number with its interval, counts, seeds and p-value; or why there is none.
         decides: False for what is only shown.
         value: of the difference or the accuracy, in [-1, 1]; None if not run.
     """
@@ -115,7 +115,7 @@ def judge(
         if claim.rule == "exceeds":
             parts = _compared(claim, plan, series, comparisons)
         elif claim.rule == "reaches":
-            parts = _measured(claim, series, resamples)
+            parts = _measured(claim, plan, series, resamples)
         else:
             parts = _kept(claim, plan, series, resamples)
         verdict = weigh(claim.rule, [part.verdict for part in parts if part.decides])
@@ -123,10 +123,8 @@ def judge(
     return found
 
 
-def judge_difference(comparison: Comparison | None) -> str:
+def judge_difference(comparison: Comparison) -> str:
     """The verdict of one comparison on the claim that its first model is better."""
-    if comparison is None:
-        return NOT_RUN
     figure, p = comparison.figures["accuracy"], comparison.corrected
     low, high = figure["low"], figure["high"]
     if p is None or comparison.differing < DIFFERING or low is None or high is None:
@@ -153,8 +151,8 @@ def judge_figure(figure: Interval, target: float, floor: float) -> str:
 def weigh(rule: str, verdicts: Sequence[str]) -> str:
     """The verdict on a claim, from those of all its planned parts."""
     number = Counter(verdicts)
-    if number[NOT_RUN] == len(verdicts):
-        return NOT_RUN
+    if number[NOT_RUN] + number[NEEDS_WEIGHTS] == len(verdicts):
+        return NOT_RUN if number[NOT_RUN] else NEEDS_WEIGHTS
     if number[CONFIRMED] == len(verdicts):
         return CONFIRMED
     if rule != "exceeds" and number[CONTRADICTED]:
@@ -175,24 +173,25 @@ def _compared(
                     named = " less ".join(
                         "+".join(str(value) for value in side.values()) for side in (first, second)
                     )
-                    parts.append(Part(f"{named}, {task}", protocol, NOT_RUN, NOT_RUN))
+                    none = why_missing(plan, claim.of | first, claim.of | second)
+                    parts.append(Part(f"{named}, {task}", protocol, none, none))
                     continue
                 done = next(
                     (c for c in comparisons if (c.first, c.second, c.task) == (*pair, task)), None
                 )
-                parts.append(
-                    Part(
-                        f"{pair[0].model} less {pair[1].model}, {task}",
-                        pair[0].arena,
-                        NOT_RUN if done is None else str(done),
-                        judge_difference(done),
-                        value=None if done is None else done.figures["accuracy"]["value"],
-                    )
-                )
+                what = f"{pair[0].model} less {pair[1].model}, {task}"
+                if done is None:
+                    none = why_missing(plan, *(side.fields for side in pair))
+                    parts.append(Part(what, pair[0].arena, none, none))
+                    continue
+                value, verdict = done.figures["accuracy"]["value"], judge_difference(done)
+                parts.append(Part(what, pair[0].arena, str(done), verdict, value=value))
     return parts
 
 
-def _measured(claim: Claim, series: Sequence[Series], resamples: int) -> list[Part]:
+def _measured(
+    claim: Claim, plan: StudyPlan, series: Sequence[Series], resamples: int
+) -> list[Part]:
     parts = []
     for protocol in (*claim.protocols, *claim.also):
         chosen = _find(claim, series, protocol)
@@ -200,7 +199,8 @@ def _measured(claim: Claim, series: Sequence[Series], resamples: int) -> list[Pa
         for task, target in claim.targets.items():
             what = f"{task}, claimed {target:g}"
             if chosen is None or not chosen.rows:
-                parts.append(Part(what, protocol, NOT_RUN, NOT_RUN, decides))
+                none = why_missing(plan, claim.of)
+                parts.append(Part(what, protocol, none, none, decides))
                 continue
             figure, found = _figure(chosen, task, resamples)
             verdict = judge_figure(figure, target, target - MARGIN)
@@ -218,7 +218,8 @@ def _kept(claim: Claim, plan: StudyPlan, series: Sequence[Series], resamples: in
         chosen = _find(claim, series, protocol)
         for task in plan.task_names:
             if doubted is None or chosen is None or not doubted.rows or not chosen.rows:
-                parts.append(Part(task, protocol, NOT_RUN, NOT_RUN))
+                none = why_missing(plan, claim.of)
+                parts.append(Part(task, protocol, none, none))
                 continue
             theirs, said = _figure(doubted, task, resamples, "balanced_accuracy")
             figure, found = _figure(chosen, task, resamples, "balanced_accuracy")
@@ -262,7 +263,8 @@ def _reason(claim: Claim, parts: Sequence[Part]) -> str:
             (CONFIRMED, "confirmed"),
             (CONTRADICTED, "contradicted"),
             (UNDECIDABLE, "undecidable"),
-            (NOT_RUN, "not run"),
+            (NOT_RUN, NOT_RUN),
+            (NEEDS_WEIGHTS, "without the weights that it needs"),
         )
         if number[verdict]
     )

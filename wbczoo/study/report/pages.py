@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from PIL import Image
 
 from wbczoo.runtime.templates import render
+from wbczoo.study.report.words import NEEDS_WEIGHTS, NOT_RUN
 
-NOT_RUN = "not run"
 DENSITY = 160  # pixels of a drawing to an inch
 _WIDE = 60  # letters of a line in a table
 
@@ -104,7 +104,7 @@ def to_html(title: str, blocks: Sequence[Block]) -> str:
         heads=[block.text for block in blocks if isinstance(block, Heading) and block.level == 2],
         blocks=[(type(block).__name__, block) for block in blocks],
         slug=_slug,
-        not_run=NOT_RUN,
+        quiet=(NOT_RUN, NEEDS_WEIGHTS),
     )
 
 

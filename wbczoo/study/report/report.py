@@ -50,7 +50,8 @@ def write_report(
             f"{study} holds no {PLAN}, which `wbczoo study run` keeps there. Give that command "
             "again with this folder, or name the plan's file."
         )
-    found = measure_study(read_plan(plan_path), done_trials(plan_path, folder), resamples=resamples)
+    done = done_trials(plan_path, folder if study.is_dir() else None)
+    found = measure_study(read_plan(plan_path), done, resamples=resamples)
     if not found.counts[0]:
         raise WbczooError(
             f"No trial of the study {found.plan.name} is done: {folder / RESULTS} has none. "
@@ -63,11 +64,11 @@ def write_report(
     out = out or folder
     files.write_text(out / HTML, to_html(title, blocks))
     files.write_text(out / MARKDOWN, to_markdown(title, blocks))
-    done, planned = found.counts
+    count, planned = found.counts
     return {
         "html": str(out / HTML),
         "markdown": str(out / MARKDOWN),
-        "trials_done": done,
+        "trials_done": count,
         "trials": planned,
         "claims": [one.describe() for one in found.judged],
         "comparisons": [one.describe() for one in found.comparisons],

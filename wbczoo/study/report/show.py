@@ -9,7 +9,7 @@ from typing import Any
 from wbczoo.study.plan.plan import read_plan
 from wbczoo.study.plan.trial import NetworkTrial, Trial
 from wbczoo.study.report.tally import measure_seeds
-from wbczoo.study.report.words import describe_setting
+from wbczoo.study.report.words import describe_setting, why_missing
 from wbczoo.study.run import estimate
 from wbczoo.study.run.results import done_trials
 from wbczoo.text import format_duration
@@ -23,12 +23,14 @@ def describe_trials(
     Raises:
         UsageError, WbczooError: as `read_plan`, `StudyPlan.trials` and `read_results` do.
     """
-    done = done_trials(plan_path, out)
+    done, plan = done_trials(plan_path, out), read_plan(plan_path)
     found = []
-    for key, trial in read_plan(plan_path).trials(only).items():
+    for key, trial in plan.trials(only).items():
         row = done.get(key)
         shown = _describe(key, trial, row is not None)
-        if row is not None:
+        if row is None:
+            shown["missing"] = why_missing(plan, trial.fields)
+        else:
             shown["arena"] = f"{'LEAKY ' if row['leaky'] else ''}{trial.arena}"
             shown |= {name: row[name] for name in ("photographs", "files", "groups", "seconds")}
             shown["tasks"] = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.stated import PublishedTable
 from wbczoo.study.report.compare import Comparison
-from wbczoo.study.report.pages import NOT_RUN, Table
+from wbczoo.study.report.pages import Table
 from wbczoo.study.report.series import Series, choose
 from wbczoo.study.report.tally import measure_seeds
 from wbczoo.study.report.words import (
@@ -16,6 +16,7 @@ from wbczoo.study.report.words import (
     format_points,
     format_published,
     format_seeds,
+    why_missing,
 )
 
 _UNLEARNED = "(no ImageNet weights)"
@@ -33,7 +34,9 @@ def model_tables(plan: StudyPlan, series: Sequence[Series], resamples: int) -> l
         body = []
         for models in rows:
             shown = [choose([s for s in models if s.protocol == name]) for name in plan.protocols]
-            body.append([_named(models[0]), *(_figures(one, task, resamples) for one in shown)])
+            body.append(
+                [_named(models[0]), *(_figures(plan, one, task, resamples) for one in shown)]
+            )
         tables.append(
             Table(
                 f"{task}: accuracy, then macro-F1, each with its 95 % interval by group. Mean over "
@@ -45,7 +48,9 @@ def model_tables(plan: StudyPlan, series: Sequence[Series], resamples: int) -> l
     return tables
 
 
-def published_table(published: PublishedTable, series: Sequence[Series], resamples: int) -> Table:
+def published_table(
+    plan: StudyPlan, published: PublishedTable, series: Sequence[Series], resamples: int
+) -> Table:
     """The published accuracies beside ours, and the difference.
 
     Where a trial of the same settings with ImageNet weights is not run, one without takes its
@@ -61,7 +66,7 @@ def published_table(published: PublishedTable, series: Sequence[Series], resampl
             found = [one for one in here if one.rows and one.agrees(fields)]
             chosen = choose([s for s in found if s.fields["weights"] != "none"]) or choose(found)
             if chosen is None:
-                line.append(f"published {value:.4f}\nours {NOT_RUN}")
+                line.append(f"published {value:.4f}\nours {why_missing(plan, fields)}")
                 continue
             used.append(chosen)
             figure = measure_seeds(list(chosen.rows.values()), row.task, resamples=resamples)
@@ -117,7 +122,7 @@ def every_setting(plan: StudyPlan, series: Sequence[Series], resamples: int) -> 
     for one in series:
         rows = list(one.rows.values())
         done = f"{len(one.rows)} of {len(one.trials)}"
-        figures = [NOT_RUN] * len(plan.task_names)
+        figures = [why_missing(plan, one.fields)] * len(plan.task_names)
         if rows:
             measured = [measure_seeds(rows, task, resamples=resamples) for task in plan.task_names]
             figures = [
@@ -163,11 +168,11 @@ def _rows(series: Sequence[Series]) -> Iterable[list[Series]]:
             yield models
 
 
-def _figures(one: Series | None, task: str, resamples: int) -> str:
+def _figures(plan: StudyPlan, one: Series | None, task: str, resamples: int) -> str:
     if one is None:
         return ""
     if not one.rows:
-        return NOT_RUN
+        return why_missing(plan, one.fields)
     found = measure_seeds(list(one.rows.values()), task, resamples=resamples)
     trained = f"\n{one.trained}" if one.trained else ""
     return f"{format_published(found['accuracy'])}\n{format_published(found['macro_f1'])}{trained}"

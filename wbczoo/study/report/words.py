@@ -4,10 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import ceil, floor
+from typing import Any
 
+from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.trial import NetworkTrial, Trial
 from wbczoo.study.run.results import Row
 from wbczoo.text import format_figure
+
+NOT_RUN, NEEDS_WEIGHTS = "not run", "needs weights"
+
+
+def why_missing(plan: StudyPlan, *sides: Mapping[str, Any]) -> str:
+    """Why there is no result: the study lacks a backbone's weights, or it is only not run.
+
+    Args:
+        sides: fields of the trials that it would rest on.
+    """
+    lacking = any(
+        side.get("backbone") in plan.needs_weights and side.get("weights") != "none"
+        for side in sides
+    )
+    return NEEDS_WEIGHTS if lacking else NOT_RUN
 
 
 def format_counts(rows: Sequence[Row]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from wbczoo.errors import WbczooError
 from wbczoo.study.plan.trial import Trial
 from wbczoo.study.run.roles import Library, Split
 from wbczoo.tasks import class_of
+from wbczoo.text import one_line
 
 RESULTS = "results.jsonl"
 BINS = 10
@@ -195,18 +197,25 @@ def answers_of(row: Row, task: str) -> list[Answers]:
 def read_results(path: Path) -> dict[str, Row]:
     """The done trials of a file of results, by key; none where there is no file.
 
-    A last line without its end was torn by a process that died, and is left out.
+    What lies packed beside it as `<path>.xz`, as a study that is published keeps its results,
+    counts too. A last line without its end was torn by a process that died, and is left out.
 
     Raises:
         WbczooError: if another line cannot be read.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise WbczooError(f"{path} cannot be read: {error.strerror}.") from None
-    return {row["key"]: row for row in _rows(content, path)}
+    found: dict[str, Row] = {}
+    for one in (path.with_name(f"{path.name}.xz"), path):
+        try:
+            content = one.read_bytes()
+            found |= {
+                row["key"]: row
+                for row in _rows(content if one is path else lzma.decompress(content), one)
+            }
+        except FileNotFoundError:
+            continue
+        except (OSError, lzma.LZMAError) as error:
+            raise WbczooError(f"{one} cannot be read: {one_line(error)}.") from None
+    return found
 
 
 def done_trials(plan_path: Path, out: Path | None) -> dict[str, Row]:

@@ -1,39 +1,35 @@
 #!/usr/bin/env bash
-# Runs the open cells of the study on one GPU, by many processes, for so many minutes.
+# Runs the open trials of the study on one GPU, by many processes, for so many minutes.
 #
-#   tools/gpu_run.sh DATA.zip WEIGHTS OUT MINUTES [--pbc PBC.zip] [--small] [--device cpu]
-#                    [--workers N] [--study PLAN.toml]
+#   tools/gpu_run.sh DATA.zip OUT MINUTES [--pbc PBC.zip] [--small] [--device cpu] [--workers N]
 #
-# DATA.zip: the BCCD archive; WEIGHTS: the folder of *.safetensors; PBC.zip: for the cells that are
-# tested on another laboratory (without it they are left out). OUT gets results.jsonl (a line for
-# each cell that ended, as `wbczoo study run` writes it), timing.json and log.txt.
-#   cat OUT/results.jsonl >> docs/studies/report-2020/results.jsonl
-# makes them part of the study. The batches are small, so each process waits for its own launches
-# most of the time: as many run as there are cores, under CUDA's MPS where it is there.
-# PYTHON names the interpreter (python3), WBCZOO_CACHE the cache, WBCZOO_SCRATCH a fast folder.
+# DATA.zip: the BCCD archive. WBCZOO_WEIGHTS names a folder of weights where there is no network.
+# --pbc: for the trials that another laboratory's images test; without it they are refused.
+# --small: one epoch of the first blocks; they go into no study.
+# OUT gets results.jsonl (a line for each trial that ended, as `wbczoo study run` writes it; put
+# it beside docs/studies/report-2020/results.jsonl.xz, and it counts), timing.json and log.txt.
+# Batches are small, so each process waits for its own launches most of the time: as many run as
+# there are cores, under CUDA's MPS where it is there. PYTHON names the interpreter (python3),
+# WBCZOO_SCRATCH a fast folder.
 set -u
-usage() { sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
-[ $# -ge 4 ] || usage
+[ $# -ge 3 ] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 begun=$(date +%s)
-here=$(cd "$(dirname "$0")/.." && pwd)
-data=$1 weights=$2 out=$3 minutes=$4; shift 4
-pbc='' small='' device=cuda workers='' study=$here/docs/studies/report-2020.toml
+study=$(cd "$(dirname "$0")/.." && pwd)/docs/studies/report-2020.toml
+given=(--data "bccd=$1") out=$2 minutes=$3; shift 3
+device=cuda small='' workers=$(($(nproc) > 2 ? $(nproc) - 1 : 1)) python=${PYTHON:-python3}
 while [ $# -gt 0 ]; do
   case $1 in
-    --pbc) pbc=$2; shift 2 ;;
-    --small) small=--small; export WBCZOO_CUDA_GRAPHS=1; shift ;;
-    --device) device=$2; shift 2 ;;
-    --workers) workers=$2; shift 2 ;;
-    --study) study=$2; shift 2 ;;
-    *) usage ;;
+    --pbc) given+=(--data "pbc=$2"); shift ;;
+    --small) small=yes; export WBCZOO_CUDA_GRAPHS=1 ;;
+    --device) device=$2; shift ;;
+    --workers) workers=$2; shift ;;
+    *) echo "$0: no option $1" >&2; exit 2 ;;
   esac
+  shift
 done
-seconds=$(awk "BEGIN { print int($minutes * 60) }")
-finish=$((begun + seconds))
-python=${PYTHON:-python3}
-cores=$(nproc)
-[ -n "$workers" ] || workers=$((cores > 2 ? cores - 1 : 1))
+finish=$((begun + $(awk "BEGIN { print int($minutes * 60) }")))
 mkdir -p "$out"
+say() { echo "[$(($(date +%s) - begun)) s] $*" | tee -a "$out/log.txt"; }
 
 # Checkpoints and cached pixels are written and read all the time: memory is their place.
 if [ -z "${WBCZOO_SCRATCH:-}" ]; then
@@ -42,90 +38,73 @@ if [ -z "${WBCZOO_SCRATCH:-}" ]; then
 fi
 work=$WBCZOO_SCRATCH/study
 mkdir -p "$work"
-export WBCZOO_CACHE=${WBCZOO_CACHE:-$WBCZOO_SCRATCH/cache} WBCZOO_WEIGHTS=$weights
-export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 HF_HUB_OFFLINE=1
-export PYTHONUNBUFFERED=1 MPLBACKEND=Agg
-say() { echo "[$(($(date +%s) - begun)) s] $*" | tee -a "$out/log.txt"; }
+export WBCZOO_CACHE=${WBCZOO_CACHE:-$WBCZOO_SCRATCH/cache}
+export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONUNBUFFERED=1
+
+# The most wanted first. Trials that train longest stand early, so that the end of the time does
+# not find them half done; blocks that are not named here come last.
+blocks=(last-block branch-alone all other-branches backbones)
+[ -n "$small" ] || blocks+=(
+  branch-alone-30-epochs last-block-seeds all-trained-out all-trained-out-grouped
+  last-block-grouped-30-epochs all-branches all-branches-grouped last-block-branches
+  branch-alone-100-epochs from-nothing with-and-without-official-30-epochs
+  $(awk '/^\[\[blocks\]\]/ { getline; gsub(/name = |"/, ""); print }' "$study"))
+plan=$study
+if [ -n "$small" ]; then
+  plan=$work/small.toml
+  sed 's/^epochs = .*/epochs = 1/' "$study" >"$plan"
+fi
 
 # MPS lets kernels of several processes run beside each other; without it they take turns.
 mps=no
-stop_mps() { [ "$mps" = yes ] && echo quit | timeout 10 nvidia-cuda-mps-control >/dev/null 2>&1; mps=no; }
-start_mps() {
-  export PATH=$PATH:/usr/local/nvidia/bin
-  command -v nvidia-cuda-mps-control >/dev/null || { say "no MPS here"; return; }
+if [ "$device" = cuda ] && PATH=$PATH:/usr/local/nvidia/bin && command -v nvidia-cuda-mps-control; then
   export CUDA_MPS_PIPE_DIRECTORY=$WBCZOO_SCRATCH/mps CUDA_MPS_LOG_DIRECTORY=$WBCZOO_SCRATCH/mps-log
   mkdir -p "$CUDA_MPS_PIPE_DIRECTORY" "$CUDA_MPS_LOG_DIRECTORY"
-  if nvidia-cuda-mps-control -d >>"$out/log.txt" 2>&1; then
-    mps=yes
-    timeout 60 "$python" -c 'import torch; print(float(torch.ones(9, device="cuda").sum()))' \
-      >>"$out/log.txt" 2>&1 && { say "MPS serves"; return; }
-    say "MPS does not serve"; tail -3 "$CUDA_MPS_LOG_DIRECTORY"/*.log >>"$out/log.txt" 2>&1
-    stop_mps
-  else
-    say "MPS does not start"
-  fi
-  unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
-}
+  nvidia-cuda-mps-control -d && timeout 60 "$python" -c 'import torch; torch.ones(9, device="cuda")' &&
+    mps=yes || unset CUDA_MPS_PIPE_DIRECTORY CUDA_MPS_LOG_DIRECTORY
+fi >>"$out/log.txt" 2>&1
 
-keep() { [ -f "$work/results.jsonl" ] && cp "$work/results.jsonl" "$out/results.jsonl.part" &&
-  mv "$out/results.jsonl.part" "$out/results.jsonl"; }
 lines() { [ -f "$work/results.jsonl" ] && wc -l <"$work/results.jsonl" || echo 0; }
-pids=()
+keep() { cp "$work/results.jsonl" "$out/results.jsonl.part" && mv "$out/results.jsonl.part" "$out/results.jsonl"; }
 close() {
   trap - EXIT INT TERM
-  [ ${#pids[@]} -gt 0 ] && kill -TERM "${pids[@]}" 2>/dev/null && sleep 3
-  keep; stop_mps
-  "$python" - "$out" "$work" "$begun" "$workers" "$mps_used" <<'END' | tee -a "$out/log.txt"
-import json, sys, time
+  kill -TERM "${pids[@]}" 2>/dev/null && sleep 3
+  [ "$(lines)" = 0 ] || keep
+  [ $mps = no ] || echo quit | timeout 10 nvidia-cuda-mps-control >/dev/null 2>&1
+  "$python" - "$out" "$plan" "$(($(date +%s) - begun))" "$workers" "$mps" <<'END' | tee -a "$out/log.txt"
+import json, sys
 from pathlib import Path
-out, work, begun, workers, mps = sys.argv[1:]
-path = Path(out, "results.jsonl")
-rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-cells = [
-    {"model": r["model"], "how": r["how"], "seconds": r["seconds"], "epochs": r["settings"]["epochs"],
-     **{k: r["settings"][k] for k in ("protocol", "trainable", "batch_size", "seed")}}
-    for r in rows
-]
-document = {
-    "seconds": round(time.time() - int(begun), 1), "workers": int(workers), "mps": mps == "yes",
-    "device": rows[0]["environment"]["device"] if rows else "", "done": len(rows), "cells": cells,
-}
-Path(out, "timing.json").write_text(json.dumps(document, indent=1) + "\n")
-print(f"{len(rows)} cells done in {document['seconds']} s; {out}/results.jsonl, timing.json")
+from wbczoo.study.run.results import append_results, done_trials, read_results
+out, plan, seconds, workers, mps = sys.argv[1:]
+path, kept = Path(out, "results.jsonl"), done_trials(Path(plan), None)
+rows = [row for key, row in read_results(path).items() if key not in kept]  # a study's own are there
+path.unlink(missing_ok=True)
+append_results(path, rows)
+named = ("protocol", "trainable", "batch_size", "epochs", "seed")
+trials = [{k: r[k] for k in ("model", "how", "seconds")} | {k: r["settings"].get(k) for k in named}
+          for r in rows]
+found = {"seconds": int(seconds), "workers": int(workers), "mps": mps == "yes", "trials": trials,
+         "device": rows[0]["environment"]["device"] if rows else ""}
+Path(out, "timing.json").write_text(json.dumps(found, indent=1) + "\n")
+print(f"{len(rows)} trials done in {seconds} s: {path}, timing.json; why others were not: log.txt")
 END
-  for log in "$work"/log.*; do
-    tr "\r" "\n" <"$log" | grep -E "^refused|Error|no CUDA graph"; done 2>/dev/null | sort | uniq -c | tee -a "$out/log.txt" | head -40
-  for log in "$work"/log.*; do echo "$log"; tail -c 1200 "$log" | tr '\r' '\n' | tail -n 12; done \
-    >>"$out/log.txt" 2>/dev/null
+  cat "$work"/log.* 2>/dev/null | tr '\r' '\n' | grep -E "^refused|Error|no CUDA graph" | sort | uniq -c >>"$out/log.txt"
   case $WBCZOO_SCRATCH in /dev/shm/wbczoo-$$) rm -rf "$WBCZOO_SCRATCH" ;; esac
 }
-mps_used=no
+pids=()
 trap close EXIT
 trap 'exit 130' INT TERM
 
-here_data=(--data bccd) given=(--data "bccd=$data")
-[ -n "$pbc" ] && here_data+=(--data pbc) && given+=(--data "pbc=$pbc")
-"$python" "$here/tools/gpu_plan.py" "$study" "$work/plan.toml" --weights "$weights" \
-  "${here_data[@]}" --workers "$workers" --seconds "$((finish - $(date +%s)))" $small \
-  >"$work/planned.txt" 2>&1 &
-planning=$!
-[ "$device" = cuda ] && start_mps
-mps_used=$mps
-wait $planning || { cat "$work/planned.txt"; exit 1; }
-cat "$work/planned.txt" >>"$out/log.txt"; head -30 "$work/planned.txt"
-
-say "$workers processes on $device, until $((finish - begun)) s"
+say "$workers processes on $device (MPS: $mps), until $((finish - begun)) s"
 for number in $(seq "$workers"); do
   left=$((finish - $(date +%s) - 8))
-  timeout -s TERM -k 6 $((left > 1 ? left : 1)) "$python" -m wbczoo study run "$work/plan.toml" \
-    --out "$work" "${given[@]}" --device "$device" --in-order >"$work/log.$number" 2>&1 &
+  timeout -s TERM -k 6 $((left > 1 ? left : 1)) "$python" -m wbczoo study run "$plan" --out "$work" \
+    "${given[@]}" --device "$device" --in-order $(printf -- '--only %s ' "${blocks[@]}") \
+    >"$work/log.$number" 2>&1 &
   pids+=($!)
 done
 told=0
 while [ -n "$(jobs -rp)" ] && [ "$(date +%s)" -lt "$finish" ]; do
   sleep 2
-  [ "$(lines)" = "$told" ] || { told=$(lines); keep; }
-  now=$(($(date +%s) - begun))
-  [ $((now % 30)) -lt 2 ] && say "$told cells done"
+  [ "$(lines)" = "$told" ] || { told=$(lines); keep; say "$told trials done, with those of the study"; }
 done
-[ -n "$(jobs -rp)" ] || pids=()

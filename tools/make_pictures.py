@@ -144,10 +144,13 @@ def draw_forest() -> None:
     shown = [
         one
         for one in found["comparisons"]
-        if one["kind"] == "branch" and one["task"] == "cell" and not one["still_learning"]
+        if one["kind"] == "branch"
+        and one["task"] == "cell"
+        and not one["still_learning"]
+        and one["seeds"] > 1  # one training says nothing of the next
     ]
     shown.sort(key=lambda one: (one["protocol"], one["first"], one["setting"]))
-    figure = Figure(figsize=(8, 1.1 + 0.26 * len(shown)), facecolor="white")
+    figure = Figure(figsize=(9, 1.1 + 0.26 * len(shown)), facecolor="white")
     panel = figure.subplots()
     labels = []
     for place, one in enumerate(reversed(shown)):
@@ -155,7 +158,8 @@ def draw_forest() -> None:
         colour = ORANGE if "LEAKY" in one["protocol"] else BLUE
         panel.plot([low, high], [place, place], color=colour, linewidth=2)
         panel.plot(value, place, "s", color=colour, markersize=5)
-        labels.append(f"{one['first']}, {one['setting']}; {one['protocol']}")
+        trained = f"{one['setting']}, {one['epochs']} epochs, {one['seeds']} seeds"
+        labels.append(f"{one['first']}, {trained}; {one['protocol']}")
     panel.axvline(0, color=GREY, linewidth=1)
     panel.set_yticks(range(len(labels)), labels, fontsize=7)
     panel.set_xlabel("accuracy with the branch less without it, points", fontsize=8)

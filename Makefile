@@ -10,7 +10,8 @@ setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
+	@echo 'Installing PyTorch and what else the zoo needs: about 6 GB, 2 to 10 minutes.'
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[train,dev]'
 	touch $(READY)
 
 demo: $(READY)

@@ -577,3 +577,10 @@ def test_a_digest_tells_splits_apart(rows: Rows, folds: list[Plan]) -> None:
     digests = {digest_of(rows, plan) for plan in folds}
     assert len(digests) == 5
     assert digest_of(rows, split(rows, "grouped", fold=2)) in digests
+
+
+def test_split_csv_leaves_an_unknown_photograph_empty(tmp_path: Path) -> None:
+    rows = read_rows(FOLDER, draw_folder(tmp_path, {"monocyte": 20, "neutrophil": 20}))
+    write_split(tmp_path / "split.csv", rows, split(rows, "report"))
+    lines = list(csv.DictReader((tmp_path / "split.csv").read_text().splitlines()))
+    assert {line["photograph"] for line in lines} == {""}

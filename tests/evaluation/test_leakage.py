@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from wbczoo.config import ModelConfig, train_config
 from wbczoo.data.plan import Plan, digest_of, write_split
 from wbczoo.data.samples import Rows
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import WbczooError
-from wbczoo.evaluation.leakage import Seen, refuse_seen
+from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
 from wbczoo.images.tree import Tree
 from wbczoo.specs import Sample
 
@@ -128,3 +131,25 @@ def test_a_split_that_the_config_does_not_know_is_refused(
         path.write_bytes(path.read_bytes().replace(b"train", b"test "))
     with pytest.raises(WbczooError, match=r"split\.csv is missing or damaged"):
         Seen.read(path, digest_of(trained, SPLIT))
+
+
+def test_where_photographs_are_unknown_files_alone_are_counted(tmp_path: Path) -> None:
+    rows = replace(rows_of(tmp_path, ("t1", "", "g1"), ("x1", "", "g2")), unit="unknown")
+    with pytest.raises(
+        WbczooError, match="chosen on 1 files of the 2 files that the protocol 'official"
+    ):
+        refuse_seen(rows, plan_of("official", (0, 1)), Seen(frozenset({"t1"}), frozenset()))
+
+
+def test_a_lone_exports_split_is_drawn_again_and_known_by_its_hash(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, *((f"h{n}", f"p{n}", f"g{n}") for n in range(12)))
+    model, trained = ModelConfig(), train_config(protocol="grouped", fold=1, folds=3)
+    plan = plan_split(rows, model.tasks, trained)
+    seen = draw_again(rows, model, trained, digest_of(rows, plan))
+    assert seen is not None
+    assert len(seen.hashes) == len(seen.groups) == 8
+    assert not {rows.hashes[row] for row in plan.test} & seen.hashes
+    assert draw_again(rows, model, trained, "ab" * 32) is None
+    assert draw_again(rows, model, None, "") == Seen.nothing()
+    # These rows have no published halves, so they are not what was trained on.
+    assert draw_again(rows, model, train_config(protocol="official"), "ab" * 32) is None

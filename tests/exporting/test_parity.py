@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_export import SIZE, TASKS, weights, write_model
+from tiny_export import SIZE, TASKS, expected_logits, weights, write_model
 from torch import Tensor, nn
 
 from wbczoo.exporting.parity import TOLERANCE, Parity, compare
@@ -73,3 +73,16 @@ def test_a_graph_that_answers_no_number_fails_the_gate(tmp_path: Path, pixels: P
 )
 def test_the_bound_itself_is_allowed_and_no_number_is_not(difference: float, holds: bool) -> None:
     assert Parity(difference, TOLERANCE, (1,), 1, "noise").holds is holds
+
+
+@pytest.mark.parametrize(("level", "grows"), [(250, True), (1, False)])
+def test_the_bound_grows_with_the_largest_logit_of_any_task(
+    graph: Path, level: int, grows: bool
+) -> None:
+    pixels = np.full((5, 3, *SIZE), level, np.uint8)
+    found = parity_of(graph, pixels, "cell", 0.0)
+    largest = max(float(np.abs(each).max()) for each in expected_logits(pixels).values())
+    assert (largest > 2) is grows
+    assert (largest < 1) is not grows
+    assert found.bound == pytest.approx(1e-4 * (largest if grows else 1), rel=1e-5)
+    assert (found.batches, found.images, found.source) == ((1, 3), 5, "noise")

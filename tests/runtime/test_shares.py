@@ -20,6 +20,7 @@ def test_intervals_are_goodmans(counts: list[int]) -> None:
             gap = (limit - count / total) ** 2 - quantile * limit * (1 - limit) / total
             assert abs(gap) < 1e-9
         assert 0 <= low <= count / total <= high <= 1
+        assert low < high
     assert found[np.array(counts) == 0, 0].tolist() == [0.0] * counts.count(0)
 
 

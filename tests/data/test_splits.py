@@ -584,3 +584,33 @@ def test_split_csv_leaves_an_unknown_photograph_empty(tmp_path: Path) -> None:
     write_split(tmp_path / "split.csv", rows, split(rows, "report"))
     lines = list(csv.DictReader((tmp_path / "split.csv").read_text().splitlines()))
     assert {line["photograph"] for line in lines} == {""}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "settings", "digest"),
+    [
+        ("official", {}, "bd565cf30c2b79a5"),
+        ("official", {"limit_photographs": 9}, "4462e0db8910213b"),
+        ("report", {}, "d0705da21ff94c3f"),
+        ("external", {}, "f13b7cdfe82d4ebb"),
+        ("grouped", {"fold": 1}, "6318a2225d854e9d"),
+        ("grouped", {"fold": 1, "seed": 1}, "75079579be79dbc8"),
+    ],
+)
+def test_what_was_split_before_is_split_alike(
+    tmp_path: Path, protocol: str, settings: dict[str, object], digest: str
+) -> None:
+    """Exported models know their split by its hash alone, so no later version may move a row."""
+    rows = draw_rows(tmp_path)
+    assert digest_of(rows, split(rows, protocol, **settings))[:16] == digest
+
+
+def test_external_tests_the_first_part_where_there_are_no_photographs(tmp_path: Path) -> None:
+    rows = draw_rows(tmp_path)
+    samples = tuple(
+        replace(sample, part="views" if sample.part == "photographs" else sample.part)
+        for sample in rows.samples
+    )
+    plan = external_plan(replace(rows, samples=samples), DEFAULT)
+    assert plan.part == min({sample.part for sample in samples})
+    assert parts(replace(rows, samples=samples), plan.test) == {plan.part}

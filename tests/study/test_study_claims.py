@@ -210,3 +210,101 @@ def test_claims_and_tables_that_cannot_be_are_refused(
     with pytest.raises(UsageError, match="is no plan") as error:
         read_plan(path)
     assert reason in str(error.value)
+
+
+def test_a_claim_says_what_it_rests_on(tmp_path: Path) -> None:
+    chances = {"official none": gain(0.0), "official gru": gain(0.2), "report none": gain(0.4)}
+    found = measured(tmp_path, chances)
+    helps, reaches, keeps = (one.describe() for one in found.judged)
+    network, counts = (
+        "squeezenet1_1 (no ImageNet weights)",
+        "300 files of 60 photographs in 60 groups",
+    )
+    trained = f"; {counts}, 5 seeds, 10 epochs"
+    pairs = {one.task: one for one in found.comparisons if one.first.arena == "official"}
+    parts = {
+        task: {
+            "what": f"squeezenet1_1+gru (no ImageNet weights) less {network}, {task}",
+            "protocol": "official",
+            "found": str(pairs[task]),
+            "verdict": "confirmed",
+            "decides": True,
+            "value": pairs[task].figures["accuracy"]["value"],
+        }
+        for task in ("cell", "nucleus")
+    }
+    shown = {
+        task: f"{part['what']}, under official, {part['found']}" for task, part in parts.items()
+    }
+    best, worst = sorted(parts, key=lambda task: -parts[task]["value"])
+    assert helps == {
+        "claim": "A branch helps.",
+        "source": "a made report",
+        "rule": "exceeds",
+        "verdict": "confirmed",
+        "why": f"Of 2 comparisons 2 confirmed. The largest difference: {shown[best]}. The "
+        f"smallest: {shown[worst]}.",
+        "parts": list(parts.values()),
+    }
+    (part,) = reaches["parts"]
+    assert part["what"] == f"{network}, cell, claimed 0.7"
+    assert part["found"].startswith(f"{part['value']:.4f} [")
+    assert part["found"].endswith(trained)
+    assert reaches["why"] == (
+        f"Of 1 figures 1 contradicted: {part['what']}, under official, {part['found']}."
+    )
+    assert [part["what"] for part in keeps["parts"]] == [f"{network}, cell", f"{network}, nucleus"]
+    for part in keeps["parts"]:
+        own, against = part["found"].split("; against ")
+        assert own.startswith(f"balanced accuracy {part['value']:.4f} [")
+        assert own.endswith(trained)
+        assert against.endswith(f"{trained}, under LEAKY report")
+        assert (part["protocol"], part["verdict"]) == ("official", "contradicted")
+    one, other = (f"{part['what']}, under official, {part['found']}" for part in keeps["parts"])
+    assert keeps["why"] == f"Of 2 figures 2 contradicted: {one}; {other}."
+
+
+def test_what_is_not_run_is_named(tmp_path: Path) -> None:
+    nothing = {"official majority": gain(0.0)}
+    network = "squeezenet1_1 (no ImageNet weights)"
+    pair = f"squeezenet1_1+gru (no ImageNet weights) less {network}"
+    helps, reaches, keeps = measured(tmp_path / "planned", nothing).judged
+    text = PLAN.replace('[[{ sequence = "gru" }', '[[{ backbone = "resnet18", sequence = "gru" }')
+    assert text != PLAN
+    unplanned, *_ = measured(tmp_path / "unplanned", nothing, text).judged
+    for one, whats in (
+        (helps, [f"{pair}, cell", f"{pair}, nucleus"]),
+        (unplanned, ["resnet18+gru less none, cell", "resnet18+gru less none, nucleus"]),
+        (reaches, ["cell, claimed 0.7"]),
+        (keeps, ["cell", "nucleus"]),
+    ):
+        noun = "comparisons" if one in (helps, unplanned) else "figures"
+        assert one.why == f"None of its {len(whats)} {noun} is run."
+        assert [vars(part) for part in one.parts] == [
+            {
+                "what": what,
+                "protocol": "official",
+                "found": "not run",
+                "verdict": "not run",
+                "decides": True,
+                "value": None,
+            }
+            for what in whats
+        ]
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (0.74, 0.70, 0.80, "confirmed"),
+        (None, 0.86, 0.91, "undecidable"),
+        (0.89, None, 0.91, "undecidable"),
+        (0.89, 0.86, None, "undecidable"),
+        (0.5, 0.4, 0.70, "undecidable"),
+        (0.5, 0.4, 0.69, "contradicted"),
+    ],
+)
+def test_the_margins_themselves_are_allowed(
+    value: float | None, low: float | None, high: float | None, verdict: str
+) -> None:
+    assert judge_figure({"low": low, "value": value, "high": high}, 0.75, 0.70) == verdict

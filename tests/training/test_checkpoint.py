@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -99,7 +99,7 @@ def test_before_the_first_step_there_is_no_state_to_take_up(tmp_path: Path) -> N
 def test_what_is_frozen_has_no_state(tmp_path: Path) -> None:
     model = model_of(0)
     checkpoint.save_last(tmp_path, model, stepped(model), PROGRESS, torch.zeros(2))
-    for parameter in model.backbone.parameters():  # type: ignore[union-attr]
+    for parameter in cast(nn.Module, model.backbone).parameters():
         parameter.requires_grad = False
     optimizer = torch.optim.AdamW(p for _, p in model.named_trainable())
     checkpoint.load_last(tmp_path, model, optimizer, "digest")
@@ -208,14 +208,16 @@ def test_a_run_s_model_comes_back_in_evaluation_mode(tmp_path: Path) -> None:
 
 
 def test_a_model_is_described_by_its_parameters_and_widths() -> None:
-    model = model_of(0)
-    for parameter in model.backbone.parameters():  # type: ignore[union-attr]
+    sequence = nn.Identity()
+    sequence.num_features = 5  # type: ignore[assignment]
+    model = FusedClassifier(CONFIG, Backbone(), sequence, "pixels")
+    for parameter in cast(nn.Module, model.backbone).parameters():
         parameter.requires_grad = False
     assert checkpoint.describe_model(model) == {
         "name": CONFIG.name,
-        "parameters": 6 + 3 * 2 + 2,
-        "trainable_parameters": 3 * 2 + 2,
-        "features": {"backbone": 3, "sequence": 0, "fused": 3},
+        "parameters": 6 + 8 * 2 + 2,
+        "trainable_parameters": 8 * 2 + 2,
+        "features": {"backbone": 3, "sequence": 5, "fused": 8},
         "tasks": {"nucleus": ["mononuclear", "polynuclear"]},
         "weights": CONFIG.weights.model_dump(),
         "config": CONFIG.model_dump(mode="json"),

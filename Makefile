@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check docs pictures clean setup
+.PHONY: demo test check mutants docs pictures clean setup
 
 setup: $(READY)
 
@@ -28,6 +28,11 @@ check: $(READY)
 test: $(READY) check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
+# Small faults are planted in the core; quick tests must notice nine of ten (docs/decisions/mutants.md).
+mutants: $(READY)
+	rm -rf mutants
+	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
+
 # A site in build/site, without a network; a warning is an error.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
@@ -36,4 +41,4 @@ pictures: $(READY)
 	$(BIN)/python tools/make_pictures.py
 
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) runs build dist mutants

@@ -256,6 +256,18 @@ def test_coverage_against_error_by_hand() -> None:
     assert one == pytest.approx(other)
 
 
+def test_rows_of_equal_confidence_are_kept_by_equal_parts() -> None:
+    confidences = np.array([0.5, 0.9, 0.1, 0.5])
+    assert formulas.kept_at(1.0, confidences).tolist() == [1, 1, 1, 1]
+    assert formulas.kept_at(0.75, confidences).tolist() == [1, 1, 0, 1]
+    assert formulas.kept_at(0.5, confidences).tolist() == [0.5, 1, 0, 0.5]
+    assert formulas.kept_at(0.125, confidences).tolist() == [0, 0.5, 0, 0]
+
+
+def test_a_certain_answer_and_one_rounded_above_it_are_probabilities() -> None:
+    formulas.check("cell", 2, np.array([[1.0, 0.0], [0.0, 1.001]]), [1, 2])
+
+
 def test_a_weight_is_as_many_rows() -> None:
     targets, likely, _, _ = answers_with_ties(1)
     counts = np.random.default_rng(1).integers(0, 3, len(targets))

@@ -98,3 +98,10 @@ def test_answers_that_such_a_model_never_gives_do_not_fit() -> None:
     never = np.array([[98, 0, 0, 2], [22, 76, 1, 1], [79, 6, 5, 10], [12, 0, 0, 88.0]]) * 5
     assert not correct(np.array([90, 40, 80, 190]), never).fits
     assert correct(np.array([90, 40, 4, 190]), never).fits
+
+
+def test_limits_of_all_classes_leave_out_a_twentieth_together() -> None:
+    """Of two classes each leaves out an eightieth on either side, rounded outwards."""
+    steps = np.arange(8001) / 8000
+    draws = np.stack([steps, 1 - steps / 2], 1)
+    assert find_limits(draws).tolist() == [[0.012, 0.988], [0.506, 0.994]]

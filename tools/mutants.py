@@ -3,7 +3,7 @@
     python tools/mutants.py [all]
 
 `[tool.mutmut]` of pyproject.toml names the modules and the tests. Of each function's mutants those
-are tried whose number ends in one of the digits of `SAMPLE`, or in any digit with `all`.
+are tried whose number ends in `SAMPLE`, or all of them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 GOAL = 0.9
-SAMPLE = "27"
-NOTICED = {1, 3, 36, 37, -24, 24, 152, 255}  # mutmut's codes: a test failed, or it ran out of time
+SAMPLE = "7"
+NOTICED = {1, 3, 36, -24, 24, 152, 255}  # mutmut's codes: a test failed, or it ran out of time
 
 
 def main() -> int:
@@ -31,7 +31,7 @@ def main() -> int:
         module = meta.relative_to(ROOT / "mutants").as_posix().removesuffix(".meta")
         codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
         for name, code in codes.items():
-            if code is None or (digits == SAMPLE and name[-1] not in SAMPLE):
+            if code is None:  # not in the sample
                 continue
             planted[module] += 1
             noticed[module] += code in NOTICED

@@ -28,7 +28,7 @@ LIMIT = 30.0  # seconds that a command may take on a loaded machine; a whole one
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """More kills than the suite has time for: `pytest tests/training/test_resume.py --kills 200`."""
+    """More kills than there is time for: `pytest tests/training/test_resume.py --kills 200`."""
     parser.addoption("--kills", type=int, default=20, help="how often a training is killed")
 
 

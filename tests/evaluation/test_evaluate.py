@@ -57,7 +57,7 @@ def test_a_run_keeps_its_evaluation_and_the_card_tells_it(
     assert card["evaluations"][0]["tasks"] == evaluated["tasks"]
     accuracy = evaluated["tasks"]["cell"]["accuracy"]["value"]
     text = (tmp_path / "export" / "card.md").read_text()
-    assert f"{accuracy:.3f} (" in text
+    assert f"{accuracy:.3f} [" in text
     assert "8 photographs (24 files)" in text
 
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check mutants docs pictures clean setup
+.PHONY: demo test test-all check mutants docs pictures clean setup
 
 setup: $(READY)
 
@@ -26,6 +26,9 @@ check: $(READY)
 
 # Two processes of one thread each are quicker than one of two, and share what they train once.
 test: $(READY) check
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not nightly'
+
+test-all: $(READY) check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Small faults are planted in the core; quick tests must notice nine of ten (docs/decisions/mutants.md).

@@ -28,6 +28,15 @@ REFUSED = {("none", "none"), ("none", "bilstm_features")}
 PAIRS = [(b, s) for b in BACKBONES for s in BRANCHES if (b, s) not in REFUSED]
 SIZE = (96, 96)
 
+# Every branch beside two backbones, and beside each other backbone the branch
+# that reads its feature map. `make test-all` tries all of them.
+QUICK = [
+    p for p in PAIRS if p[0] in ("mobilenetv2", "squeezenet1_1", "none") or p[1] == BRANCHES[-1]
+]
+TRIED = [
+    pytest.param(*p, id="+".join(p), marks=() if p in QUICK else pytest.mark.nightly) for p in PAIRS
+]
+
 
 def test_the_built_in_parts_are_these() -> None:
     home = {
@@ -55,7 +64,7 @@ def pictures(smears: Path) -> np.ndarray:
     return np.ascontiguousarray(np.stack(chosen).transpose(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize(("backbone", "sequence"), PAIRS, ids=["+".join(p) for p in PAIRS])
+@pytest.mark.parametrize(("backbone", "sequence"), TRIED)
 def test_pair(backbone: str, sequence: str, pictures: np.ndarray, tmp_path: Path) -> None:
     model = build(compose(backbone, sequence, hidden=16, image_size=SIZE), seed=1)
     model.open_for_training("all")

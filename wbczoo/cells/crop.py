@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from wbczoo.cells.finder import Found
-from wbczoo.cells.slide import Pixels, levels, slide_colour
+from wbczoo.cells.slide import Pixels, balance, levels, slide_colour
 
 # The square's side in units of the scale. Of the box's longer side: a quarter of the cell's width
 # of surroundings on either side, which shows red cells to compare with.
@@ -65,14 +65,4 @@ def crop_cell(
     square = Image.fromarray(ground).resize(
         (size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side)
     )
-    return _balance(np.asarray(square), slide)
-
-
-def _balance(image: Pixels, slide: tuple[int, int, int]) -> Pixels:
-    """Each channel scaled so that the slide's colour becomes a light grey."""
-    values = np.arange(256) + 1.0
-    balanced = np.empty_like(image)
-    for channel, empty in enumerate(slide):
-        table = np.rint(values / (empty + 1) * WHITE).clip(0, 255).astype(np.uint8)
-        balanced[..., channel] = table[image[..., channel]]
-    return balanced
+    return balance(np.asarray(square), slide, WHITE)

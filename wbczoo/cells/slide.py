@@ -84,3 +84,13 @@ def absorbed(image: Pixels, slide: tuple[int, int, int]) -> NDArray[np.float32]:
 def _brightest(image: Pixels) -> Pixels:
     """The brightest of the three channels, (...)."""
     return np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+
+
+def balance(image: Pixels, slide: Sequence[int], white: int) -> Pixels:
+    """Each channel scaled so that the slide's colour becomes a grey of this level, (H, W, 3)."""
+    values = np.arange(256) + 1.0
+    balanced = np.empty_like(image)
+    for channel, empty in enumerate(slide):
+        table = np.rint(values / (empty + 1) * white).clip(0, 255).astype(np.uint8)
+        balanced[..., channel] = table[image[..., channel]]
+    return balanced

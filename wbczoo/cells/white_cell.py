@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from wbczoo.cells.slide import balance
+
 Pixels = NDArray[np.uint8]
 
 # The share of the photograph's shorter side that is shown. A white cell of 15 um takes about half
@@ -49,7 +51,7 @@ def crop_white_cell(image: Pixels) -> Pixels:
     down, across = _densest_nucleus(_absorbed_red(small, slide[0]))
     top = min(max(round(down * height - side / 2), 0), height - side)
     left = min(max(round(across * width - side / 2), 0), width - side)
-    return _balance(image[top : top + side, left : left + side], slide)
+    return balance(image[top : top + side, left : left + side], slide, SLIDE)
 
 
 def _shrink(image: Pixels) -> Pixels:
@@ -115,13 +117,3 @@ def _box_sum(values: NDArray[np.int64], side: int) -> NDArray[np.int64]:
     above, below = sums[top], sums[bottom]
     inside: NDArray[np.int64] = below[:, right] - above[:, right] - below[:, left] + above[:, left]
     return inside
-
-
-def _balance(image: Pixels, slide: list[int]) -> Pixels:
-    """Each channel scaled so that the slide's colour becomes a light grey."""
-    levels = np.arange(256) + 1.0
-    balanced = np.empty_like(image)
-    for channel, empty in enumerate(slide):
-        table = np.rint(levels / (empty + 1) * SLIDE).clip(0, 255).astype(np.uint8)
-        balanced[..., channel] = table[image[..., channel]]
-    return balanced

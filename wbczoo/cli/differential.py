@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.images import images_argument, images_from, null_option
 from wbczoo.cli.options import (
     engine_option,
     json_option,
@@ -17,13 +18,12 @@ from wbczoo.cli.options import (
     print_table,
     runtime_device_option,
 )
-from wbczoo.cli.predict import images_from, null_option
 from wbczoo.cli.results import echo
 from wbczoo.text import format_limits, format_percent
 
 
 @click.command("differential")
-@click.argument("images", nargs=-1, required=True)
+@images_argument
 @model_option
 @click.option("--task", "task_name", help="Whose classes are counted.  [default: the first]")
 @click.option(

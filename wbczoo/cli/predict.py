@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
+from wbczoo.cli.images import (
+    images_argument,
+    images_from,
+    null_option,
+    tell_count,
+    watch,
+    watch_rows,
+)
 from wbczoo.cli.options import engine_option, model_option, runtime_device_option
 from wbczoo.cli.results import stream
 from wbczoo.runtime.batches import BATCH
 
-if TYPE_CHECKING:
-    from wbczoo.images.walk import Images
-
-null_option = click.option(
-    "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
-)
-
 
 @click.command("predict")
-@click.argument("images", nargs=-1, required=True)
+@images_argument
 @model_option
 @click.option(
     "--format",
@@ -76,7 +72,6 @@ def command(
     Example: wbczoo predict smears/ --model exports/a --format jsonl
     """
     from wbczoo.errors import UsageError
-    from wbczoo.images.walk import describe_passed_over
     from wbczoo.progress import tell
     from wbczoo.runtime import predict_paths
     from wbczoo.runtime.devices import cores
@@ -102,7 +97,7 @@ def command(
         try:
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
-                resume=resume, overwrite=overwrite, watch=partial(_watch, found.total),
+                resume=resume, overwrite=overwrite, watch=partial(watch, found.total),
             )  # fmt: skip
         except KeyboardInterrupt:
             tell(f"the rows so far are kept in {part_of(out)}; --resume goes on behind them")
@@ -111,46 +106,10 @@ def command(
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
         rows = predict_paths(session, found, batch_size=batch_size, workers=workers)
-        with _watch(found.total, 0) if _goes_to_a_file() else nullcontext(int) as advance:
+        with watch_rows(found.total) as advance:
             count = write_as(layout, rows, session.tasks, stream(), advance=advance)
-    if count.refused:
-        click.echo(f"{count.answered} images answered, {count.refused} refused", err=True)
-    elif not count.images:
-        click.echo("no path was listed on stdin", err=True)
-    if found.passed_over:
-        tell(describe_passed_over(found.passed_over))
+    tell_count(count, found, "answered")
     ctx.exit(count.exit_code)
-
-
-def images_from(given: Sequence[str], *, null: bool) -> Images:
-    """What the arguments and, for `-`, the lines of stdin mean."""
-    from wbczoo.errors import UsageError
-    from wbczoo.images.walk import LIST, Images, read_list
-
-    if LIST not in given:
-        if null:
-            raise UsageError(f"--null speaks of a list on stdin; give {LIST} to read one.")
-        return Images(given)
-    if sys.stdin is None:
-        raise UsageError(f"{LIST} reads paths from stdin, which is closed.")
-    stream: Any = sys.stdin.buffer
-    return Images(given, read_list(stream, null=null))
-
-
-def _watch(total: int | None, done: int) -> AbstractContextManager[Callable[[int], object]]:
-    """A bar for whoever sits at a terminal."""
-    from wbczoo.progress import bar
-
-    if not sys.stderr.isatty():
-        return nullcontext(int)
-    return bar(total, "images", done, unit="image")
-
-
-def _goes_to_a_file() -> bool:
-    try:
-        return stat.S_ISREG(os.fstat(stream().fileno()).st_mode)
-    except OSError:  # it has no file behind it
-        return False
 
 
 def _speed(images: int, seconds: float) -> str:

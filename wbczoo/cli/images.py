@@ -1,0 +1,77 @@
+"""The images that a command line names, and what the user hears of them, for every verb."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from wbczoo.cli.results import stream
+
+if TYPE_CHECKING:
+    from wbczoo.images.walk import Images
+    from wbczoo.runtime.rows import Count
+
+images_argument = click.argument("images", nargs=-1, required=True)
+
+null_option = click.option(
+    "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
+)
+
+
+def images_from(given: Sequence[str], *, null: bool) -> Images:
+    """What the arguments and, for `-`, the lines of stdin mean."""
+    from wbczoo.errors import UsageError
+    from wbczoo.images.walk import LIST, Images, read_list
+
+    if LIST not in given:
+        if null:
+            raise UsageError(f"--null speaks of a list on stdin; give {LIST} to read one.")
+        return Images(given)
+    if sys.stdin is None:
+        raise UsageError(f"{LIST} reads paths from stdin, which is closed.")
+    listing: Any = sys.stdin.buffer
+    return Images(given, read_list(listing, null=null))
+
+
+def watch(total: int | None, done: int = 0) -> AbstractContextManager[Callable[[int], object]]:
+    """A bar for whoever sits at a terminal."""
+    from wbczoo.progress import bar
+
+    if not sys.stderr.isatty():
+        return nullcontext(int)
+    return bar(total, "images", done, unit="image")
+
+
+def watch_rows(total: int | None) -> AbstractContextManager[Callable[[int], object]]:
+    """The same while rows go to stdout; none where they are seen themselves."""
+    return watch(total) if _goes_to_a_file() else nullcontext(int)
+
+
+def tell_count(count: Count, found: Images, done: str) -> None:
+    """Say on stderr how many images were refused, and what was passed over.
+
+    Args:
+        done: what became of the others, such as `answered`.
+    """
+    from wbczoo.images.walk import describe_passed_over
+    from wbczoo.progress import tell
+
+    if count.refused:
+        tell(f"{count.answered} images {done}, {count.refused} refused")
+    elif not count.images:
+        tell("no path was listed on stdin")
+    if found.passed_over:
+        tell(describe_passed_over(found.passed_over))
+
+
+def _goes_to_a_file() -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(stream().fileno()).st_mode)
+    except OSError:  # it has no file behind it
+        return False

@@ -357,3 +357,13 @@ def test_a_cache_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(WbczooError, match=r"cannot be written: .*WBCZOO_CACHE"):
         PixelCache(PREPROCESSING, tmp_path / "file")
+
+
+def test_another_finder_crops_into_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cropped = Preprocessing(crop="cell")
+    before = PixelCache(cropped, tmp_path).folder
+    assert PixelCache(cropped, tmp_path).folder == before
+    monkeypatch.setattr("wbczoo.data.cache.finder_sha256", lambda: "0" * 64)
+    assert PixelCache(cropped, tmp_path).folder != before

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
+from collections.abc import Sequence
+from functools import cache
 
-from wbczoo.cells.finder import Found
+import numpy as np
+
+from wbczoo.cells.finder import Found, find
+from wbczoo.cells.network import NETWORK
+from wbczoo.cells.nucleus import Nucleus
 from wbczoo.cells.slide import Pixels, balance, levels, slide_colour
+from wbczoo.files import sha256_of
 
 # The square's side in units of the scale. Of the box's longer side: a quarter of the cell's width
 # of surroundings on either side, which shows red cells to compare with.
 FACTOR = 1.5
 # What the empty slide becomes; the brightest tenth of a slide keeps its drawing above it.
 WHITE = 230
+
+_NEAR = 0.1  # scores that differ by less are alike, and a whole cell goes before one that is cut
+_FAINT = 0.1  # where no cell is found, the best place above this score is shown
+
+
+@cache
+def finder_sha256() -> str:
+    """SHA-256 of the finder's network: with another one the crop may show another place."""
+    return sha256_of(NETWORK)
 
 
 def own_scale(found: Found) -> float:
@@ -21,10 +35,41 @@ def own_scale(found: Found) -> float:
     return float(max(right - left, bottom - top))
 
 
+def best_cell(found: Sequence[Found]) -> Found:
+    """The cell with the highest score; of nearly equal ones rather one that the frame leaves whole.
+
+    Where that decides nothing, it is the one furthest left, then furthest up.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    return min(found, key=lambda each: (_NEAR * each.at_edge - each.score, each.box))
+
+
+def crop_best_cell(image: Pixels) -> Pixels:
+    """The crop `cell`: the best cell of an image on a white slide, whatever the image shows.
+
+    Where no cell is found, the best place below the finder's threshold is shown, and the middle
+    where there is none either: a labelled image then still trains and counts, and nothing found
+    costs a model what it should.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+
+    Returns:
+        uint8 RGB (s, s, 3), s in pixels of the image.
+    """
+    found = find(image) or find(image, threshold=_FAINT)
+    if found:
+        return crop_cell(image, best_cell(found))
+    height, width = image.shape[:2]
+    frame = Found((0, 0, width, height), Nucleus(0.0, 0.0), 0.0, at_edge=True)
+    return crop_cell(image, frame, scale=min(height, width) / FACTOR)
+
+
 def crop_cell(
     image: Pixels,
     found: Found,
-    size: int,
     *,
     scale: float | None = None,
     slide: tuple[int, int, int] | None = None,
@@ -34,35 +79,27 @@ def crop_cell(
     The side is `FACTOR` times a scale in pixels of the image. Where the scale is one length of
     the whole field (the width of its red cells, say), a small cell is shown small, and its size
     stays evidence; where it is the cell's own, every cell is shown as large as any other. What
-    lies outside the frame is white slide, never a mirror or a stretch of the image.
+    lies outside the frame is white slide, never a mirror or a stretch of the image. The pixels
+    are the image's own: whoever resizes them does so once.
 
     Args:
         image: uint8 RGB (H, W, 3), in which the cell was found.
         found: the cell.
-        size: the side of the crop that is given back, in pixels.
         scale: in pixels of the image; `own_scale(found)` if none is given.
         slide: the empty slide's colour; measured if none is given.
 
     Returns:
-        uint8 RGB (size, size, 3).
+        uint8 RGB (s, s, 3), s = `FACTOR` times the scale, in whole pixels.
     """
     slide = slide or slide_colour(levels(image))
-    side = max(1.0, FACTOR * (own_scale(found) if scale is None else scale))
+    side = max(1, round(FACTOR * (own_scale(found) if scale is None else scale)))
     left, top, right, bottom = found.box
-    across, down = (left + right - side) / 2, (top + bottom - side) / 2
-    first_column, first_row = int(np.floor(across)), int(np.floor(down))
-    last_column, last_row = int(np.ceil(across + side)), int(np.ceil(down + side))
-    ground = np.empty((last_row - first_row, last_column - first_column, 3), np.uint8)
-    ground[:] = slide
+    across, down = (left + right - side) // 2, (top + bottom - side) // 2
     height, width = image.shape[:2]
-    rows = slice(max(first_row, 0), min(last_row, height))
-    columns = slice(max(first_column, 0), min(last_column, width))
-    ground[
-        rows.start - first_row : rows.stop - first_row,
-        columns.start - first_column : columns.stop - first_column,
-    ] = image[rows, columns]
-    x, y = across - first_column, down - first_row
-    square = Image.fromarray(ground).resize(
-        (size, size), Image.Resampling.BILINEAR, box=(x, y, x + side, y + side)
+    rows = slice(max(down, 0), min(down + side, height))
+    columns = slice(max(across, 0), min(across + side, width))
+    square = np.full((side, side, 3), WHITE, np.uint8)
+    square[rows.start - down : rows.stop - down, columns.start - across : columns.stop - across] = (
+        balance(image[rows, columns], slide, WHITE)
     )
-    return balance(np.asarray(square), slide, WHITE)
+    return square

@@ -84,7 +84,8 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
             "--crop",
             default="none",
             show_default=True,
-            help="What of a photograph is shown: none for all of it, or white-cell.",
+            help="What of a photograph is shown: none for all of it, cell for its best white "
+            "cell, or the older white-cell.",
         ),
         _pairs_option("--backbone-option", "backbone_options"),
         _pairs_option("--seq-option", "sequence_options"),

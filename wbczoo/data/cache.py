@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo import files, images
+from wbczoo.cells.crop import finder_sha256
 from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.files import cache_folder as cache_folder
 from wbczoo.specs import Preprocessing
@@ -50,13 +51,15 @@ class PixelCache:
 
     def __init__(self, preprocessing: Preprocessing, folder: Path | None = None) -> None:
         self.preprocessing = preprocessing
-        recipe = {
+        recipe: dict[str, object] = {
             "decoding": DECODING,
             "crop": preprocessing.crop,
             "size": list(preprocessing.size),
             "interpolation": preprocessing.interpolation,
             "antialias": preprocessing.antialias,
         }
+        if preprocessing.crop == "cell":
+            recipe["finder"] = finder_sha256()
         name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = (folder or cache_folder()) / "pixels" / name
         self.shape = (*preprocessing.size, 3)  # (H, W, 3)

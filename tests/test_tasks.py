@@ -5,16 +5,29 @@ from __future__ import annotations
 import pytest
 
 from wbczoo.errors import UsageError
-from wbczoo.tasks import CELL, CELL5, NUCLEUS, NUCLEUS_OF, PBC8, SHIPPED, Task, class_of, parse
+from wbczoo.tasks import (
+    CELL,
+    CELL5,
+    LEUKOCYTE,
+    NUCLEUS,
+    NUCLEUS_OF,
+    PBC8,
+    SHIPPED,
+    Task,
+    class_of,
+    parse,
+)
 
 
 def test_the_shipped_tasks_have_these_classes_in_this_order() -> None:
-    assert list(SHIPPED) == ["cell", "nucleus", "cell5", "pbc8"]
+    assert list(SHIPPED) == ["cell", "nucleus", "cell5", "pbc8", "leukocyte"]
     assert CELL.classes == ("eosinophil", "lymphocyte", "monocyte", "neutrophil")
     assert NUCLEUS.classes == ("mononuclear", "polynuclear")
     assert CELL5.classes == ("basophil", *CELL.classes)
     assert len(PBC8.classes) == 8
     assert set(CELL5.classes) < set(PBC8.classes)
+    assert LEUKOCYTE.classes[:5] == CELL5.classes
+    assert set(LEUKOCYTE.classes) - set(PBC8.classes) == {"blast", "not_a_cell"}
     assert {cell: NUCLEUS_OF[cell] for cell in CELL.classes} == {
         "eosinophil": "polynuclear",
         "lymphocyte": "mononuclear",

@@ -16,6 +16,7 @@ Option = str | int | float | bool | None
 Unit = Literal["patient", "slide", "photograph", "unknown"]
 Split = Literal["train", "validation", "test"]
 Size = tuple[int, int]  # (H, W)
+Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the file
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -122,7 +123,10 @@ class Sample:
         group: photographs that must stay together share one; None: the photograph is its own.
         split: as the data set was published, or None.
         part: which of a data set's halves the file belongs to.
-        box: the white cell as (left, top, right, bottom) pixels of the file, or None.
+        box: the white cell that the label speaks of, where it is known to be the only one.
+        boxes: of all white cells in the file; () where somebody looked and saw none, None where
+            nobody knows.
+        laboratory: a short name, where a data set holds several; None: the data set's own.
     """
 
     path: str
@@ -131,7 +135,9 @@ class Sample:
     group: str | None = None
     split: Split | None = None
     part: str = "photographs"
-    box: tuple[int, int, int, int] | None = None
+    box: Box | None = None
+    boxes: tuple[Box, ...] | None = None
+    laboratory: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +148,8 @@ class DatasetSpec(Spec):
         samples: `samples(root: Path, **options)` yields a `Sample` for each image below a folder
             or inside a zip file, in a stable order. It reads names and tables, no pixels.
         unit: what `Sample.photograph` counts; `unknown` where the files' origin is not known.
+        laboratory: a short name of the one slide-making and imaging set-up; the name where empty.
+        confounded: what else than the cell tells its class in these images, in a sentence.
         labels: task name -> raw label -> class; under `*`, for tasks that have no table. A label
             that equals a class but for case, plural and what joins its words needs no row.
         url: where the data come from.
@@ -156,6 +164,8 @@ class DatasetSpec(Spec):
 
     samples: Callable[..., Iterable[Sample]]
     unit: Unit = "unknown"
+    laboratory: str = ""
+    confounded: str = ""
     labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     url: str = ""
     citation: str = ""

@@ -65,8 +65,20 @@ PBC8 = Task(
         "platelet",
     ),
 )
+# What a slide shows, beside the five kinds of a healthy person's blood.
+LEUKOCYTE = Task(
+    "leukocyte",
+    (
+        *CELL5.classes,
+        "immature_granulocyte",
+        "blast",
+        "erythroblast",
+        "platelet",
+        "not_a_cell",
+    ),
+)
 
-SHIPPED: Mapping[str, Task] = {task.name: task for task in (CELL, NUCLEUS, CELL5, PBC8)}
+SHIPPED: Mapping[str, Task] = {task.name: task for task in (CELL, NUCLEUS, CELL5, PBC8, LEUKOCYTE)}
 ANY = "*"  # among a data set's tables: the one for tasks that have none
 DEFAULT: tuple[Task, ...] = (CELL, NUCLEUS)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,10 +12,9 @@ from xml.etree import ElementTree
 
 from wbczoo.errors import ImageRefused, UsageError, WbczooError, some
 from wbczoo.images.tree import Tree
-from wbczoo.specs import DatasetSpec, Sample, Split
+from wbczoo.specs import Box, DatasetSpec, Sample, Split
+from wbczoo_datasets.boxes import read_table, the_only
 from wbczoo_datasets.labels import LABELS
-
-Box = tuple[int, int, int, int]
 
 _VIEW = re.compile(r"(?:^|/)((TRAIN|TEST|TEST_SIMPLE)/([A-Z]+)/[^/]+\.jpe?g)$")
 _PHOTOGRAPH = re.compile(r"(?:^|/)BloodImage_(\d+)\.jpg$")
@@ -37,8 +35,8 @@ def samples(root: Path) -> list[Sample]:
     that it was made from by feature matching (at least 65 inliers for each; the `k` in
     `_k_1234.jpeg` says nothing). A group holds the photographs that show the same field. A
     photograph carries its label as published, with several cells as `NEUTROPHIL, EOSINOPHIL`,
-    and a box in pixels where its annotation has exactly one white cell. Parts: `augmented` and
-    `simple` (views of 320x240), `photographs` (640x480).
+    and the boxes of its white cells, which are none or several too, where it was annotated.
+    Parts: `augmented` and `simple` (views of 320x240), `photographs` (640x480).
 
     Raises:
         UsageError: if `root` is not there or holds nothing of the archive.
@@ -56,20 +54,21 @@ def samples(root: Path) -> list[Sample]:
             photograph = _augmented().get(key, "")
             part = "simple" if folder == "TEST_SIMPLE" else "augmented"
             split: Split | None = "train" if folder == "TRAIN" else "test"
-            box = None
+            seen = None
         elif match := _PHOTOGRAPH.search(name):
             photograph = key = str(int(match[1]))
             part = "photographs"
             known = _photographs().get(photograph)
             label, split = (known.label, known.split) if known else ("", None)
-            box = boxes.get(photograph)
+            seen = boxes.get(photograph)
         else:
             continue
         if photograph not in _photographs():
             strange.append(name)
             continue
         group = _photographs()[photograph].group
-        found.append((key, Sample(name, label, photograph, group, split, part, box)))
+        sample = Sample(name, label, photograph, group, split, part, the_only(seen), seen)
+        found.append((key, sample))
     if strange:
         raise WbczooError(
             f"{len(strange)} files in {root} are not of the published BCCD archive, so nobody "
@@ -97,29 +96,32 @@ def _refuse_copies(root: Path, found: Iterable[tuple[str, Sample]]) -> None:
         seen[key] = sample.path
 
 
-def _read_boxes(tree: Tree) -> dict[str, Box]:
-    """Photograph -> the box of its only annotated white cell; others are left out."""
+def _read_boxes(tree: Tree) -> dict[str, tuple[Box, ...]]:
+    """Photograph -> the boxes of its annotated white cells."""
     boxes = {}
     for name in filter(_ANNOTATION.search, tree.names):
         try:
             objects = ElementTree.fromstring(tree.read(name)).iter("object")
-            cells = [cell for cell in objects if cell.findtext("name") == "WBC"]
-            if len(cells) == 1:
-                sides = ("xmin", "ymin", "xmax", "ymax")
-                edges = [int(cells[0].findtext(f"bndbox/{side}", "")) for side in sides]
-                number = cast(re.Match[str], _ANNOTATION.search(name))[1]
-                boxes[str(int(number))] = cast(Box, tuple(edges))
+            cells = tuple(_box(cell) for cell in objects if cell.findtext("name") == "WBC")
         except (ElementTree.ParseError, ImageRefused, ValueError) as error:
             raise WbczooError(
                 f"The annotation {name} in {tree.root} cannot be read ({error}); fetch it again."
             ) from None
+        number = cast(re.Match[str], _ANNOTATION.search(name))[1]
+        boxes[str(int(number))] = cells
     return boxes
+
+
+def _box(cell: ElementTree.Element) -> Box:
+    sides = ("xmin", "ymin", "xmax", "ymax")
+    left, top, right, bottom = (int(cell.findtext(f"bndbox/{side}", "")) for side in sides)
+    return left, top, right, bottom
 
 
 @cache
 def _augmented() -> Mapping[str, str]:
     """`TRAIN/EOSINOPHIL/_0_1169.jpeg` -> photograph; made by tools/make_bccd_table.py."""
-    return {row["file"]: row["photograph"] for row in _table("bccd_augmented.csv")}
+    return {row["file"]: row["photograph"] for row in read_table("bccd_augmented.csv")}
 
 
 @cache
@@ -128,13 +130,8 @@ def _photographs() -> Mapping[str, _Photograph]:
         row["photograph"]: _Photograph(
             row["label"], cast(Split | None, row["split"] or None), row["group"]
         )
-        for row in _table("bccd_photographs.csv")
+        for row in read_table("bccd_photographs.csv")
     }
-
-
-def _table(name: str) -> list[dict[str, str]]:
-    with Path(__file__).with_name(name).open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
 
 
 BCCD = DatasetSpec(

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from wbczoo.errors import UsageError, some
 from wbczoo.images.tree import Tree
 from wbczoo.specs import DatasetSpec, Sample
+from wbczoo_datasets.boxes import in_pixels, the_only
 from wbczoo_datasets.labels import LABELS
 
 FOLDERS = (
@@ -28,15 +29,18 @@ def samples(root: Path) -> list[Sample]:
     The label is the folder's name; the finer stages that file names tell (`PMY`, `SNE`) are not
     used. Each file is the analyser's own photograph of one cell, named by its stem. Which files
     are of one patient was not published, so cells of one patient may stand on both sides of any
-    split. There is no published split.
+    split. There is no published split. White cells of 142 files were boxed (TXL-PBC).
 
     Raises:
         UsageError: if `root` is not there or has none of the eight class folders.
     """
     found = []
-    for name in Tree(root).images():
+    tree = Tree(root)
+    for name in tree.images():
         path = PurePosixPath(name)
-        found.append(Sample(name, path.parent.name, photograph=path.stem))
+        boxes = in_pixels(tree, name, "pbc_boxes.csv")
+        label = path.parent.name
+        found.append(Sample(name, label, path.stem, box=the_only(boxes), boxes=boxes))
     if not any(sample.label in FOLDERS for sample in found):
         folders = Counter(sample.label for sample in found)
         raise UsageError(
@@ -58,6 +62,6 @@ PBC = DatasetSpec(
     citation=(
         "A. Acevedo, A. Merino, S. Alférez, Á. Molina, L. Boldú and J. Rodellar: A dataset of "
         "microscopic peripheral blood cell images for development of automatic recognition "
-        "systems. Data in Brief 30 (2020) 105474."
+        "systems. Data in Brief 30 (2020) 105474. Boxes: TXL-PBC (MIT)."
     ),
 )

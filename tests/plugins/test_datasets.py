@@ -18,12 +18,15 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Sample
 from wbczoo.tasks import ANY, CELL, CELL5, NUCLEUS, NUCLEUS_OF, PBC8, SHIPPED, Task, class_of
 from wbczoo_datasets.bccd import BCCD
+from wbczoo_datasets.bionet import BIONET
 from wbczoo_datasets.folder import FOLDER
+from wbczoo_datasets.lmu_aml import LMU_AML
 from wbczoo_datasets.pbc import PBC
+from wbczoo_datasets.raabin import RAABIN
 from wbczoo_datasets.synthetic import SYNTHETIC
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL = (BCCD, FOLDER, PBC, SYNTHETIC)
+ALL = (BCCD, BIONET, FOLDER, LMU_AML, PBC, RAABIN, SYNTHETIC)
 
 
 def make(root: Path, *names: str) -> Path:
@@ -56,7 +59,7 @@ def snapshot(root: Path) -> dict[str, bytes]:
 def test_loading_the_specs_imports_only_the_standard_library() -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
-        "from wbczoo_datasets import bccd, folder, pbc, synthetic\n"
+        "from wbczoo_datasets import bccd, bionet, folder, lmu_aml, pbc, raabin, synthetic\n"
         "names = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(sorted(names - set(sys.stdlib_module_names)))"
     )
@@ -218,6 +221,12 @@ def test_bccd_boxes_are_those_of_a_lone_white_cell(bccd: list[Sample]) -> None:
         assert 0 <= left < right <= 640
         assert 0 <= top < bottom <= 480
     assert all(sample.part == "photographs" for sample in bccd if sample.box is not None)
+
+
+def test_bccd_boxes_all_white_cells_of_an_annotated_photograph(bccd: list[Sample]) -> None:
+    annotated = [sample.boxes for sample in bccd if sample.boxes is not None]
+    assert Counter(map(len, annotated)) == {0: 6, 1: 344, 2: 14}
+    assert all(s.boxes in (None, (s.box,)) for s in bccd if s.box is not None)
 
 
 def test_bccd_box_holds_the_stained_nucleus(archive: Path, bccd: list[Sample]) -> None:

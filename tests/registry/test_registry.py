@@ -136,7 +136,7 @@ def test_the_built_in_parts_are_listed_in_order_and_all_usable() -> None:
     names = [entry.name for entry in registry.sequences.entries()]
     assert names == ["bilstm", "bilstm_features", "gru", "none"]
     names = [entry.name for entry in registry.datasets.entries()]
-    assert names == ["bccd", "folder", "pbc", "synthetic"]
+    assert names == ["bccd", "bionet", "folder", "lmu_aml", "pbc", "raabin", "synthetic"]
     for parts in registry.ALL.values():
         for entry in parts.entries():
             kind = "family" if entry.name.endswith("/*") else "part"

@@ -43,9 +43,9 @@ def check_samples(spec: DatasetSpec, root: Path | None = None) -> None:
                 f"{sample.path} has the split {sample.split!r} and the part {sample.part!r}; a "
                 f"split is {', '.join(get_args(Split))} or None, and a part a text."
             )
-        box = sample.box
-        if box is not None and not (len(box) == 4 and all(isinstance(v, int) for v in box)):
-            raise CheckFailed(f"{sample.path} has the box {box!r}, not four whole numbers.")
+        for box in (*(sample.boxes or ()), *([sample.box] if sample.box is not None else [])):
+            if not (len(box) == 4 and all(isinstance(v, int) for v in box)):
+                raise CheckFailed(f"{sample.path} has the box {box!r}, not four whole numbers.")
         if leads_out(sample.path):
             raise CheckFailed(f"The path {sample.path!r} does not lead below the root.")
         if "\\" in sample.path:

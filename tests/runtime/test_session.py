@@ -172,7 +172,7 @@ TASK = '[{"name": "cell", "classes": ["a", "b"]}]'
         ("tasks", TASK.replace("cell", "granules"), "not the one that its metadata describe"),
         ("tasks", "[]", "not the one that its metadata describe"),
         ("preprocessing", '{"size": [32, 24]}', "not the one that its metadata describe"),
-        ("preprocessing", '{"size": [24, 32], "crop": "cell"}', "crop cell.*0\\.1\\.0"),
+        ("preprocessing", '{"size": [24, 32], "crop": "nucleus"}', "crop nucleus.*0\\.1\\.0"),
         ("preprocessing", '{"size": [24, 32], "gamma": 2}', "does not know .gamma."),
         ("preprocessing", '{"size": "large"}', "damaged"),
         ("config", '{"format": 7}', r"wbczoo\.config"),

@@ -61,6 +61,7 @@ def test_list_predict_and_verify_import_no_torch(small_export: Path, smears: Pat
     for command in (
         ["list", "--json"],
         ["predict", str(smears / "test"), "--model", str(small_export)],
+        ["locate", str(smears / "test")],
         ["verify", str(small_export)],
         ["evaluate", str(small_export), str(smears), "--dataset", "synthetic"],
         ["doctor"],

@@ -24,7 +24,7 @@ from wbczoo.runtime import Session
 
 NAMES = {
     "create_model", "evaluate", "export", "list_backbones", "list_baselines", "list_datasets",
-    "list_models", "list_sequences", "load", "prepare_data", "pull", "push", "train",
+    "list_models", "list_sequences", "load", "locate", "prepare_data", "pull", "push", "train",
     "verify",
 }  # fmt: skip
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wbczoo.registry.names import list_sequences as list_sequences
     from wbczoo.runtime.hub import pull as pull
     from wbczoo.runtime.hub import push as push
+    from wbczoo.runtime.locate import locate as locate
     from wbczoo.runtime.predict import load as load
     from wbczoo.runtime.verify import verify as verify
     from wbczoo.training.run import train as train
@@ -42,6 +43,7 @@ _PUBLIC = {
     "list_models": "registry.models",
     "list_sequences": "registry.names",
     "load": "runtime.predict",
+    "locate": "runtime.locate",
     "prepare_data": "data.prepared",
     "pull": "runtime.hub",
     "push": "runtime.hub",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from wbczoo.errors import WbczooError
@@ -113,6 +114,18 @@ def locked(
         lock.release()
         if remove:
             path.unlink(missing_ok=True)
+
+
+def flat_name(path: str, suffix: str) -> str:
+    """A file's name for what belongs to a path: of the path's own name, and of no other path.
+
+    Args:
+        path: as the user gave it, or within an archive; any text.
+        suffix: of the new file, such as `.png`.
+    """
+    stem = re.sub(r"[^\w-]+", "_", PurePosixPath(path).stem)[:40].strip("_-") or "image"
+    digest = hashlib.sha256(path.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{stem}-{digest[:12]}{suffix}"
 
 
 def sha256_of(path: Path) -> str:

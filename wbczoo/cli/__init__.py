@@ -33,6 +33,7 @@ VERBS = {
     "verify": "Replay an export's frozen example, without torch.",
     "push": "Upload an export to a model hub.",
     "pull": "Fetch an export from a model hub, and check it.",
+    "locate": "Find the white cells of images, without a model.",
     "predict": "Answer images with an export, without torch.",
     "differential": "Count the cells of each class, with intervals.",
     "study": "Run a grid of cells under several protocols.",

@@ -82,3 +82,35 @@ def claim_file(
         raise UsageError(
             f"{path} is there already. Give --overwrite to replace it, or name another file."
         )
+
+
+def claim_folder(
+    path: Path, option: str, *, overwrite: bool, inputs: Iterable[str | Path] = ()
+) -> None:
+    """See that results may be written into a folder, which need not be there; nothing is changed.
+
+    Args:
+        option: that named it, for the sentence.
+        overwrite: whether the user wants files there replaced.
+        inputs: files that are read.
+
+    Raises:
+        UsageError: if it is no folder, or one of the inputs lies in it or below; or if something
+            is in it, unless `overwrite`.
+    """
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise UsageError(f"{option} names {path}, which is no folder; name another.")
+    folder = path.resolve()
+    if any(
+        place.resolve().is_relative_to(folder) for place in {Path(one).parent for one in inputs}
+    ):
+        raise UsageError(
+            f"{option} names {path}, where images lie that are to be read; name another folder."
+        )
+    if not overwrite and any(path.iterdir()):
+        raise UsageError(
+            f"{path} is not empty. Give --overwrite to replace what has the same names there, or "
+            "name another folder."
+        )

@@ -1,6 +1,7 @@
 """Exported models answer here with onnxruntime, numpy and Pillow; PyTorch is never imported."""
 
 from wbczoo.images.walk import find_images
+from wbczoo.runtime.locate import locate_paths
 from wbczoo.runtime.predict import predict_paths
 from wbczoo.runtime.rows import Count, write_csv, write_jsonl
 from wbczoo.runtime.session import Session
@@ -11,6 +12,7 @@ __all__ = [
     "Session",
     "Verification",
     "find_images",
+    "locate_paths",
     "predict_paths",
     "verify",
     "write_csv",

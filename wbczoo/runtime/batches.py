@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
+from PIL import Image
 
 from wbczoo import images
 from wbczoo.errors import ImageRefused
@@ -17,12 +19,23 @@ from wbczoo.runtime.model_file import ModelFile
 
 T = TypeVar("T")
 
+Sources = images.Source | Iterable[images.Source]
+
 # Images that the network is asked about at once, if nobody says otherwise. On a processor so few
 # are fastest, for what is between two layers then stays in the caches.
 BATCH = 8
 
 # One batch is being answered while the others are decoded.
 WINDOW = 3
+
+
+def several(sources: Sources) -> Iterable[images.Source]:
+    """Images one by one, where one alone may have been given."""
+    if isinstance(sources, np.ndarray):
+        one = sources.ndim < 3 or (sources.ndim == 3 and sources.shape[2] in (3, 4))
+    else:
+        one = isinstance(sources, str | bytes | os.PathLike | Image.Image | images.Readable)
+    return cast(Iterable[images.Source], [sources] if one else sources)
 
 
 def decoded(

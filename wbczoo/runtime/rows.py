@@ -85,12 +85,26 @@ def write_csv(
     Args:
         headed: the columns stand there already.
     """
-    if not headed:
-        stream.write(_encoded(csv_line(csv_columns(tasks)), stream))
+    columns = [] if headed else csv_columns(tasks)
+    return write_table(rows, columns, lambda row: [_cells(row, tasks)], stream)
+
+
+def write_table(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    lines_of: Callable[[Row], Iterable[Sequence[object]]],
+    stream: TextIO,
+) -> Count:
+    """Write what each row says as lines of a table, at once, below its columns if there are any.
+
+    What `stream` cannot encode is written with backslashes.
+    """
+    if columns:
+        stream.write(_encoded(csv_line(columns), stream))
         stream.flush()
     answered = refused = 0
     for row in rows:
-        stream.write(_encoded(csv_line(_cells(row, tasks)), stream))
+        stream.writelines(_encoded(csv_line(line), stream) for line in lines_of(row))
         stream.flush()
         answered, refused = answered + ("error" not in row), refused + ("error" in row)
     return Count(answered, refused)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images import Pixels, Readable, Source
+from wbczoo.images import Pixels, Source
 from wbczoo.runtime import devices, onnx_file, providers
-from wbczoo.runtime.batches import BATCH, decoded, read, side_by_side
+from wbczoo.runtime.batches import BATCH, Sources, decoded, read, several, side_by_side
 from wbczoo.runtime.folder import find_model
 from wbczoo.runtime.model_file import ModelFile, check_against_card, describe
 from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
@@ -24,7 +23,6 @@ from wbczoo.tasks import Task
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
 Answer = dict[str, Any]
-Sources = Source | Iterable[Source]
 
 
 class Network(Protocol):
@@ -185,14 +183,14 @@ class Session:
         """
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
-        several = _as_several(sources)
+        found = several(sources)
         if self._parallel > 1:
             options = {"batch_size": batch_size, "parallel": self._parallel}
-            for answers in side_by_side(several, self._answer_sources, **options):
+            for answers in side_by_side(found, self._answer_sources, **options):
                 yield from answers
             return
         workers = workers or min(devices.cores(), 32)
-        for batch in decoded(several, self.file, batch_size=batch_size, workers=workers):
+        for batch in decoded(found, self.file, batch_size=batch_size, workers=workers):
             yield from self._answer(batch)
 
     def predict(
@@ -268,15 +266,6 @@ class Session:
                 captured = reason_of(error)
         self.why_no_graph = captured
         return FixedBatch(network, batch, outputs, shape, "cuda")
-
-
-def _as_several(sources: Sources) -> Iterable[Source]:
-    """Images to be answered one by one, where one alone may have been given."""
-    if isinstance(sources, np.ndarray):
-        one = sources.ndim < 3 or (sources.ndim == 3 and sources.shape[2] in (3, 4))
-    else:
-        one = isinstance(sources, str | bytes | os.PathLike | Image.Image | Readable)
-    return cast(Iterable[Source], [sources] if one else sources)
 
 
 def _fits(shape: tuple[int, ...], file: ModelFile) -> bool:

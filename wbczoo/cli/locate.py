@@ -1,0 +1,164 @@
+"""`wbczoo locate`: the white cells of images, as boxes, without torch and without a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TextIO
+
+import click
+
+from wbczoo.cli.images import (
+    images_argument,
+    images_from,
+    null_option,
+    tell_count,
+    watch,
+    watch_rows,
+)
+from wbczoo.cli.results import stream
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.rows import Count, Row
+
+_GEOJSON = (".geojson", ".json")  # what QuPath takes for one
+
+
+@click.command("locate")
+@images_argument
+@click.option(
+    "--format",
+    "layout",
+    type=click.Choice(["jsonl", "csv", "geojson"]),
+    default="jsonl",
+    show_default=True,
+    help="One JSON line for each image, one CSV row for each cell, or what QuPath imports.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write to this file, once all is there; of several images' GeoJSON, into this folder.",
+)
+@click.option(
+    "--draw",
+    type=click.Path(path_type=Path),
+    help="Write a picture of each image with its cells into this folder.",
+)
+@click.option(
+    "--least",
+    metavar="SCORE",
+    type=click.FloatRange(0, 1),
+    help="The lowest score of a cell.  [default: the finder's own]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what --out and --draw name.")
+@null_option
+@click.option("--workers", type=click.IntRange(min=1), help="Images that are looked at at once.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    images: tuple[str, ...],
+    layout: Literal["jsonl", "csv", "geojson"],
+    out: Path | None,
+    draw: Path | None,
+    least: float | None,
+    overwrite: bool,
+    null: bool,
+    workers: int | None,
+) -> None:
+    """Find the white cells of image files, folders, archives and patterns, in order.
+
+    An image that cannot be used is a line with its reason. With - the paths of image files are
+    read from stdin, one to a line.
+
+    Example: wbczoo locate smears/ --format csv --draw pictures
+    """
+    from wbczoo.cells.finder import THRESHOLD
+    from wbczoo.errors import UsageError
+    from wbczoo.images.file import claim_file, claim_folder
+    from wbczoo.runtime import locate_paths
+
+    if overwrite and out is None and draw is None:
+        raise UsageError("--overwrite speaks of files; name them with --out or --draw.")
+    found = images_from(images, null=null)
+    if draw is not None:
+        claim_folder(draw, "--draw", overwrite=overwrite, inputs=found.places)
+    if layout == "geojson":
+        _check_collections(out, found.total)
+    if out is not None:
+        claim = claim_folder if _is_folder(out, layout) else claim_file
+        claim(out, "--out", overwrite=overwrite, inputs=found.places)
+    rows = locate_paths(
+        found, least=THRESHOLD if least is None else least, workers=workers, draw=draw
+    )
+    with watch_rows(found.total) if out is None else watch(found.total) as advance:
+        count = _write(_watched(rows, advance), layout, out)
+    tell_count(count, found, "looked at")
+    ctx.exit(count.exit_code)
+
+
+def _check_collections(out: Path | None, total: int | None) -> None:
+    from wbczoo.errors import UsageError
+
+    if total != 1 and (out is None or not _is_folder(out, "geojson")):
+        raise UsageError(
+            "GeoJSON is a document for each image, and several may be meant; name a folder for "
+            "them with --out."
+        )
+
+
+def _is_folder(out: Path, layout: str) -> bool:
+    return layout == "geojson" and (out.is_dir() or out.suffix.lower() not in _GEOJSON)
+
+
+def _watched(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        advance(1)
+
+
+def _write(rows: Iterable[Row], layout: str, out: Path | None) -> Count:
+    from wbczoo.runtime.locate import write_cells
+    from wbczoo.runtime.rows import write_jsonl
+
+    if layout == "geojson":
+        return _write_collections(rows, out)
+    write = write_cells if layout == "csv" else write_jsonl
+    if out is None:
+        return write(rows, stream())
+    with _opened_aside(out) as target:
+        return write(rows, target)
+
+
+def _write_collections(rows: Iterable[Row], out: Path | None) -> Count:
+    """A document for each image; why one was refused is said on stderr, for none can hold it."""
+    from wbczoo.files import flat_name
+    from wbczoo.progress import tell
+    from wbczoo.runtime.locate import feature_collection
+    from wbczoo.runtime.rows import Count, write_jsonl
+    from wbczoo.text import printable
+
+    count = Count(0, 0)
+    folder = out is not None and _is_folder(out, "geojson")
+    for row in rows:
+        if "error" in row:
+            tell(printable(f"{row['path']}: {row['error']}"))
+            count += Count(0, 1)
+        elif out is None:
+            count += write_jsonl([feature_collection(row)], stream())
+        else:
+            target = out / flat_name(row["path"], ".geojson") if folder else out
+            with _opened_aside(target) as opened:
+                count += write_jsonl([feature_collection(row)], opened)
+    return count
+
+
+@contextmanager
+def _opened_aside(target: Path) -> Iterator[TextIO]:
+    from wbczoo import files
+
+    with (
+        files.written_aside(target) as aside,
+        aside.open("w", encoding="utf-8", newline="") as opened,
+    ):
+        yield opened

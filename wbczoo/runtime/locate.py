@@ -1,0 +1,159 @@
+"""Images become rows of the white cells that each shows; no model has a part in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from wbczoo import images
+from wbczoo.cells import Found, find
+from wbczoo.cells.finder import THRESHOLD
+from wbczoo.errors import ImageRefused, UsageError
+from wbczoo.images.archives.members import Member
+from wbczoo.runtime.batches import Sources, several, side_by_side
+from wbczoo.runtime.devices import cores
+from wbczoo.runtime.drawing import write_picture
+from wbczoo.runtime.rows import Count, Row, write_table
+
+COLUMNS = ("path", "error", "width", "height", "cell", "left", "top", "right", "bottom",
+           "score", "nucleus_area", "nucleus_diameter", "at_edge")  # fmt: skip
+
+_ORANGE = (230, 159, 0)  # of Okabe and Ito; QuPath's own colours are red, blue and green
+
+
+def locate(
+    sources: Sources, *, least: float = THRESHOLD, workers: int | None = None
+) -> list[dict[str, Any]]:
+    """Find the white cells of images, whatever their magnification, stain and lamp.
+
+    Args:
+        sources: paths, bytes, Pillow images or uint8 arrays (H, W, 3), or one of them alone.
+        least: the lowest score of a cell, in [0, 1].
+        workers: images that are looked at at once; as many as there are cores if None.
+
+    Returns:
+        for each source `{"width": ..., "height": ..., "cells": [...]}`, the surest cell first,
+        each `{"box": [left, top, right, bottom], "score": ..., "nucleus": {"area": ...,
+        "diameter": ...}, "at_edge": ...}` in pixels of the upright image; or `{"error": reason}`
+        if the image was refused.
+
+    Raises:
+        UsageError: if `least` is no score, or `workers` is below 1.
+    """
+    return list(_rows(several(sources), least, workers, None))
+
+
+def locate_paths(
+    paths: Iterable[str | Path | Member],
+    *,
+    least: float = THRESHOLD,
+    workers: int | None = None,
+    draw: Path | None = None,
+) -> Iterator[Row]:
+    """Find the white cells of image files and archives' members; few are in memory at a time.
+
+    Args:
+        least, workers: as of `locate`.
+        draw: a folder to write a picture of each image with its cells into.
+
+    Yields:
+        for each path, in order, `{"path": ...}` and what `locate` gives.
+    """
+    yield from _rows(paths, least, workers, draw, named=True)
+
+
+def _rows(
+    sources: Iterable[images.Source],
+    least: float,
+    workers: int | None,
+    draw: Path | None,
+    *,
+    named: bool = False,
+) -> Iterator[Row]:
+    if not 0 <= least <= 1:
+        raise UsageError(f"The lowest score lies between 0 and 1; it was given {least}.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"At least one image is looked at at once, not {workers}.")
+
+    def look(batch: Sequence[images.Source]) -> Row:
+        (source,) = batch
+        row: Row = {"path": str(source)} if named else {}
+        try:
+            image = images.decode(source)
+        except ImageRefused as refusal:
+            return {**row, "error": str(refusal)}
+        height, width = image.shape[:2]
+        cells = [describe(cell) for cell in find(image, threshold=least)]
+        if draw is not None:
+            write_picture(draw, row["path"], image, cells or [{"flags": ["no-cell"]}])
+        return {**row, "width": width, "height": height, "cells": cells}
+
+    # The finder computes with one thread, so images are looked at side by side.
+    yield from side_by_side(sources, look, batch_size=1, parallel=workers or cores())
+
+
+def describe(cell: Found) -> dict[str, Any]:
+    """A found cell as JSON has it."""
+    return {
+        "box": [*cell.box],
+        "score": cell.score,
+        "nucleus": {"area": cell.nucleus.area, "diameter": cell.nucleus.diameter},
+        "at_edge": cell.at_edge,
+    }
+
+
+def write_cells(rows: Iterable[Row], stream: TextIO) -> Count:
+    """Write a line of a table for each cell, and one for each image that shows or has none."""
+    return write_table(rows, COLUMNS, _lines, stream)
+
+
+def _lines(row: Row) -> Iterator[list[object]]:
+    image = [row["path"], row.get("error", ""), row.get("width", ""), row.get("height", "")]
+    for number, cell in enumerate(row.get("cells", ()), 1):
+        nucleus = cell["nucleus"]
+        yield [
+            *image, number, *cell["box"], cell["score"], nucleus["area"], nucleus["diameter"],
+            "true" if cell["at_edge"] else "false",
+        ]  # fmt: skip
+    if not row.get("cells"):
+        yield image + [""] * (len(COLUMNS) - len(image))
+
+
+def feature_collection(row: Row) -> dict[str, Any]:
+    """The cells of an image as GeoJSON (RFC 7946) that QuPath imports as detections.
+
+    Coordinates are pixels of the upright image, the first at its top left corner; a ring runs
+    counter-clockwise as the RFC counts, which on a screen, where y points down, is clockwise.
+
+    Args:
+        row: of `locate_paths`, not refused.
+    """
+    return {
+        "type": "FeatureCollection",
+        "format": 1,
+        "path": row["path"],
+        "width": row["width"],
+        "height": row["height"],
+        "features": [_feature(number, cell) for number, cell in enumerate(row["cells"], 1)],
+    }
+
+
+def _feature(number: int, cell: dict[str, Any]) -> dict[str, Any]:
+    left, top, right, bottom = cell["box"]
+    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {
+            "objectType": "detection",
+            "name": f"white cell {number}",
+            "classification": {"name": "White cell", "color": [*_ORANGE]},
+            "measurements": {
+                "Score": cell["score"],
+                "Nucleus: Area px^2": cell["nucleus"]["area"],
+                "Nucleus: Diameter px": cell["nucleus"]["diameter"],
+                "At edge": int(cell["at_edge"]),
+            },
+        },
+    }

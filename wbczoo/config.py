@@ -31,6 +31,7 @@ Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 ClassWeights = Literal["none", "balanced"]
 Keep = Literal["best", "last"]
+Norm = Literal["trained", "frozen"]
 Precision = Literal["auto", "fp32", "bf16"]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -217,6 +218,26 @@ class TrainConfig(_Strict):
             description="Strength of changes of the stain and its hue; 0.3 is usual.",
         ),
     ] = 0.0
+    blur: Annotated[
+        float,
+        Field(ge=0, le=1, description="Share of the images that are shown out of focus or grainy."),
+    ] = 0.0
+    smoothing: Annotated[
+        float,
+        Field(ge=0, lt=1, description="Share of each target that is spread over all classes."),
+    ] = 0.0
+    average: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Validate and keep a running mean of the weights; 0.99 to 0.999 is usual.",
+        ),
+    ] = 0.0
+    norm: Annotated[
+        Norm,
+        Field(description="Whether open batch norms learn statistics or keep those of the start."),
+    ] = "trained"
     precision: Annotated[
         Precision,
         Field(description="auto is bf16 where the hardware and each layer have it."),

@@ -10,7 +10,9 @@ import torch
 
 from wbczoo.data.augment import (
     Augmentation,
+    defocus,
     distort,
+    draw_focus,
     draw_places,
     draw_stains,
     draw_turns,
@@ -42,6 +44,7 @@ class Settings:
     augment: bool = False
     distort: float = 0.0
     stain: float = 0.0
+    blur: float = 0.0
     seed: int = 0
 
 
@@ -76,7 +79,7 @@ def test_without_a_strength_nothing_is_done() -> None:
 
 def test_an_image_is_shown_by_its_place_whoever_stands_beside_it() -> None:
     images = torch.from_numpy(pixels(6, 16, 16).transpose(0, 3, 1, 2).copy())
-    settings = Settings(augment=True, distort=1.0, stain=0.3, seed=5)
+    settings = Settings(augment=True, distort=1.0, stain=0.3, blur=0.5, seed=5)
     shown = Augmentation(settings, 2, 6, square=True).show(images, np.arange(6))
     again = Augmentation(settings, 2, 6, square=True)
     order = np.array([4, 1, 3])
@@ -84,7 +87,7 @@ def test_an_image_is_shown_by_its_place_whoever_stands_beside_it() -> None:
     assert shown.dtype == torch.uint8
     assert shown.is_contiguous(memory_format=torch.channels_last)
     for other in (Augmentation(settings, 3, 6, square=True),
-                  Augmentation(Settings(True, 1.0, 0.3, 6), 2, 6, square=True)):  # fmt: skip
+                  Augmentation(Settings(True, 1.0, 0.3, 0.5, 6), 2, 6, square=True)):  # fmt: skip
         assert not torch.equal(other.show(images, np.arange(6)), shown)
 
 
@@ -119,6 +122,24 @@ def test_a_restained_slide_stays_pale_and_its_cell_dark() -> None:
     none = np.zeros((300, 3, 4), np.float32)
     none[:, range(3), range(3)] = 1
     assert torch.equal(restain(images, none), images)
+
+
+def test_a_share_of_the_images_loses_detail_and_a_share_is_grainy() -> None:
+    focus = draw_focus(0, 0, 400, 0.3)
+    assert focus is not None
+    blurred, grainy = focus[:, 0] < 1, focus[:, 1] > 0
+    assert 0.2 < blurred.mean() < 0.4
+    assert 0.2 < grainy.mean() < 0.4
+    assert 0.05 < (blurred & grainy).mean() < 0.15  # drawn apart
+    images = smooth(400)
+    shown = defocus(images, focus).float()
+    assert torch.equal(shown[~(blurred | grainy)], images[~(blurred | grainy)].float())
+    edge = lambda some: (some[:, 2, :, 1:] - some[:, 2, :, :-1]).abs().amax((1, 2))  # noqa: E731
+    only = torch.from_numpy(blurred & ~grainy)
+    assert float(edge(shown[only]).max()) < 0.8 * float(edge(images[:1].float()))
+    slide = shown[torch.from_numpy(grainy), :, :9, :9].flatten(1)
+    assert float(slide.std(1).max()) < 9
+    assert float((slide.mean(1) - 220).abs().max()) < 3
 
 
 def test_half_the_strength_moves_half_as_far() -> None:

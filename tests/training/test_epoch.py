@@ -22,6 +22,7 @@ from wbczoo.specs import Preprocessing
 from wbczoo.tasks import NUCLEUS
 from wbczoo.training import checkpoint, epoch_metrics, log
 from wbczoo.training.fit import Fit, prepare_fit
+from wbczoo.training.inference import predict_logits
 from wbczoo.training.keep import keep
 from wbczoo.training.train import run_epoch
 
@@ -104,6 +105,40 @@ def test_the_statistics_of_what_is_opened_move_and_no_others(
         expected = 0.1 * before.mean((0, 2, 3)) if moves else torch.zeros(3)
         torch.testing.assert_close(norm.running_mean, expected, rtol=0, atol=1e-5)
         assert norm.num_batches_tracked == moves
+
+
+def test_frozen_norms_keep_the_statistics_that_they_came_with(start: Start) -> None:
+    fit = start(Backbone(nn.BatchNorm2d(3), nn.BatchNorm2d(3)), trainable="all", norm="frozen")
+    backbone = cast(Any, fit.model.backbone)
+    backbone.second.running_mean.fill_(0.25)
+    run_epoch(fit)
+    assert backbone.first.num_batches_tracked == backbone.second.num_batches_tracked == 0
+    torch.testing.assert_close(backbone.second.running_mean, torch.full((3,), 0.25))
+    assert float(backbone.second.weight.grad.abs().sum()) > 0  # it trains nevertheless
+
+
+def test_the_running_mean_of_the_weights_is_what_is_validated_and_kept(start: Start) -> None:
+    fit = start(
+        Backbone(nn.BatchNorm2d(3), nn.Identity()),
+        trainable="all", average=0.75, batch_size=2, lr=0.1, keep="last",
+    )  # fmt: skip
+    seen = list[dict[str, Tensor]]()
+    fit.optimizer.register_step_post_hook(
+        lambda *_: seen.append({k: v.clone() for k, v in fit.model.state_dict().items()})
+    )
+    run_epoch(fit)
+    assert len(seen) > 2
+    for name in ("heads.nucleus_head.weight", "backbone.first.running_mean"):
+        mean = seen[0][name]
+        for step in seen[1:]:
+            mean = 0.75 * mean + 0.25 * step[name]
+        assert not torch.allclose(mean, seen[-1][name], atol=1e-4)
+        kept, _ = checkpoint.load_tensors(fit.out / checkpoint.MODEL)
+        torch.testing.assert_close(kept[name], mean)
+    logits = predict_logits(fit.judged, fit.validation, bf16=False)["nucleus"]
+    row = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)[0]
+    loss = F.cross_entropy(torch.from_numpy(logits), fit.validation.targets["nucleus"])
+    assert row["validation_loss"] == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_dropout_takes_part_in_each_epoch_of_training_and_in_no_validation(start: Start) -> None:

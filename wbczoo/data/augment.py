@@ -22,7 +22,11 @@ _STRETCH = 0.08  # wider by up to exp(0.08), and less high by as much
 _SHIFT = 0.05  # of the side, to either side
 
 # Which generator of an epoch draws what; 0 draws the order.
-_TURNS, _PLACES, _STAINS = 1, 2, 3
+_TURNS, _PLACES, _STAINS, _FOCUS = 1, 2, 3, 4
+
+_COARSEST = 0.35  # of the side: what is left of the sharpest and the blurriest images' pixels
+_SHARPEST = 0.8
+_GRAIN = 8.0  # grey levels: the largest standard deviation of a camera's noise
 
 
 class Settings(Protocol):
@@ -34,6 +38,8 @@ class Settings(Protocol):
     def distort(self) -> float: ...
     @property
     def stain(self) -> float: ...
+    @property
+    def blur(self) -> float: ...
     @property
     def seed(self) -> int: ...
 
@@ -53,6 +59,7 @@ class Augmentation:
         self.turns = draw_turns(seed, epoch, count, square) if settings.augment else None
         self.places = draw_places(seed, epoch, count, settings.distort)
         self.stains = draw_stains(seed, epoch, count, settings.stain)
+        self.focus = draw_focus(seed, epoch, count, settings.blur)
 
     def show(self, images: Tensor, positions: NDArray[np.int64]) -> Tensor:
         """The images (n, 3, H, W) uint8 of these positions, as the epoch shows them."""
@@ -62,6 +69,8 @@ class Augmentation:
             images = distort(images, self.places[positions])
         if self.stains is not None:
             images = restain(images, self.stains[positions])
+        if self.focus is not None:
+            images = defocus(images, self.focus[positions])
         return images
 
 
@@ -145,6 +154,39 @@ def restain(images: Tensor, stains: Floats) -> Tensor:
     absorbed = -torch.log((images.float() + 1) / 256)
     absorbed = torch.einsum("nij,njhw->nihw", drawn[..., :3], absorbed) + drawn[..., 3:, None]
     return _eight_bits(torch.exp(-absorbed) * 256 - 1)
+
+
+def draw_focus(seed: int, epoch: int, count: int, share: float) -> Floats | None:
+    """For each image (detail, grain, seed of the grain), (N, 3): of this share of the images.
+
+    Detail is the part of the pixels of a side that is left, 1 for a sharp image, as a smaller
+    magnification or an objective out of focus leaves it; grain is a standard deviation in grey
+    levels. Blur and grain are drawn apart. None without a share.
+    """
+    if share == 0:
+        return None
+    random = np.random.default_rng((seed, epoch, _FOCUS))
+    chosen = random.random((2, count)) < share
+    detail = np.where(chosen[0], random.uniform(_COARSEST, _SHARPEST, count), 1)
+    grain = np.where(chosen[1], random.uniform(0, _GRAIN, count), 0)
+    return np.stack([detail, grain, random.integers(2**24, size=count)], 1).astype(np.float32)
+
+
+def defocus(images: Tensor, focus: Floats) -> Tensor:
+    """Show each image (N, 3, H, W) uint8 with less detail, and grainier, as drawn."""
+    shown = images.float()
+    height, width = images.shape[2:]
+    for place, (detail, grain, seed) in enumerate(focus):
+        one = shown[place : place + 1]
+        if detail < 1:
+            size = max(1, round(height * detail)), max(1, round(width * detail))
+            small = F.interpolate(one, size=size, mode="bilinear", antialias=True)
+            one = F.interpolate(small, size=(height, width), mode="bilinear")
+        if grain > 0:
+            drawn = np.random.default_rng(int(seed)).standard_normal((1, 3, height, width), "f4")
+            one = one + float(grain) * torch.from_numpy(drawn).to(images.device)
+        shown[place : place + 1] = one
+    return _eight_bits(shown)
 
 
 def _eight_bits(values: Any) -> Tensor:

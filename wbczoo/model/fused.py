@@ -7,8 +7,9 @@ from typing import Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from wbczoo.config import ModelConfig, Trainable
+from wbczoo.config import ModelConfig, Norm, Trainable
 
 # ITU-R BT.601 luma, the grey of Pillow's and OpenCV's conversions.
 GREY = (0.299, 0.587, 0.114)
@@ -57,6 +58,7 @@ class FusedClassifier(nn.Module):
         ):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
         self._open_prefixes: tuple[str, ...] = ("",)
+        self._norm: Norm = "trained"
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Answer images.
@@ -89,11 +91,13 @@ class FusedClassifier(nn.Module):
             for place, task in enumerate(self.config.tasks)
         }
 
-    def open_for_training(self, trainable: Trainable) -> None:
+    def open_for_training(self, trainable: Trainable, norm: Norm = "trained") -> None:
         """Choose what of the backbone trains; the branch and the heads always do.
 
-        A frozen part is frozen whole: its parameters, and its batch-norm statistics too.
+        A frozen part is frozen whole: its parameters, and its batch-norm statistics too. With
+        `norm` frozen the open parts normalise by the statistics that they came with as well.
         """
+        self._norm = norm
         if self.backbone is None or trainable == "all":
             self._open_prefixes = ("",)
         elif trainable == "head":
@@ -113,6 +117,10 @@ class FusedClassifier(nn.Module):
             for name, module in self.backbone.named_modules():
                 if f"{name}.".startswith(self._open_prefixes):
                     module.training = True
+        if mode and self.backbone is not None and self._norm == "frozen":
+            for module in self.backbone.modules():
+                if isinstance(module, _BatchNorm):
+                    module.training = False
         return self
 
     def move_to(self, device: torch.device) -> Self:

@@ -206,9 +206,12 @@ def save_last(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     sums: Tensor,
+    averaged: nn.Module | None = None,
 ) -> None:
     """Commit a training's whole state; `sums` are the running sums of its epoch."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    if averaged is not None:
+        tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{key}.{name}"] = value
@@ -220,7 +223,11 @@ def save_last(
 
 
 def load_last(
-    folder: Path, model: FusedClassifier, optimizer: torch.optim.Optimizer, run_digest: str
+    folder: Path,
+    model: FusedClassifier,
+    optimizer: torch.optim.Optimizer,
+    run_digest: str,
+    averaged: nn.Module | None = None,
 ) -> tuple[Progress, Tensor]:
     """Take a training's state up again, in place; returns its progress and running sums.
 
@@ -236,6 +243,8 @@ def load_last(
         )
     try:
         model.load_state_dict(_below(tensors, "model."))
+        if averaged is not None:
+            averaged.load_state_dict(_below(tensors, "averaged."))
         for name, parameter in model.named_trainable():
             _load_optimizer_state(optimizer, parameter, name, tensors)
         torch.set_rng_state(tensors["random.cpu"])

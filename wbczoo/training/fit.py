@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wbczoo.config import TrainConfig
 from wbczoo.data.batches import Batches
@@ -33,6 +34,8 @@ class Fit:
     Attributes:
         joins_tail: whether an epoch's last images, too few for batch statistics, are shown with
             the batch before them.
+        averaged: the running mean of the model's weights over all steps, where one is kept
+            (Polyak and Juditsky 1992).
         captured: answers a batch of the full size as `wrapped` does, by a recorded CUDA graph.
     """
 
@@ -53,7 +56,13 @@ class Fit:
     sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     stop_asked: Callable[[], bool] = lambda: False
     joins_tail: bool = False
+    averaged: AveragedModel | None = None
     captured: Callable[[Any], dict[str, Tensor]] | None = None
+
+    @property
+    def judged(self) -> FusedClassifier:
+        """The model that is validated and kept: the averaged one, or that of the last step."""
+        return self.model if self.averaged is None else cast(FusedClassifier, self.averaged.module)
 
     @property
     def steps(self) -> int:
@@ -102,7 +111,7 @@ def prepare_fit(
         WbczooError: if bf16 was asked for, and a layer of the model has none on this device.
     """
     device = accelerator.device
-    model.open_for_training(config.trainable)
+    model.open_for_training(config.trainable, config.norm)
     model.move_to(device)
     kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
     optimizer = kinds[config.optimizer](
@@ -136,6 +145,9 @@ def prepare_fit(
         ),
     )
     _settle_tail(fit)
+    if config.average:
+        mean = get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+        fit.averaged = AveragedModel(model, multi_avg_fn=mean, use_buffers=True)
     return fit
 
 

@@ -38,7 +38,7 @@ def keep(fit: Fit, row: dict[str, float]) -> None:
             "keeps its last good state; try a smaller --lr, or --precision fp32."
         )
     if progress.improves(row, fit.config.keep) and fit.accelerator.is_main_process:
-        checkpoint.save_model(fit.out, fit.model, progress.epoch)
+        checkpoint.save_model(fit.out, fit.judged, progress.epoch)
     if fit.accelerator.is_main_process:
         progress.metrics_bytes = log.append(
             fit.out / checkpoint.METRICS, row, progress.metrics_bytes
@@ -56,7 +56,9 @@ def keep(fit: Fit, row: dict[str, float]) -> None:
 def commit(fit: Fit) -> None:
     """Save the whole state of the training at this step."""
     if fit.accelerator.is_main_process:
-        checkpoint.save_last(fit.out, fit.model, fit.optimizer, fit.progress, fit.sums)
+        checkpoint.save_last(
+            fit.out, fit.model, fit.optimizer, fit.progress, fit.sums, fit.averaged
+        )
 
 
 def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:

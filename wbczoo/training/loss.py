@@ -30,6 +30,7 @@ def summed_cross_entropy(
     targets: Mapping[str, Tensor],
     weights: Mapping[str, Tensor],
     share: slice,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """The loss of one device's share of a batch, so that the shares add up to the batch's mean.
 
@@ -40,6 +41,8 @@ def summed_cross_entropy(
         targets: task -> (N,) on the CPU, of the whole batch.
         weights: task -> (classes,).
         share: which of the batch's images are this device's.
+        smoothing: of each target, what is spread evenly over all classes (Szegedy et al. 2016,
+            section 7).
     """
     device = next(iter(logits.values())).device
     ahead = device.type == "cuda"  # where the copy need not wait for what the GPU still computes
@@ -49,6 +52,13 @@ def summed_cross_entropy(
         whole = float(weights[name][known].sum())
         right = targets[name][share].to(device, non_blocking=ahead)
         weight = weights[name].to(device, non_blocking=ahead)
-        summed = F.cross_entropy(answered, right, weight, ignore_index=LEFT_OUT, reduction="sum")
+        summed = F.cross_entropy(
+            answered,
+            right,
+            weight,
+            ignore_index=LEFT_OUT,
+            reduction="sum",
+            label_smoothing=smoothing,
+        )
         loss = loss + summed / max(whole, 1e-12)
     return loss

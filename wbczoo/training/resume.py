@@ -116,7 +116,7 @@ def take_up(fit: Fit, digest: str) -> None:
         UsageError: if it is another run's state.
         WbczooError: if what was committed is damaged or gone.
     """
-    progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer, digest)
+    progress, sums = checkpoint.load_last(fit.out, fit.model, fit.optimizer, digest, fit.averaged)
     refuse_lost(fit.out, progress)
     now = machine.bits_depend_on(fit.accelerator.device.type, fit.bf16)
     then = progress.environment or {}

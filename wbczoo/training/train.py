@@ -185,10 +185,12 @@ def train_step(
     else:
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
             logits = fit.wrapped(images)
-    loss = summed_cross_entropy(logits, targets, fit.class_weights, mine)
+    loss = summed_cross_entropy(logits, targets, fit.class_weights, mine, fit.config.smoothing)
     # DDP averages gradients over devices; the loss above is a share of a sum.
     accelerator.backward(loss * world)
     fit.optimizer.step()
+    if fit.averaged is not None:
+        fit.averaged.update_parameters(fit.model)
     fit.sums += epoch_metrics.step_sums(logits, targets, mine, loss.detach(), 1 / world).to(
         fit.sums.dtype
     )
@@ -208,5 +210,5 @@ def validate(fit: Fit) -> dict[str, float]:
     """The figures of the validation photographs; empty where there are none."""
     if len(fit.validation) == 0:
         return {}
-    logits = predict_logits(fit.model, fit.validation, bf16=fit.bf16)
+    logits = predict_logits(fit.judged, fit.validation, bf16=fit.bf16)
     return epoch_metrics.of_validation(logits, fit.validation.targets)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import drawn_fields
 import pytest
 import tiny_export
 from tiny_images import picture
 
+from wbczoo.errors import UsageError
 from wbczoo.runtime import Session
+from wbczoo.runtime.cells import Cells
 from wbczoo.runtime.resume import Layout, part_of, write_rows
 
 BATCH, IMAGES = 4, 11
@@ -77,3 +80,69 @@ def test_stopped_after_any_row_it_goes_on_to_equal_bytes(
         write(out, stop_after(IMAGES + 1))
         assert out.read_bytes() == whole.read_bytes(), stop
     assert cut == {0, 1, 2, 3}  # every place of a batch was cut
+
+
+@pytest.fixture(scope="module")
+def cropping(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """The same of a model that was trained on cells."""
+    folder = tmp_path_factory.mktemp("cropping")
+    return Session(drawn_fields.write_model(folder / "model.onnx", company=True), device="cpu")
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Fields of several cells, of which two are named twice in a row."""
+    folder = tmp_path_factory.mktemp("fields")
+    return sorted(
+        [*drawn_fields.write_fields(folder), folder / "00-two.png", folder / "04-one.png"]
+    )
+
+
+@contextmanager
+def unwatched(before: int) -> Iterator[Advance]:
+    yield int
+
+
+@pytest.mark.parametrize("layout", ["jsonl", "csv"])
+@pytest.mark.parametrize("cells", ["one", "all"])
+def test_cut_between_two_cells_none_is_lost_or_doubled(
+    cropping: Session, fields: list[Path], tmp_path: Path, layout: Layout, cells: Cells
+) -> None:
+    out, part = tmp_path / "rows", part_of(tmp_path / "rows")
+    made_by = part.with_name("rows.part.json")
+
+    def write(rest: list[Path], *, resume: bool = False) -> int:
+        done = write_rows(
+            out, cropping, iter(rest), layout=layout, batch_size=3, workers=1, cells=cells,
+            resume=resume, watch=unwatched,
+        )  # fmt: skip
+        return done.count.images
+
+    with pytest.raises(StoppedError):  # leaves what says by what the rows were made
+        write_rows(out, cropping, iter(fields), layout=layout, batch_size=3, workers=1,
+                   cells=cells, watch=stop_after(1))  # fmt: skip
+    kept = made_by.read_bytes()
+    assert write(fields, resume=True) == len(fields)
+    whole = out.read_bytes()
+    records = whole.splitlines(keepends=True)
+    assert len(records) == {"one": 8, "all": 13}[cells] + (layout == "csv")
+    for count in range(1, len(records)):
+        out.unlink()
+        # What a kill leaves: so many rows, and at times a half-written one.
+        part.write_bytes(b"".join(records[:count]) + records[count][: 9 * (count % 2)])
+        made_by.write_bytes(kept)
+        assert write(fields, resume=True) == len(fields)
+        assert out.read_bytes() == whole, count
+
+
+def test_rows_of_another_choice_of_cells_are_not_gone_on_with(
+    cropping: Session, fields: list[Path], tmp_path: Path
+) -> None:
+    with pytest.raises(StoppedError):
+        write_rows(tmp_path / "rows", cropping, iter(fields), layout="jsonl", cells="one",
+                   watch=stop_after(2))  # fmt: skip
+    before = part_of(tmp_path / "rows").read_bytes()
+    with pytest.raises(UsageError, match="another choice of --cells"):
+        write_rows(tmp_path / "rows", cropping, iter(fields), layout="jsonl", cells="all",
+                   resume=True, watch=unwatched)  # fmt: skip
+    assert part_of(tmp_path / "rows").read_bytes() == before

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
@@ -61,10 +61,24 @@ def crop_best_cell(image: Pixels) -> Pixels:
     """
     found = find(image) or find(image, threshold=_FAINT)
     if found:
-        return crop_cell(image, best_cell(found))
+        return next(crop_cells(image, [best_cell(found)]))
     height, width = image.shape[:2]
     frame = Found((0, 0, width, height), Nucleus(0.0, 0.0), 0.0, at_edge=True)
     return crop_cell(image, frame, scale=min(height, width) / FACTOR)
+
+
+def crop_cells(image: Pixels, found: Iterable[Found]) -> Iterator[Pixels]:
+    """Each of these cells of an image as the crop `cell` shows it, at the cell's own scale.
+
+    Args:
+        image: uint8 RGB (H, W, 3), in which the cells were found.
+
+    Yields:
+        uint8 RGB (s, s, 3) for each, s in pixels of the image.
+    """
+    slide = slide_colour(levels(image))
+    for each in found:
+        yield crop_cell(image, each, slide=slide)
 
 
 def crop_cell(

@@ -63,9 +63,12 @@ def tell_count(count: Count, found: Images, done: str) -> None:
     from wbczoo.progress import tell
 
     if count.refused:
-        tell(f"{count.answered} images {done}, {count.refused} refused")
+        others = count.images - count.refused - count.without_cell
+        tell(f"{others} images {done}, {count.refused} refused")
     elif not count.images:
         tell("no path was listed on stdin")
+    if count.without_cell:
+        tell(f"no white cell was found in {count.without_cell} of {count.images} images")
     if found.passed_over:
         tell(describe_passed_over(found.passed_over))
 

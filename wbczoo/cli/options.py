@@ -164,6 +164,12 @@ engine_option = click.option(
     help="What computes; OpenVINO only on the CPU.",
 )
 
+cells_option = click.option(
+    "--cells",
+    type=click.Choice(["one", "all", "whole"]),
+    help="Of a model trained with --crop cell: the best cell of each image, each cell, or the "
+    "image as it is.  [default: one]",
+)
 
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."

@@ -17,7 +17,12 @@ from wbczoo.cli.images import (
     watch,
     watch_rows,
 )
-from wbczoo.cli.options import engine_option, model_option, runtime_device_option
+from wbczoo.cli.options import (
+    cells_option,
+    engine_option,
+    model_option,
+    runtime_device_option,
+)
 from wbczoo.cli.results import stream
 from wbczoo.runtime.batches import BATCH
 
@@ -46,6 +51,7 @@ from wbczoo.runtime.batches import BATCH
 @click.option(
     "--workers", type=click.IntRange(min=1), help="Threads that decode and, on the CPU, compute."
 )
+@cells_option
 @runtime_device_option
 @engine_option
 @click.pass_context
@@ -61,6 +67,7 @@ def command(
     null: bool,
     batch_size: int,
     workers: int | None,
+    cells: Any,
     device: Any,
     engine: Any,
 ) -> None:
@@ -74,6 +81,7 @@ def command(
     from wbczoo.errors import UsageError
     from wbczoo.progress import tell
     from wbczoo.runtime import predict_paths
+    from wbczoo.runtime.cells import FOUND, choose_cells
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.predict import load
     from wbczoo.runtime.rows import write_as
@@ -97,7 +105,7 @@ def command(
         try:
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
-                resume=resume, overwrite=overwrite, watch=partial(watch, found.total),
+                resume=resume, overwrite=overwrite, cells=cells, watch=partial(watch, found.total),
             )  # fmt: skip
         except KeyboardInterrupt:
             tell(f"the rows so far are kept in {part_of(out)}; --resume goes on behind them")
@@ -105,9 +113,10 @@ def command(
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
-        rows = predict_paths(session, found, batch_size=batch_size, workers=workers)
+        boxes = choose_cells(cells, session.file) in FOUND
+        rows = predict_paths(session, found, batch_size=batch_size, workers=workers, cells=cells)
         with watch_rows(found.total) as advance:
-            count = write_as(layout, rows, session.tasks, stream(), advance=advance)
+            count = write_as(layout, rows, session.tasks, stream(), boxes=boxes, advance=advance)
     tell_count(count, found, "answered")
     ctx.exit(count.exit_code)
 

@@ -1,4 +1,4 @@
-"""Image sources become batches of pixels here, in order, and are answered by a few threads."""
+"""Sources are read and answered here in batches, in order, by a few threads."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar, cast
 
 import numpy as np
 from PIL import Image
 
 from wbczoo import images
-from wbczoo.errors import ImageRefused
-from wbczoo.images import Pixels
-from wbczoo.runtime.model_file import ModelFile
 
+S = TypeVar("S")
 T = TypeVar("T")
+R = TypeVar("R")
 
 Sources = images.Source | Iterable[images.Source]
 
@@ -38,53 +37,62 @@ def several(sources: Sources) -> Iterable[images.Source]:
     return cast(Iterable[images.Source], [sources] if one else sources)
 
 
-def decoded(
-    sources: Iterable[images.Source], file: ModelFile, *, batch_size: int, workers: int
-) -> Iterator[list[Pixels | str]]:
-    """Turn sources into what a model reads, in `workers` threads ahead of who takes the batches.
-
-    At most `WINDOW * batch_size` sources are taken beyond those whose batch is done with, however
-    many there are.
-
-    Yields:
-        for each `batch_size` sources in their order, and for the rest, a list of what `read` gives.
-    """
-    waiting: deque[Future[Pixels | str]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="wbczoo-decode")
-    try:
-        for source in sources:
-            waiting.append(pool.submit(read, source, file))
-            if len(waiting) == WINDOW * batch_size:
-                yield [waiting.popleft().result() for _ in range(batch_size)]
-        while waiting:
-            yield [waiting.popleft().result() for _ in range(min(batch_size, len(waiting)))]
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def side_by_side(
-    sources: Iterable[images.Source],
-    answer: Callable[[list[images.Source]], T],
+def answered(
+    sources: Iterable[S],
+    read: Callable[[S], list[T]],
+    answer: Callable[[list[T]], list[R]],
     *,
     batch_size: int,
+    workers: int,
     parallel: int,
-) -> Iterator[T]:
-    """Answer `parallel` batches at once, each from its files to its answers by one thread.
+    many: bool,
+) -> Iterator[R]:
+    """Read sources and answer what they show, in batches and in order, in a few threads.
 
-    Where the network computes with one thread, no core waits for another one's part of an
-    operator. At most `(parallel + 1) * batch_size` sources are taken beyond those that are done
-    with.
+    At most `WINDOW * batch_size` sources are taken beyond those that are done with; where
+    `parallel` batches are answered at once, as many as these hold and one batch more.
 
-    Yields:
-        what `answer` gives for each `batch_size` sources in their order, and for the rest.
+    Args:
+        read: what a source shows: one thing, or under `many` one or more. Then few sources
+            wait, and batches reach across them.
+        answer: an answer to each thing of a batch.
+        workers: threads that read ahead of the batch that is being answered.
+        parallel: batches that are answered at once.
+    """
+    if parallel > 1 and not many:
+        # Each batch goes from its sources to its answers in one thread: where the network
+        # computes with one, no core waits for another one's part of an operator.
+        batches = ahead(
+            _in_batches(sources, batch_size),
+            lambda batch: answer([shown for source in batch for shown in read(source)]),
+            workers=parallel,
+            window=parallel + 1,
+        )
+    else:
+        window = workers + 1 if many else (WINDOW - 1) * batch_size
+        shown = chain.from_iterable(ahead(sources, read, workers=workers, window=window))
+        asked = _in_batches(shown, batch_size)
+        if parallel > 1:
+            batches = ahead(asked, answer, workers=parallel, window=parallel + 1)
+        else:
+            batches = map(answer, asked)
+    for batch in batches:
+        yield from batch
+
+
+def ahead(items: Iterable[S], work: Callable[[S], T], *, workers: int, window: int) -> Iterator[T]:
+    """What `work` makes of each item, in order.
+
+    Args:
+        workers: threads.
+        window: items that are taken beyond those whose result was taken, at most.
     """
     waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(parallel, thread_name_prefix="wbczoo-answer")
-    coming = iter(sources)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="wbczoo-answer")
     try:
-        while batch := list(islice(coming, batch_size)):
-            waiting.append(pool.submit(answer, batch))
-            if len(waiting) == parallel + 1:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == window:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -92,25 +100,8 @@ def side_by_side(
         pool.shutdown(cancel_futures=True)
 
 
-def read(source: images.Source, file: ModelFile) -> Pixels | str:
-    """What a model reads of a source: uint8 (3, H, W), or (H, W, 3) where the model itself resizes;
-    or the reason why the source was refused.
-    """
-    try:
-        if file.embedded:
-            return _of_size(images.decode(source), file.size)
-        pixels = images.pixels(source, file.preprocessing)  # (H, W, 3)
-    except ImageRefused as refusal:
-        return str(refusal)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _of_size(image: Pixels, size: tuple[int, int] | None) -> Pixels:
-    """The image (H, W, 3), if it has the size that the model reads."""
-    if size is not None and image.shape[:2] != size:
-        (height, width), (wanted_height, wanted_width) = image.shape[:2], size
-        raise ImageRefused(
-            f"The image has {width}x{height} pixels, and this model was exported for images of "
-            f"{wanted_width}x{wanted_height}."
-        )
-    return image
+def _in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items each, and one of the rest."""
+    coming = iter(items)
+    while batch := list(islice(coming, size)):
+        yield batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,7 +11,7 @@ from wbczoo.cells import Found, find
 from wbczoo.cells.finder import THRESHOLD
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images.archives.members import Member
-from wbczoo.runtime.batches import Sources, several, side_by_side
+from wbczoo.runtime.batches import Sources, ahead, several
 from wbczoo.runtime.devices import cores
 from wbczoo.runtime.drawing import write_picture
 from wbczoo.runtime.rows import Count, Row, write_table
@@ -76,8 +76,7 @@ def _rows(
     if workers is not None and workers < 1:
         raise UsageError(f"At least one image is looked at at once, not {workers}.")
 
-    def look(batch: Sequence[images.Source]) -> Row:
-        (source,) = batch
+    def look(source: images.Source) -> Row:
         row: Row = {"path": str(source)} if named else {}
         try:
             image = images.decode(source)
@@ -90,7 +89,8 @@ def _rows(
         return {**row, "width": width, "height": height, "cells": cells}
 
     # The finder computes with one thread, so images are looked at side by side.
-    yield from side_by_side(sources, look, batch_size=1, parallel=workers or cores())
+    workers = workers or cores()
+    yield from ahead(sources, look, workers=workers, window=workers + 1)
 
 
 def describe(cell: Found) -> dict[str, Any]:

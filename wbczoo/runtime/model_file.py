@@ -64,6 +64,13 @@ class ModelFile:
         sides = ("H", "W") if self.size is None else tuple(map(str, self.size))
         return f"(N, {', '.join((*sides, '3') if self.embedded else ('3', *sides))})"
 
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether the graph reads pixels of this shape."""
+        if len(shape) != 4:
+            return False
+        sides, channels = (shape[1:3], shape[3]) if self.embedded else (shape[2:], shape[1])
+        return channels == 3 and self.size in (None, sides)
+
 
 def check_against_card(path: Path) -> None:
     """Refuse a file that its card disowns, before a damaged graph asks for all memory.

@@ -11,6 +11,7 @@ from typing import Any
 from wbczoo.images.archives.members import Member
 from wbczoo.registry.models import resolve
 from wbczoo.runtime.batches import BATCH
+from wbczoo.runtime.cells import Cells
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 
@@ -21,22 +22,35 @@ def predict_paths(
     *,
     batch_size: int = BATCH,
     workers: int | None = None,
+    cells: Cells | None = None,
 ) -> Iterator[Row]:
     """Answer image files and archives' members in their order; few are in memory at a time.
+
+    Args:
+        cells: as `Session.answers` takes it.
 
     Yields:
         for each path `{"path": ..., "tasks": {task: {"class": ..., "probability": ...,
         "probabilities": {class: ...}}}}`, or `{"path": ..., "error": reason}` if it was refused.
+        A cell's row has `box` and `flags` too, and under `all` there is one for each cell; an
+        image in which none is found is `{"path": ..., "flags": ["no-cell"]}`.
     """
-    asked: deque[str] = deque()  # those whose rows are still to come
+    asked: deque[str] = deque()  # those whose rows are still to come, and the one at hand
 
     def ask() -> Iterator[str | Path | Member]:
         for path in paths:
             asked.append(str(path))
             yield path
 
-    for answer in session.answers(ask(), batch_size=batch_size, workers=workers):
-        yield {"path": asked.popleft(), **answer}
+    at_hand = 0
+    for number, answer in enumerate(
+        session.answers(ask(), batch_size=batch_size, workers=workers, cells=cells)
+    ):
+        place = answer.pop("image", number)
+        while at_hand < place:
+            asked.popleft()
+            at_hand += 1
+        yield {"path": asked[0], **answer}
 
 
 def load(model: str | os.PathLike[str] | None = None, **options: Any) -> Session:

@@ -14,12 +14,23 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from wbczoo import files
+from wbczoo.cells.crop import finder_sha256
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.file import claim_file
 from wbczoo.images.walk import Found
 from wbczoo.runtime.batches import BATCH
+from wbczoo.runtime.cells import FOUND, NO_CELL, Cells, choose_cells
 from wbczoo.runtime.predict import predict_paths
-from wbczoo.runtime.rows import Count, Layout, Row, csv_columns, write_as
+from wbczoo.runtime.rows import (
+    BOX_COLUMNS,
+    Count,
+    Layout,
+    Row,
+    begins_image,
+    count_row,
+    csv_columns,
+    write_as,
+)
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import Task
 
@@ -79,6 +90,7 @@ def write_rows(
     workers: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    cells: Cells | None = None,
     watch: Watch,
 ) -> Written:
     """Answer images into a file, which appears when it is whole.
@@ -89,29 +101,37 @@ def write_rows(
     would have, for an answer's last digits depend on what it was computed with.
 
     Args:
-        watch: is given the number of rows that are there, and yields what counts further ones.
+        cells: as `Session.answers` takes it.
+        watch: is given the number of images that are there, and yields what counts further ones.
 
     Raises:
-        UsageError: as `check_place`; if another process writes there; or if the rows are those of
-            other images, another model, layout, batch size or device, or are damaged.
+        UsageError: as `check_place`; if another process writes there; if cells are asked of a
+            model that knows none; or if the rows are those of other images or cells, another
+            model, layout, batch size or device, or are damaged.
         WbczooError: if the file cannot be written; the rows so far are kept.
     """
     check_place(out, resume=resume, overwrite=overwrite)
     part, made_by = part_of(out), out.with_name(f"{out.name}.part.json")
+    chosen = choose_cells(cells, session.file)
+    boxes = chosen in FOUND
     now = {
         "model": files.sha256_of(session.path),
         "row format": layout,
         "batch size": batch_size,
         "device": session.provider,
+        "choice of --cells": chosen,
+        "finder": finder_sha256() if boxes else None,
     }
-    shape = _Shape(layout, session.tasks, batch_size)
+    shape = _Shape(layout, session.tasks, batch_size, boxes, several=chosen == "all")
     with _alone(part):
         # The empty file comes first: whatever stops this, the state then tells what it was.
         part.open("ab" if resume else "wb").close()
         kept = _keep(part, made_by, now, shape, iter(images))
         if part.stat().st_size == 0:
             files.write_json(made_by, now)
-        rows = predict_paths(session, kept.rest, batch_size=batch_size, workers=workers)
+        rows = predict_paths(
+            session, kept.rest, batch_size=batch_size, workers=workers, cells=cells
+        )
         with watch(kept.count.images) as advance:
             count = _append(part, islice(rows, kept.again, None), shape, kept, advance)
         part.replace(out)
@@ -124,6 +144,8 @@ class _Shape:
     layout: Layout
     tasks: Sequence[Task]
     batch_size: int
+    boxes: bool
+    several: bool  # an image has as many rows as it has cells
 
 
 @dataclass(frozen=True)
@@ -133,12 +155,15 @@ class _Kept:
     Attributes:
         count: of its rows.
         headed: the columns of a table are there.
+        last: the last row.
         rest: the images that are to be computed.
-        again: how many of them have rows: the beginning of the batch that was cut.
+        again: how many of their rows are there: the images are those since a batch last began
+            with an image, or since the one that was cut began.
     """
 
     count: Count
     headed: bool
+    last: Row | None
     rest: Iterator[Found]
     again: int
 
@@ -152,7 +177,7 @@ def _keep(
 ) -> _Kept:
     """Compare the rows that are there with what is asked now, and cut off a half-written one."""
     if part.stat().st_size == 0:
-        return _Kept(Count(0, 0), False, images, 0)
+        return _Kept(Count(0, 0), False, None, images, 0)
     if not made_by.exists():
         raise UsageError(
             f"{part} has no {made_by.name} beside it, which would tell what model its rows are "
@@ -165,29 +190,36 @@ def _keep(
             f"{part} was begun with another {' and another '.join(other)}. Give the same again, "
             "or --overwrite to begin anew."
         )
-    refused = rows = end = 0
-    batch: list[Found] = []  # the images of one that was cut
+    count, last, end, rows, again = Count(0, 0), None, 0, 0, 0
+    batch: list[Found] = []
     headed = False
+    columns = csv_columns(shape.tasks, boxes=shape.boxes)
     with part.open("rb") as stream:
         for record in _whole_records(stream, shape.layout):
             end += len(record)
             if shape.layout == "csv" and not headed:
                 headed = True
-                if record.decode() == ",".join(csv_columns(shape.tasks)) + "\n":
+                if record.decode() == ",".join(columns) + "\n":
                     continue
                 raise UsageError(f"{part} has other columns. Give --overwrite to begin anew.")
-            path, is_refused = _told(record, shape.layout, part, rows)
-            image = next(images, None)
-            if image is None or path != _as_told(str(image), shape.layout):
-                raise UsageError(
-                    f"Row {rows + 1} of {part} is of {path}, and now "
-                    f"{'no further image' if image is None else image} is meant. Name the same "
-                    "images, or give --overwrite to begin anew."
-                )
-            rows, refused = rows + 1, refused + is_refused
-            batch = [*batch, image] if rows % shape.batch_size else []
+            row = _read_row(record, columns, shape, part, rows)
+            if begins_image(row, last):
+                image = next(images, None)
+                if image is None or row["path"] != _as_told(str(image), shape.layout):
+                    raise UsageError(
+                        f"Row {rows + 1} of {part} is of {row['path']}, and now "
+                        f"{'no further image' if image is None else image} is meant. Name the "
+                        "same images, or give --overwrite to begin anew."
+                    )
+                if rows % shape.batch_size == 0:
+                    batch, again = [], 0
+                batch.append(image)
+            count += count_row(row, last)
+            rows, again, last = rows + 1, again + 1, row
+    if not shape.several and rows % shape.batch_size == 0:
+        batch, again = [], 0
     os.truncate(part, end)
-    return _Kept(Count(rows - refused, refused), headed, chain(batch, images), len(batch))
+    return _Kept(count, headed, last, chain(batch, images), again)
 
 
 def _whole_records(stream: BinaryIO, layout: Layout) -> Iterator[bytes]:
@@ -201,21 +233,30 @@ def _whole_records(stream: BinaryIO, layout: Layout) -> Iterator[bytes]:
             record = b""
 
 
-def _told(record: bytes, layout: Layout, part: Path, rows: int) -> tuple[str, bool]:
-    """The path that a row is of, and whether it is refused."""
+def _read_row(record: bytes, columns: Sequence[str], shape: _Shape, part: Path, rows: int) -> Row:
+    """A row as it was written; of a table its path, error, box and flags alone."""
     try:
         text = record.decode()
-        if layout == "jsonl":
-            row = json.loads(text)
-            if "tasks" not in row and "error" not in row:
-                raise ValueError
-            return str(row["path"]), "error" in row
-        ((path, error, *_),) = csv.reader(io.StringIO(text, newline=""))
-    except (ValueError, KeyError, TypeError, csv.Error):
+        if shape.layout == "csv":
+            (values,) = csv.reader(io.StringIO(text, newline=""))
+            return _of_table(dict(zip(columns, values, strict=True)))
+        row: Row = json.loads(text)
+        if not {"tasks", "error", "flags"} & row.keys():
+            raise ValueError
+        return {**row, "path": str(row["path"])}
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error):
         raise UsageError(
             f"Row {rows + 1} of {part} is damaged. Give --overwrite to begin anew."
         ) from None
-    return path, bool(error)
+
+
+def _of_table(values: Mapping[str, str]) -> Row:
+    row: Row = {"path": values["path"]}
+    if values.get("left"):
+        row["box"] = [int(values[side]) for side in BOX_COLUMNS[:4]]
+    if values["error"]:
+        return {**row, "error": values["error"]}
+    return row if NO_CELL in values.get("flags", "").split() else {**row, "tasks": {}}
 
 
 def _as_told(path: str, layout: Layout) -> str:
@@ -233,8 +274,9 @@ def _append(
     try:
         with part.open("a", encoding="utf-8", newline="") as stream:
             count = write_as(
-                shape.layout, rows, shape.tasks, stream, headed=kept.headed, advance=advance
-            )
+                shape.layout, rows, shape.tasks, stream, boxes=shape.boxes, headed=kept.headed,
+                before=kept.last, advance=advance,
+            )  # fmt: skip
             os.fsync(stream.fileno())
     except OSError as error:
         raise WbczooError(

@@ -7,34 +7,65 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
+from wbczoo.runtime.cells import NO_CELL, from_the_top
 from wbczoo.tasks import Task
 from wbczoo.text import csv_line
 
 Row = dict[str, Any]
 Layout = Literal["jsonl", "csv"]
 
+BOX_COLUMNS = ("left", "top", "right", "bottom", "flags")
+
 
 @dataclass(frozen=True)
 class Count:
-    """How many images were answered, and how many refused."""
+    """How many rows are answers, refusals and images without a cell.
+
+    Attributes:
+        further: how many of them are of another cell of the image before.
+    """
 
     answered: int
     refused: int
+    without_cell: int = 0
+    further: int = 0
 
     @property
     def images(self) -> int:
         """How many there were."""
-        return self.answered + self.refused
+        return self.answered + self.refused + self.without_cell - self.further
 
     @property
     def exit_code(self) -> int:
-        """0 if all were answered, 3 if some were refused, 1 if all were."""
+        """0 if none was refused, 3 if some were, 1 if all were."""
         if not self.refused:
             return 0
-        return 3 if self.answered else 1
+        return 3 if self.answered or self.without_cell else 1
 
     def __add__(self, other: Count) -> Count:
-        return Count(self.answered + other.answered, self.refused + other.refused)
+        return Count(
+            self.answered + other.answered,
+            self.refused + other.refused,
+            self.without_cell + other.without_cell,
+            self.further + other.further,
+        )
+
+
+def count_row(row: Row, before: Row | None) -> Count:
+    """The count of one row, given the one before it."""
+    refused, empty = "error" in row, NO_CELL in row.get("flags", ())
+    return Count(not (refused or empty), refused, empty, not begins_image(row, before))
+
+
+def begins_image(row: Row, before: Row | None) -> bool:
+    """Whether a row is the first of its image, given the one before it.
+
+    The boxes of one image come from the top to the bottom and each once, so that an image which
+    is named twice in a row is known as well.
+    """
+    if before is None or row["path"] != before["path"] or not ("box" in row and "box" in before):
+        return True
+    return from_the_top(row["box"]) <= from_the_top(before["box"])
 
 
 def write_as(
@@ -43,19 +74,26 @@ def write_as(
     tasks: Sequence[Task],
     stream: TextIO,
     *,
+    boxes: bool = False,
     headed: bool = False,
+    before: Row | None = None,
     advance: Callable[[int], object] = int,
 ) -> Count:
-    """Write each row in a layout, at once; `advance` then hears of it."""
+    """Write each row in a layout, at once; `advance` then hears of each image that begins.
 
-    def watched() -> Iterator[Row]:
-        for row in rows:
-            yield row
-            advance(1)
-
+    Args:
+        boxes: a table has the columns of `BOX_COLUMNS` too.
+        headed: a table's columns stand there already.
+        before: the row that stands there already, if any.
+    """
     if layout == "jsonl":
-        return write_jsonl(watched(), stream)
-    return write_csv(watched(), tasks, stream, headed=headed)
+        return _write(rows, lambda row: _json_line(row, stream), stream, before, advance)
+    columns = [] if headed else csv_columns(tasks, boxes=boxes)
+
+    def lines(row: Row) -> Iterator[list[object]]:
+        yield _cells(row, tasks, boxes=boxes)
+
+    return write_table(rows, columns, lines, stream, before=before, advance=advance)
 
 
 def write_jsonl(rows: Iterable[Row], stream: TextIO) -> Count:
@@ -64,29 +102,26 @@ def write_jsonl(rows: Iterable[Row], stream: TextIO) -> Count:
     A path that `stream` cannot encode, such as one whose bytes are no text, is written with JSON's
     escapes, which read back as the same path.
     """
-    answered = refused = 0
-    for row in rows:
-        line = json.dumps(row, ensure_ascii=False, allow_nan=False)
-        if _encoded(line, stream) != line:
-            line = json.dumps(row, allow_nan=False)
-        stream.write(line + "\n")
-        stream.flush()
-        answered, refused = answered + ("error" not in row), refused + ("error" in row)
-    return Count(answered, refused)
+    return write_as("jsonl", rows, (), stream)
 
 
 def write_csv(
-    rows: Iterable[Row], tasks: Sequence[Task], stream: TextIO, *, headed: bool = False
+    rows: Iterable[Row],
+    tasks: Sequence[Task],
+    stream: TextIO,
+    *,
+    boxes: bool = False,
+    headed: bool = False,
 ) -> Count:
     """Write each row as one of a table, at once, under `csv_columns(tasks)`.
 
     What `stream` cannot encode is written with backslashes.
 
     Args:
+        boxes: with the columns of `BOX_COLUMNS`.
         headed: the columns stand there already.
     """
-    columns = [] if headed else csv_columns(tasks)
-    return write_table(rows, columns, lambda row: [_cells(row, tasks)], stream)
+    return write_as("csv", rows, tasks, stream, boxes=boxes, headed=headed)
 
 
 def write_table(
@@ -94,6 +129,9 @@ def write_table(
     columns: Sequence[str],
     lines_of: Callable[[Row], Iterable[Sequence[object]]],
     stream: TextIO,
+    *,
+    before: Row | None = None,
+    advance: Callable[[int], object] = int,
 ) -> Count:
     """Write what each row says as lines of a table, at once, below its columns if there are any.
 
@@ -102,25 +140,52 @@ def write_table(
     if columns:
         stream.write(_encoded(csv_line(columns), stream))
         stream.flush()
-    answered = refused = 0
+
+    def text(row: Row) -> str:
+        return _encoded("".join(map(csv_line, lines_of(row))), stream)
+
+    return _write(rows, text, stream, before, advance)
+
+
+def _write(
+    rows: Iterable[Row],
+    text_of: Callable[[Row], str],
+    stream: TextIO,
+    before: Row | None,
+    advance: Callable[[int], object],
+) -> Count:
+    count = Count(0, 0)
     for row in rows:
-        stream.writelines(_encoded(csv_line(line), stream) for line in lines_of(row))
+        stream.write(text_of(row))
         stream.flush()
-        answered, refused = answered + ("error" not in row), refused + ("error" in row)
-    return Count(answered, refused)
+        found = count_row(row, before)
+        count, before = count + found, row
+        advance(found.images)
+    return count
 
 
-def csv_columns(tasks: Sequence[Task]) -> list[str]:
-    """`path,error`, then for each task `<task>,<task>_probability,<task>_<class>...`."""
-    columns = ["path", "error"]
+def _json_line(row: Row, stream: TextIO) -> str:
+    line = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    if _encoded(line, stream) != line:
+        line = json.dumps(row, allow_nan=False)
+    return line + "\n"
+
+
+def csv_columns(tasks: Sequence[Task], *, boxes: bool = False) -> list[str]:
+    """`path,error`, with `boxes` then `BOX_COLUMNS`, then for each task
+    `<task>,<task>_probability,<task>_<class>...`.
+    """
+    columns = ["path", "error", *(BOX_COLUMNS if boxes else ())]
     for task in tasks:
         columns += [task.name, f"{task.name}_probability"]
         columns += [f"{task.name}_{name}" for name in task.classes]
     return columns
 
 
-def _cells(row: Row, tasks: Sequence[Task]) -> list[object]:
+def _cells(row: Row, tasks: Sequence[Task], *, boxes: bool) -> list[object]:
     cells: list[object] = [row["path"], row.get("error", "")]
+    if boxes:
+        cells += [*row.get("box", [""] * 4), " ".join(row.get("flags", ()))]
     for task in tasks:
         answer = row["tasks"][task.name] if "tasks" in row else None
         if answer is None:

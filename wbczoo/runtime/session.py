@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images import Pixels, Source
+from wbczoo.images import Pixels
 from wbczoo.runtime import devices, onnx_file, providers
-from wbczoo.runtime.batches import BATCH, Sources, decoded, read, several, side_by_side
+from wbczoo.runtime.batches import BATCH, Sources, answered, several
+from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
 from wbczoo.runtime.folder import find_model
-from wbczoo.runtime.model_file import ModelFile, check_against_card, describe
+from wbczoo.runtime.model_file import check_against_card, describe
 from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
 from wbczoo.tasks import Task
 
@@ -142,7 +143,7 @@ class Session:
             UsageError: if the pixels are of another type or shape.
             WbczooError: if the network fails, as for want of memory.
         """
-        if pixels.dtype != np.uint8 or not _fits(pixels.shape, self.file):
+        if pixels.dtype != np.uint8 or not self.file.fits(pixels.shape):
             raise UsageError(
                 f"The model reads uint8 pixels of shape {self.file.shape}, "
                 f"not {pixels.dtype} {pixels.shape}."
@@ -166,54 +167,70 @@ class Session:
         return dict(zip(outputs, found, strict=True))
 
     def answers(
-        self, sources: Sources, *, batch_size: int = BATCH, workers: int | None = None
+        self,
+        sources: Sources,
+        *,
+        batch_size: int = BATCH,
+        workers: int | None = None,
+        cells: Cells | None = None,
     ) -> Iterator[Answer]:
         """Answer images one by one, in order; the next are decoded while a batch is computed.
 
         Args:
             sources: paths, bytes, Pillow images or uint8 arrays (H, W, 3), or one of them alone;
                 see `wbczoo.images.decode`.
-            batch_size: images that the network is asked about at once.
+            batch_size: images, or cells, that the network is asked about at once.
             workers: threads that decode; as many as there are cores if None. Where `parallel`
                 batches are computed at once, the threads that compute them decode too.
+            cells: of a model that was trained with the crop `cell`: `one`, the best cell of each
+                image, which is the default; `all`, each cell; or `whole`, the image as it is.
 
         Yields:
             for each source `{"tasks": {task: {"class", "probability", "probabilities"}}}`, where
             probabilities are of each class by name; or `{"error": reason}` if it was refused.
+            An answer about a cell has `"box"`, [left, top, right, bottom] in pixels, and
+            `"flags"`, which may hold `at-edge`; where no cell is found, there is
+            `{"flags": ["no-cell"]}` and no class. Under `all` there is one for each cell, from
+            the top to the bottom, and `"image"` is the place of its source, from 0.
+
+        Raises:
+            UsageError: if a number is below 1, or cells are asked of a model that knows none.
         """
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
-        found = several(sources)
-        if self._parallel > 1:
-            options = {"batch_size": batch_size, "parallel": self._parallel}
-            for answers in side_by_side(found, self._answer_sources, **options):
-                yield from answers
-            return
-        workers = workers or min(devices.cores(), 32)
-        for batch in decoded(found, self.file, batch_size=batch_size, workers=workers):
-            yield from self._answer(batch)
+        cells = choose_cells(cells, self.file)
+        return answered(
+            enumerate(several(sources)),
+            lambda numbered: show(*numbered, self.file, cells),
+            self._answer,
+            batch_size=batch_size,
+            workers=workers or min(devices.cores(), 32),
+            parallel=self._parallel,
+            many=cells == "all",
+        )
 
     def predict(
-        self, sources: Sources, *, batch_size: int = BATCH, workers: int | None = None
+        self,
+        sources: Sources,
+        *,
+        batch_size: int = BATCH,
+        workers: int | None = None,
+        cells: Cells | None = None,
     ) -> list[Answer]:
         """All `answers` in a list."""
-        return list(self.answers(sources, batch_size=batch_size, workers=workers))
+        return list(self.answers(sources, batch_size=batch_size, workers=workers, cells=cells))
 
-    def _answer_sources(self, sources: list[Source]) -> list[Answer]:
-        return list(self._answer([read(source, self.file) for source in sources]))
-
-    def _answer(self, batch: list[Pixels | str]) -> Iterator[Answer]:
+    def _answer(self, batch: list[Shown]) -> list[Answer]:
         alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
-        for place, pixels in enumerate(batch):
-            if not isinstance(pixels, str):
-                alike.setdefault(pixels.shape, []).append(place)
-        answers: dict[int, Answer] = {}
+        for place, shown in enumerate(batch):
+            if shown.pixels is not None:
+                alike.setdefault(shown.pixels.shape, []).append(place)
+        answers = [dict(shown.known) for shown in batch]
         for places in alike.values():
-            outputs = self.run(np.stack([np.asarray(batch[place]) for place in places]))
+            outputs = self.run(np.stack([np.asarray(batch[place].pixels) for place in places]))
             for row, place in enumerate(places):
-                answers[place] = self._told({name: each[row] for name, each in outputs.items()})
-        for place, pixels in enumerate(batch):
-            yield {"error": pixels} if isinstance(pixels, str) else answers[place]
+                answers[place] |= self._told({name: each[row] for name, each in outputs.items()})
+        return answers
 
     def _told(self, outputs: dict[str, NDArray[np.float32]]) -> Answer:
         probabilities = {t.name: outputs[f"{t.name}_probabilities"] for t in self.tasks}
@@ -266,13 +283,6 @@ class Session:
                 captured = reason_of(error)
         self.why_no_graph = captured
         return FixedBatch(network, batch, outputs, shape, "cuda")
-
-
-def _fits(shape: tuple[int, ...], file: ModelFile) -> bool:
-    if len(shape) != 4:
-        return False
-    sides, channels = (shape[1:3], shape[3]) if file.embedded else (shape[2:], shape[1])
-    return channels == 3 and file.size in (None, sides)
 
 
 def _glance(path: Path) -> Any:

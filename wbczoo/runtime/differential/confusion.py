@@ -171,7 +171,7 @@ def _of_folder(root: Path, task: Task, predict: Predict) -> Confusion:
     answered = [
         (truth, row["tasks"][task.name]["class"], sample.photograph or sample.path)
         for (sample, truth), row in zip(labelled, rows, strict=True)
-        if "error" not in row
+        if "tasks" in row
     ]
     return _of_cells(answered, len(found) - len(answered), root.resolve().name, task, False)
 

@@ -90,7 +90,7 @@ def count(
     nucleus = next((each for each in tasks if each.name == "nucleus"), None)
     for row in rows:
         tally = tallies.setdefault(group_of(row["path"]), Tally())
-        if "error" in row:
+        if "tasks" not in row:
             tally.refused.append(row["path"])
             continue
         answer = row["tasks"][task.name]

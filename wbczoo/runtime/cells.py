@@ -1,0 +1,117 @@
+"""What a model reads of an image: all of it, its best white cell, or each of its cells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from wbczoo import images
+from wbczoo.cells import Found, find
+from wbczoo.cells.crop import best_cell, crop_cells
+from wbczoo.errors import ImageRefused, UsageError
+from wbczoo.images import Pixels
+from wbczoo.runtime.model_file import ModelFile
+
+Cells = Literal["one", "all", "whole"]
+
+FOUND = ("one", "all")  # of these, the ones that show what was found
+
+NO_CELL = "no-cell"  # nothing was found in the image
+AT_EDGE = "at-edge"  # the cell touches the image's frame, so that some of it may be missing
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a model reads of an image or of one of its cells.
+
+    Attributes:
+        pixels: uint8 (3, H, W), or (H, W, 3) where the model itself resizes; None where there is
+            nothing to ask about.
+        known: what the answer says beside the model's: `box` and `flags` of a cell, or the
+            `error` for which an image was refused.
+    """
+
+    pixels: Pixels | None
+    known: Mapping[str, Any]
+
+
+def choose_cells(cells: Cells | None, file: ModelFile) -> Cells | None:
+    """Which cells are meant: `one` where nobody says so and the model was trained on such crops.
+
+    Returns:
+        None where images are read as the model's preprocessing says.
+
+    Raises:
+        UsageError: if cells are asked of a model that was not trained on them.
+    """
+    if file.preprocessing.crop == "cell":
+        return cells or "one"
+    if cells in FOUND:
+        raise UsageError(
+            f"--cells {cells} shows a model the cells that are found, and this one was trained "
+            f"with the crop {file.preprocessing.crop}. Ask one that was trained with --crop cell, "
+            "or leave out --cells."
+        )
+    return cells
+
+
+def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None) -> list[Shown]:
+    """What a model reads of a source: under `all` of each cell, else one thing.
+
+    Args:
+        place: of the source, from 0, which is known where one source gives several answers.
+        cells: as `choose_cells` gives it.
+    """
+    known = {"image": place} if cells == "all" else {}
+    try:
+        if file.embedded:
+            return [Shown(_of_size(images.decode(source), file.size), {})]
+        whole = replace(file.preprocessing, crop="none")
+        if cells in FOUND:
+            image = images.decode(source)
+            found = find(image)
+            if not found:
+                return [Shown(None, {**known, "flags": [NO_CELL]})]
+            chosen = [best_cell(found)] if cells == "one" else _each_once(found)
+            crops = (images.preprocess(crop, whole) for crop in crop_cells(image, chosen))
+            return [
+                Shown(_channels_first(crop), {**known, **_describe(each)})
+                for crop, each in zip(crops, chosen, strict=True)
+            ]
+        pixels = images.pixels(source, whole if cells == "whole" else file.preprocessing)
+        return [Shown(_channels_first(pixels), {})]
+    except ImageRefused as refusal:
+        return [Shown(None, {**known, "error": str(refusal)})]
+
+
+def from_the_top(box: Sequence[int]) -> tuple[int, ...]:
+    """What boxes (left, top, right, bottom) of one image are ordered by."""
+    left, top, right, bottom = box
+    return top, left, bottom, right
+
+
+def _each_once(found: Sequence[Found]) -> list[Found]:
+    boxes = {each.box: each for each in found}
+    return [boxes[box] for box in sorted(boxes, key=from_the_top)]
+
+
+def _describe(found: Found) -> dict[str, Any]:
+    return {"box": list(found.box), "flags": [AT_EDGE] if found.at_edge else []}
+
+
+def _channels_first(image: Pixels) -> Pixels:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _of_size(image: Pixels, size: tuple[int, int] | None) -> Pixels:
+    """The image (H, W, 3), if it has the size that the model reads."""
+    if size is not None and image.shape[:2] != size:
+        (height, width), (wanted_height, wanted_width) = image.shape[:2], size
+        raise ImageRefused(
+            f"The image has {width}x{height} pixels, and this model was exported for images of "
+            f"{wanted_width}x{wanted_height}."
+        )
+    return image

@@ -154,6 +154,16 @@ def memory(system: Path = Path("/")) -> dict[str, int | None]:
     return {"total": found.total, "available": found.available, "limit": limit}
 
 
+def peak_memory() -> int | None:
+    """Most bytes of memory that this process ever held; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if os.uname().sysname == "Darwin" else peak * 1024
+
+
 def variables() -> dict[str, str]:
     """The environment variables that change what wbczoo and its libraries do, without secrets."""
     return {

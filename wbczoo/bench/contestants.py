@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import TypeAdapter
 
-from wbczoo import images
+from wbczoo import images, machine
 from wbczoo.images import Pixels
 from wbczoo.specs import Preprocessing
 
@@ -281,16 +280,6 @@ def _processor_seconds(batch: int, count: int) -> dict[str, Any]:
     return {"decoding": decoding, "network": network, "network_wall": seconds}
 
 
-def _memory() -> dict[str, Any]:
-    """Most bytes of memory that this process ever held; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return {"peak_bytes": None}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak_bytes": peak if os.uname().sysname == "Darwin" else peak * 1024}
-
-
 def _pixels(batch: int) -> Iterator[Pixels]:
     for start in range(0, len(_opened["paths"]), batch):
         chosen = _opened["paths"][start : start + batch]
@@ -304,5 +293,5 @@ _JOBS: dict[str, Callable[..., dict[str, Any]]] = {
     "folder": _folder,
     "answers": _answers,
     "processor_seconds": _processor_seconds,
-    "memory": _memory,
+    "memory": lambda: {"peak_bytes": machine.peak_memory()},
 }

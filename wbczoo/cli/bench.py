@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.bench_locate import locate
 from wbczoo.cli.options import (
     compose_from,
     composition_options,
@@ -28,6 +29,9 @@ def command() -> None:
 
     Example: wbczoo bench train smears --dataset synthetic --backbone mobilenetv2
     """
+
+
+command.add_command(locate)
 
 
 @command.command("train")

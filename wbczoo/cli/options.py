@@ -211,6 +211,19 @@ def dataset_from(options: dict[str, Any]) -> Part:
     return Part.of(entry, values)
 
 
+def data_paths(given: Sequence[str]) -> dict[str, Path]:
+    """Data set -> its path, from `DATASET=PATH`; UsageError for anything else."""
+    paths = {}
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or not path:
+            raise UsageError(
+                f"--data takes DATASET=PATH, such as bccd=blood-cells.zip, not {text}."
+            )
+        paths[name] = Path(path)
+    return paths
+
+
 def parse_fold(text: str | None) -> int | Literal["all"] | None:
     """`--fold`: a number, `all`, or None; UsageError for anything else."""
     if text is None:

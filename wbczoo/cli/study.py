@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import device_option, json_option, print_json, print_table
+from wbczoo.cli.options import data_paths, device_option, json_option, print_json, print_table
 from wbczoo.cli.results import echo
 
 
@@ -77,7 +77,7 @@ def run(
         _print_missing(plan, out, only, as_json)
         return
     report = run_study(
-        plan, out, _paths(given), storage=storage, device=device, only=only, in_order=in_order,
+        plan, out, data_paths(given), storage=storage, device=device, only=only, in_order=in_order,
         tell=tell,
     )  # fmt: skip
     counts = {"done_before": report.before, "done_now": report.done}
@@ -166,7 +166,7 @@ def report(
     from wbczoo.study.report.report import write_report
 
     document = write_report(
-        study, out, resamples=resamples, images=images, data=_paths(given), tell=tell
+        study, out, resamples=resamples, images=images, data=data_paths(given), tell=tell
     )
     if as_json:
         print_json(document)
@@ -204,17 +204,3 @@ def _figures(measured: dict[str, Any]) -> str:
     from wbczoo.study.report.words import format_published
 
     return "; ".join(format_published(measured[name]) for name in ("accuracy", "macro_f1"))
-
-
-def _paths(given: tuple[str, ...]) -> dict[str, Path]:
-    from wbczoo.errors import UsageError
-
-    paths = {}
-    for text in given:
-        name, equals, path = text.partition("=")
-        if not equals or not path:
-            raise UsageError(
-                f"--data takes DATASET=PATH, such as bccd=blood-cells.zip, not {text}."
-            )
-        paths[name] = Path(path)
-    return paths

@@ -14,10 +14,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
+
+from wbczoo import locate
+from wbczoo.runtime.drawing import draw_cells
+from wbczoo_datasets.smear import render_photograph
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -120,6 +125,18 @@ def draw_answer() -> None:
     save(figure, "answer.png")
 
 
+def draw_located() -> None:
+    """Six drawn photographs side by side, with the cells that are found in them."""
+    kinds = ("neutrophil", "lymphocyte", "monocyte", "eosinophil", "neutrophil", "lymphocyte")
+    drawn = [
+        np.asarray(render_photograph(kind, np.random.default_rng(seed)).image)
+        for seed, kind in enumerate(kinds)
+    ]
+    field = np.concatenate([np.concatenate(drawn[row : row + 3], axis=1) for row in (0, 3)])
+    cells = locate(field)[0]["cells"]
+    draw_cells(field, cells).save(PICTURES / "located.jpg", quality=85, subsampling=0)
+
+
 def draw_leaking_pair() -> None:
     """Two views of one drawn photograph, as a random split parts them."""
     views: dict[str, list[Path]] = {}
@@ -191,6 +208,7 @@ def main() -> Any:
         wbczoo("demo", "--out", DEMO)
     draw_architecture()
     draw_answer()
+    draw_located()
     draw_leaking_pair()
     draw_forest()
     photograph_differential()

@@ -4,7 +4,7 @@
 
 reads the boxes of BCCD, Raabin-WBC and PBC, draws smears and pictures of other things, and writes
 the network. `--without raabin` leaves a laboratory out, so that it can be measured with
-tools/measure_finder.py; Bio-Net is never trained on.
+`wbczoo bench locate --network`; Bio-Net is never trained on.
 """
 
 from __future__ import annotations

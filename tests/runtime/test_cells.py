@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -172,3 +173,28 @@ def test_a_field_of_very_many_cells_is_answered(cropping: Path) -> None:
     assert max(session.asked) == 8
     boxes = [*chain.from_iterable(answer["box"] for answer in answers)]
     assert max(boxes) <= max(field.shape)
+
+
+def test_a_differential_counts_each_cell_of_fields_and_names_what_it_left_out(
+    cropping: Path, paths: list[Path], tmp_path: Path, wbczoo: Any
+) -> None:
+    for group, chosen in (("a", paths[:4]), ("b", paths[4:])):
+        (tmp_path / group).mkdir()
+        for path in chosen:
+            shutil.copy(path, tmp_path / group)
+    page = tmp_path / "page.html"
+    arguments = ["differential", tmp_path / "a", tmp_path / "b", "--model", cropping,
+                 "--device", "cpu", "--by", "folder"]  # fmt: skip
+    done = wbczoo(*arguments, "--cells", "all", "--html", page, "--json", expect=3)
+    first, second = json.loads(done.stdout)["groups"]
+    assert (first["images"], first["cells"], first["refused"], first["no_cell"]) == (4, 6, 1, 1)
+    assert first["counted"] + first["contradicted"] == 6
+    assert (second["images"], second["cells"], second["at_edge"]) == (2, 2, 1)
+    (edge,) = second["put_aside"]["at_edge"]
+    assert edge["path"] == str(tmp_path / "b" / "05-edge.png")
+    shown = page.read_text(encoding="utf-8")
+    assert f"05-edge.png, box {' '.join(map(str, edge['box']))}" in shown
+    assert "of 6 cells in 4 images counted" in shown
+    one = wbczoo(*arguments, expect=3).stdout
+    assert "of 4 images counted; 1 refused, 1 without a cell, 0 unsure" in one
+    assert "of 2 images counted; 0 refused, 0 without a cell, 0 unsure" in one

@@ -164,6 +164,63 @@ def test_the_least_probability_itself_counts_and_unsure_comes_before_contradicte
     assert tally.contradicted == []
 
 
+def cell(path: str, left: int, *flags: str, nucleus: str = "polynuclear") -> dict[str, Any]:
+    box = [left, 10, left + 5, 15]
+    return {"box": box, "flags": [*flags], **answer(path, "neutrophil", 0.5, nucleus)}
+
+
+CELLS = [
+    cell("a/1.png", 1),
+    cell("a/1.png", 2, "at-edge"),
+    cell("a/1.png", 3, nucleus="mononuclear"),
+    {"path": "a/2.png", "flags": ["no-cell"]},
+    {"path": "a/3.png", "error": "The file is empty."},
+    cell("a/4.png", 1),
+    cell("a/4.png", 1),  # named twice
+]
+
+
+def test_each_cell_of_a_field_counts_or_is_put_aside(session: Session) -> None:
+    (tally,) = count(CELLS, CELL, (NUCLEUS, CELL), group_by(None, []), 0.5, each_cell=True).values()
+    document = describe({"A": tally}, CELL, session, 0.5, None, "all")
+    (group,) = document["groups"]
+    assert document["cells"] == "all"
+    assert ", by cell: it" in document["interval"]
+    assert dict(tally.answered) == {"neutrophil": 4}  # the one at the edge is not whole
+    assert group.pop("classes")["neutrophil"]["count"] == 3
+    assert group.pop("warnings")[0].startswith("3 cells were counted")
+    assert group == {
+        "name": "A", "images": 5, "cells": 5, "counted": 3,
+        "refused": 1, "unsure": 0, "contradicted": 1, "no_cell": 1, "at_edge": 1,
+        "put_aside": {
+            "refused": ["a/3.png"], "unsure": [],
+            "contradicted": [{"path": "a/1.png", "box": [3, 10, 8, 15]}],
+            "no_cell": ["a/2.png"], "at_edge": [{"path": "a/1.png", "box": [2, 10, 7, 15]}],
+        },
+    }  # fmt: skip
+
+
+def test_of_the_best_cells_those_at_the_edge_count_and_no_cell_is_put_aside(
+    session: Session,
+) -> None:
+    (tally,) = count(CELLS[1:5], CELL, (CELL,), group_by(None, []), 0.5).values()
+    (group,) = describe({"A": tally}, CELL, session, 0.5, None, "one")["groups"]
+    assert (group["images"], group["counted"], group["no_cell"]) == (4, 2, 1)
+    assert group["put_aside"]["no_cell"] == ["a/2.png"]
+    assert not {"cells", "at_edge"} & group.keys()
+
+
+def test_fields_without_a_cell_leave_no_cell_out(session: Session) -> None:
+    few = tally_of(100, 0, 0, 0, no_cell=["n"] * 200)
+    (group,) = describe({"A": few}, CELL, session, 0.5, None, "all")["groups"]
+    assert group["warnings"] == []
+    edges = tally_of(100, 0, 0, 0, at_edge=["e"] * 101)
+    (group,) = describe({"A": edges}, CELL, session, 0.5, None, "all")["groups"]
+    assert group["warnings"] == [
+        "More cells were put aside than counted; the rest may be no fair sample."
+    ]
+
+
 def test_groups_are_told_by_folder_or_table_or_not_at_all(tmp_path: Path) -> None:
     assert group_by(None, [])("a/b/1.jpg") == "all"
     assert group_by("folder", [])("a/b/1.jpg") == "a/b"

@@ -11,6 +11,7 @@ import click
 
 from wbczoo.cli.images import images_argument, images_from, null_option
 from wbczoo.cli.options import (
+    cells_option,
     engine_option,
     json_option,
     model_option,
@@ -48,6 +49,7 @@ from wbczoo.text import format_limits, format_percent
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page for people too.")
 @click.option("--overwrite", is_flag=True, help="Replace what --html names.")
 @null_option
+@cells_option
 @runtime_device_option
 @engine_option
 @json_option
@@ -63,11 +65,14 @@ def command(
     html: Path | None,
     overwrite: bool,
     null: bool,
+    cells: Any,
     device: Any,
     engine: Any,
     as_json: bool,
 ) -> None:
     """Count the cells of each class, with intervals and what must be looked at.
+
+    An image counts as one cell, unless --cells all counts each that is found in a field.
 
     Example: wbczoo differential smears/ --model exports/a --by folder
     """
@@ -79,10 +84,12 @@ def command(
     from wbczoo.images.walk import describe_passed_over
     from wbczoo.progress import bar, tell
     from wbczoo.runtime import Session, predict_paths
+    from wbczoo.runtime.cells import choose_cells
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.differential.confusion import choose_errors, explain_none
     from wbczoo.runtime.differential.count import count, describe, group_by
     from wbczoo.runtime.folder import find_model
+    from wbczoo.runtime.rows import begins_image
     from wbczoo.runtime.templates import render
 
     if html is None and overwrite:
@@ -99,6 +106,7 @@ def command(
             raise WbczooError(f"{path}: {path.broken}")
         group_of(str(path))
     session = Session(model, device=device, engine=engine, parallel=cores())
+    cells = choose_cells(cells, session.file)
     tasks = {task.name: task for task in session.tasks}
     if task_name is not None and task_name not in tasks:
         raise UsageError(f"The model has no task {task_name!r}; it has {', '.join(tasks)}.")
@@ -107,18 +115,23 @@ def command(
         explain_none(session, task)  # a damaged card is told before anything is computed
         errors = None
     else:
-        errors = choose_errors(errors_from, session, task, partial(predict_paths, session))
+        # A reviewed image shows the one cell that it is named after.
+        predict = partial(predict_paths, session, cells="one" if cells == "all" else cells)
+        errors = choose_errors(errors_from, session, task, predict)
 
     distinct = Distinct(paths, group_of)
     with bar(len(paths), "images", unit="image") as advance:
 
         def answered() -> Iterator[dict[str, Any]]:
-            for row in predict_paths(session, distinct):
+            before: dict[str, Any] | None = None
+            for row in predict_paths(session, distinct, cells=cells):
                 yield row
-                advance(1)
+                advance(int(begins_image(row, before)))
+                before = row
 
-        tallies = count(answered(), task, session.tasks, group_of, min_probability)
-    document = describe(tallies, task, session, min_probability, errors)
+        tallies = count(answered(), task, session.tasks, group_of, min_probability,
+                        each_cell=cells == "all")  # fmt: skip
+    document = describe(tallies, task, session, min_probability, errors, cells)
     for group in document["groups"]:
         if twice := distinct.repeated.get(group["name"]):
             group["warnings"].append(
@@ -142,11 +155,7 @@ def command(
 
 def _print(document: Mapping[str, Any]) -> None:
     for group in document["groups"]:
-        echo(
-            f"{group['name']}: {group['counted']} of {group['images']} images counted; "
-            f"{group['refused']} refused, {group['unsure']} unsure, "
-            f"{group['contradicted']} contradicted"
-        )
+        echo(f"{group['name']}: {_summary(group)}")
         rows = [
             _row(name, found, document["correction"]) for name, found in group["classes"].items()
         ]
@@ -162,6 +171,16 @@ def _print(document: Mapping[str, Any]) -> None:
         echo(f"Not corrected: {document['why_no_correction']}")
     echo(f"Intended use: {document['intended_use']}")
     echo(f"Not for: {document['not_for']}")
+
+
+def _summary(group: Mapping[str, Any]) -> str:
+    counted = f"{group['counted']} of "
+    if "cells" in group:
+        counted += f"{group['cells']} cells in "
+    kinds = {"refused": "refused", "no_cell": "without a cell", "at_edge": "at the edge",
+             "unsure": "unsure", "contradicted": "contradicted"}  # fmt: skip
+    aside = ", ".join(f"{group[kind]} {words}" for kind, words in kinds.items() if kind in group)
+    return f"{counted}{group['images']} images counted; {aside}"
 
 
 def _row(name: str, found: Mapping[str, Any], correction: str | None) -> list[object]:

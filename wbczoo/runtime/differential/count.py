@@ -12,10 +12,11 @@ import numpy as np
 
 from wbczoo.errors import UsageError
 from wbczoo.images.tables import read_table
+from wbczoo.runtime.cells import AT_EDGE, FOUND, NO_CELL, Cells
 from wbczoo.runtime.differential.confusion import Confusion, explain_none, read_card
 from wbczoo.runtime.differential.correction import Correction, correct
 from wbczoo.runtime.differential.shares import multinomial_intervals
-from wbczoo.runtime.rows import Row
+from wbczoo.runtime.rows import Row, begins_image
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import INTENDED, NOT_INTENDED, NUCLEUS_OF, Task
 from wbczoo.text import printable
@@ -25,21 +26,28 @@ FEWEST = 100  # cells; under it a laboratory does not report a differential
 GroupOf = Callable[[str], str]
 
 
+Place = str | dict[str, Any]  # an image's path; of a cell among several its `path` and `box`
+
+
 @dataclass
 class Tally:
-    """What became of the images of one group.
+    """What became of the images of one group, or of their cells.
 
     Attributes:
-        classes: class -> images that count for it.
-        answered: class -> all images that were given it, put aside or not.
-        refused, unsure, contradicted: images that count for none, by path.
+        classes: class -> images, or cells, that count for it.
+        answered: class -> all that were given it, put aside as unsure or contradicted or not.
+        refused, unsure, contradicted, no_cell, at_edge: what counts for none, by its place.
+        images: how many there were.
     """
 
     classes: Counter[str] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
-    refused: list[str] = field(default_factory=list)
-    unsure: list[str] = field(default_factory=list)
-    contradicted: list[str] = field(default_factory=list)
+    refused: list[Place] = field(default_factory=list)
+    unsure: list[Place] = field(default_factory=list)
+    contradicted: list[Place] = field(default_factory=list)
+    no_cell: list[Place] = field(default_factory=list)
+    at_edge: list[Place] = field(default_factory=list)
+    images: int = 0
 
 
 def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
@@ -73,38 +81,58 @@ def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
 
 
 def count(
-    rows: Iterable[Row], task: Task, tasks: Sequence[Task], group_of: GroupOf, least: float
+    rows: Iterable[Row],
+    task: Task,
+    tasks: Sequence[Task],
+    group_of: GroupOf,
+    least: float,
+    *,
+    each_cell: bool = False,
 ) -> dict[str, Tally]:
     """Count the answers of each group, in the order in which groups are met.
 
-    An image counts for its class unless it was refused, its class is less likely than `least`,
-    or the answer to another task denies it, such as a polynuclear lymphocyte.
+    An image counts for its class unless it was refused, no cell is found in it, its class is less
+    likely than `least`, or the answer to another task denies it, such as a polynuclear lymphocyte.
 
     Args:
         rows: of `predict_paths`.
         task: whose classes are counted.
         tasks: all tasks of the model.
         least: probability in [0, 1].
+        each_cell: a row is about a cell of a field, and counts as an image does; those that touch
+            the frame count for no class, for some of them is missing.
     """
     tallies: dict[str, Tally] = {}
     nucleus = next((each for each in tasks if each.name == "nucleus"), None)
+    before: Row | None = None
     for row in rows:
         tally = tallies.setdefault(group_of(row["path"]), Tally())
-        if "tasks" not in row:
-            tally.refused.append(row["path"])
+        tally.images += begins_image(row, before)
+        before, flags = row, row.get("flags", ())
+        place: Place = row["path"]
+        if each_cell and "box" in row:
+            place = {"path": row["path"], "box": row["box"]}
+        if "error" in row:
+            tally.refused.append(place)
+            continue
+        if NO_CELL in flags:
+            tally.no_cell.append(place)
+            continue
+        if each_cell and AT_EDGE in flags:
+            tally.at_edge.append(place)
             continue
         answer = row["tasks"][task.name]
         tally.answered[answer["class"]] += 1
         implied = NUCLEUS_OF.get(answer["class"])
         if answer["probability"] < least:
-            tally.unsure.append(row["path"])
+            tally.unsure.append(place)
         elif (
             nucleus is not None
             and task is not nucleus
             and implied in nucleus.classes
             and row["tasks"]["nucleus"]["class"] != implied
         ):
-            tally.contradicted.append(row["path"])
+            tally.contradicted.append(place)
         else:
             tally.classes[answer["class"]] += 1
     return tallies
@@ -116,6 +144,7 @@ def describe(
     session: Session,
     least: float,
     errors: Confusion | None = None,
+    cells: Cells | None = None,
 ) -> dict[str, Any]:
     """The differential of each group as JSON holds it, with intervals and what it must not be
     used for.
@@ -123,43 +152,56 @@ def describe(
     Args:
         errors: what corrects it; None where the user names none, for errors that were measured
             on other images correct nothing.
+        cells: which ones the rows are of, as `choose_cells` gives it.
     """
     card = read_card(session)
+    unit = "cell" if cells == "all" else "image"
     return {
         "model": session.config.model.name,
         "weights_sha256": session.weights_sha256,
         "task": task.name,
         "classes": list(task.classes),
         "least_probability": least,
-        "interval": "95 %, of all classes at once (Goodman 1965), by image: it speaks of chance "
+        **({"cells": cells} if cells else {}),
+        "interval": f"95 %, of all classes at once (Goodman 1965), by {unit}: it speaks of chance "
         "in which cells were photographed, not of the model's errors",
-        "correction": f"from all answered images, by the model's errors on {errors.description}. "
+        "correction": f"from all answered {unit}s, by the model's errors on {errors.description}. "
         "The interval, 95 % of all classes at once, is a posterior's: it knows how few answers "
         "and photographs there are"
         if errors
         else None,
         "why_no_correction": None if errors else explain_none(session, task),
-        "groups": [_describe_group(name, t, task, errors) for name, t in tallies.items()],
+        "groups": [_describe_group(name, t, task, errors, cells) for name, t in tallies.items()],
         "intended_use": printable(str(card.get("intended_use", INTENDED))),
         "not_for": printable(str(card.get("not_for", NOT_INTENDED))),
     }
 
 
 def _describe_group(
-    name: str, tally: Tally, task: Task, errors: Confusion | None
+    name: str, tally: Tally, task: Task, errors: Confusion | None, cells: Cells | None
 ) -> dict[str, Any]:
     counts = np.array([tally.classes[each] for each in task.classes], np.int64)
     total = int(counts.sum())
     limits = multinomial_intervals(counts)
-    aside = {kind: getattr(tally, kind) for kind in ("refused", "unsure", "contradicted")}
+    kinds = ["refused", "unsure", "contradicted"]
+    kinds += ["no_cell"] * (cells in FOUND) + ["at_edge"] * (cells == "all")
+    aside = {kind: getattr(tally, kind) for kind in kinds}
     warnings = []
     if total < FEWEST:
         warnings.append(
             f"{total} cells were counted; a differential of fewer than {FEWEST} says little."
         )
     put_aside = sum(map(len, aside.values()))
+    images: dict[str, int] = {"images": total + put_aside}
+    if cells == "all":  # an image without a cell leaves none out
+        put_aside -= len(tally.no_cell)
+        in_fields = total + put_aside - len(tally.refused)
+        images = {"images": tally.images, "cells": in_fields}
     if put_aside > total:
-        warnings.append("More images were put aside than counted; the rest may be no fair sample.")
+        warnings.append(
+            f"More {'cells' if cells == 'all' else 'images'} were put aside than counted; the "
+            "rest may be no fair sample."
+        )
     corrected = None
     if errors is not None and tally.answered:
         # The errors were measured on all answers, so they correct all answers.
@@ -178,9 +220,9 @@ def _describe_group(
         }
     return {
         "name": name,
-        "images": total + put_aside,
+        **images,
         "counted": total,
-        **{kind: len(paths) for kind, paths in aside.items()},
+        **{kind: len(places) for kind, places in aside.items()},
         "classes": classes,
         "put_aside": aside,
         "warnings": warnings,

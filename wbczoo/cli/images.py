@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,12 @@ images_argument = click.argument("images", nargs=-1, required=True)
 
 null_option = click.option(
     "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
+)
+
+draw_option = click.option(
+    "--draw",
+    type=click.Path(path_type=Path),
+    help="Write a picture of each image with its cells into this folder.",
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 import click
 
 from wbczoo.cli.images import (
+    draw_option,
     images_argument,
     images_from,
     null_option,
@@ -40,11 +41,7 @@ _GEOJSON = (".geojson", ".json")  # what QuPath takes for one
     type=click.Path(path_type=Path),
     help="Write to this file, once all is there; of several images' GeoJSON, into this folder.",
 )
-@click.option(
-    "--draw",
-    type=click.Path(path_type=Path),
-    help="Write a picture of each image with its cells into this folder.",
-)
+@draw_option
 @click.option(
     "--least",
     metavar="SCORE",

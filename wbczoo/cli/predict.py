@@ -10,6 +10,7 @@ from typing import Any, Literal
 import click
 
 from wbczoo.cli.images import (
+    draw_option,
     images_argument,
     images_from,
     null_option,
@@ -44,8 +45,9 @@ from wbczoo.runtime.batches import BATCH
     type=click.Path(path_type=Path),
     help="Write the rows to this file, once all are there.",
 )
+@draw_option
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace what --out names.")
+@click.option("--overwrite", is_flag=True, help="Replace what --out and --draw name.")
 @null_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=BATCH, show_default=True)
 @click.option(
@@ -62,6 +64,7 @@ def command(
     layout: Literal["jsonl", "csv"],
     as_json: bool,
     out: Path | None,
+    draw: Path | None,
     resume: bool,
     overwrite: bool,
     null: bool,
@@ -79,6 +82,7 @@ def command(
     Example: wbczoo predict smears/ --model exports/a --format jsonl
     """
     from wbczoo.errors import UsageError
+    from wbczoo.images.file import claim_folder
     from wbczoo.progress import tell
     from wbczoo.runtime import predict_paths
     from wbczoo.runtime.cells import FOUND, choose_cells
@@ -86,9 +90,11 @@ def command(
     from wbczoo.runtime.predict import load
     from wbczoo.runtime.rows import write_as
 
-    if out is None and (resume or overwrite):
+    if out is None and (resume or (overwrite and draw is None)):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
     found = images_from(images, null=null)
+    if draw is not None:
+        claim_folder(draw, "--draw", overwrite=overwrite or resume, inputs=found.places)
     if out is not None:
         from wbczoo.runtime.folder import find_model
         from wbczoo.runtime.resume import check_place, part_of, write_rows
@@ -105,7 +111,8 @@ def command(
         try:
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
-                resume=resume, overwrite=overwrite, cells=cells, watch=partial(watch, found.total),
+                resume=resume, overwrite=overwrite, cells=cells, draw=draw,
+                watch=partial(watch, found.total),
             )  # fmt: skip
         except KeyboardInterrupt:
             tell(f"the rows so far are kept in {part_of(out)}; --resume goes on behind them")
@@ -114,7 +121,9 @@ def command(
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
         boxes = choose_cells(cells, session.file) in FOUND
-        rows = predict_paths(session, found, batch_size=batch_size, workers=workers, cells=cells)
+        rows = predict_paths(
+            session, found, batch_size=batch_size, workers=workers, cells=cells, draw=draw
+        )
         with watch_rows(found.total) as advance:
             count = write_as(layout, rows, session.tasks, stream(), boxes=boxes, advance=advance)
     tell_count(count, found, "answered")

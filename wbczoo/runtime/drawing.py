@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from wbczoo import files
+from wbczoo import files, images
+from wbczoo.errors import ImageRefused
 from wbczoo.images import Pixels
+from wbczoo.runtime.batches import ahead
+from wbczoo.runtime.cells import AT_EDGE
+from wbczoo.runtime.devices import cores
+from wbczoo.runtime.rows import Row
 
+Told = tuple[int, images.Source, Row]
 Rectangle = tuple[float, float, float, float]
 
 # Okabe and Ito 2008, Color Universal Design: every kind of colour vision tells them apart. Each
@@ -94,6 +103,26 @@ def write_picture(
     return target
 
 
+def draw_rows(told: Iterable[Told], folder: Path) -> Iterator[Row]:
+    """Write a picture of each image that was answered; its rows come once it is there.
+
+    Args:
+        told: an image's number, what it is read from, and a row of it; for each of its rows.
+        folder: where pictures are written.
+    """
+
+    def draw(group: list[Told]) -> list[Row]:
+        source, rows = group[0][1], [row for _, _, row in group]
+        if "error" not in rows[0]:
+            with contextlib.suppress(ImageRefused):  # it was taken away meanwhile
+                write_picture(folder, rows[0]["path"], images.decode(source), rows)
+        return rows
+
+    groups = ([*group] for _, group in groupby(told, key=itemgetter(0)))
+    for rows in ahead(groups, draw, workers=cores(), window=cores() + 1):
+        yield from rows
+
+
 def _letter_size(shorter: int, boxes: Sequence[Sequence[float]]) -> int:
     """Letters so large that a class and its probability are about as wide as a cell."""
     wide = statistics.median(box[2] - box[0] for box in boxes) if boxes else shorter
@@ -118,8 +147,8 @@ def _words(cell: Mapping[str, Any]) -> str:
     if not lines and "score" in cell:
         lines = [f"{cell['score']:.2f}"]
     flags = [*cell.get("flags", ())]
-    if cell.get("at_edge") and "at-edge" not in flags:
-        flags.append("at-edge")
+    if cell.get("at_edge"):
+        flags.append(AT_EDGE)
     return "\n".join(lines + [", ".join(flags)] * bool(flags))
 
 

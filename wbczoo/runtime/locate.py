@@ -12,6 +12,7 @@ from wbczoo.cells.finder import THRESHOLD
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images.archives.members import Member
 from wbczoo.runtime.batches import Sources, ahead, several
+from wbczoo.runtime.cells import NO_CELL
 from wbczoo.runtime.devices import cores
 from wbczoo.runtime.drawing import write_picture
 from wbczoo.runtime.rows import Count, Row, write_table
@@ -85,7 +86,7 @@ def _rows(
         height, width = image.shape[:2]
         cells = [describe(cell) for cell in find(image, threshold=least)]
         if draw is not None:
-            write_picture(draw, row["path"], image, cells or [{"flags": ["no-cell"]}])
+            write_picture(draw, row["path"], image, cells or [{"flags": [NO_CELL]}])
         return {**row, "width": width, "height": height, "cells": cells}
 
     # The finder computes with one thread, so images are looked at side by side.

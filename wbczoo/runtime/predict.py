@@ -12,6 +12,7 @@ from wbczoo.images.archives.members import Member
 from wbczoo.registry.models import resolve
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import Cells
+from wbczoo.runtime.drawing import Told, draw_rows
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 
@@ -23,11 +24,14 @@ def predict_paths(
     batch_size: int = BATCH,
     workers: int | None = None,
     cells: Cells | None = None,
+    draw: Path | None = None,
 ) -> Iterator[Row]:
     """Answer image files and archives' members in their order; few are in memory at a time.
 
     Args:
         cells: as `Session.answers` takes it.
+        draw: a folder to write a picture of each image with its answers into. An image's rows
+            then come when all of them are there, and its picture.
 
     Yields:
         for each path `{"path": ..., "tasks": {task: {"class": ..., "probability": ...,
@@ -35,22 +39,28 @@ def predict_paths(
         A cell's row has `box` and `flags` too, and under `all` there is one for each cell; an
         image in which none is found is `{"path": ..., "flags": ["no-cell"]}`.
     """
-    asked: deque[str] = deque()  # those whose rows are still to come, and the one at hand
+    asked: deque[str | Path | Member] = deque()  # those whose rows are to come, and the one at hand
 
     def ask() -> Iterator[str | Path | Member]:
         for path in paths:
-            asked.append(str(path))
+            asked.append(path)
             yield path
 
-    at_hand = 0
-    for number, answer in enumerate(
-        session.answers(ask(), batch_size=batch_size, workers=workers, cells=cells)
-    ):
-        place = answer.pop("image", number)
-        while at_hand < place:
-            asked.popleft()
-            at_hand += 1
-        yield {"path": asked[0], **answer}
+    def answered() -> Iterator[Told]:
+        at_hand = 0
+        for number, answer in enumerate(
+            session.answers(ask(), batch_size=batch_size, workers=workers, cells=cells)
+        ):
+            place = answer.pop("image", number)
+            while at_hand < place:
+                asked.popleft()
+                at_hand += 1
+            yield place, asked[0], {"path": str(asked[0]), **answer}
+
+    if draw is None:
+        yield from (row for _, _, row in answered())
+    else:
+        yield from draw_rows(answered(), draw)
 
 
 def load(model: str | os.PathLike[str] | None = None, **options: Any) -> Session:

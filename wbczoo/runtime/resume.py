@@ -91,6 +91,7 @@ def write_rows(
     resume: bool = False,
     overwrite: bool = False,
     cells: Cells | None = None,
+    draw: Path | None = None,
     watch: Watch,
 ) -> Written:
     """Answer images into a file, which appears when it is whole.
@@ -102,6 +103,7 @@ def write_rows(
 
     Args:
         cells: as `Session.answers` takes it.
+        draw: as of `predict_paths`; of the images that are computed.
         watch: is given the number of images that are there, and yields what counts further ones.
 
     Raises:
@@ -130,7 +132,7 @@ def write_rows(
         if part.stat().st_size == 0:
             files.write_json(made_by, now)
         rows = predict_paths(
-            session, kept.rest, batch_size=batch_size, workers=workers, cells=cells
+            session, kept.rest, batch_size=batch_size, workers=workers, cells=cells, draw=draw
         )
         with watch(kept.count.images) as advance:
             count = _append(part, islice(rows, kept.again, None), shape, kept, advance)

@@ -12,20 +12,27 @@ from __future__ import annotations
 import argparse
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from finder.boxed import read_platelets, read_sets
+from finder.boxed import Boxed, read_platelets, read_sets
 from finder.drawn import draw_field, draw_other
 from finder.learn import Finder, export, heat_loss, reach_loss
+from finder.red_cells import outline
 from finder.views import SIDE, Scene, View, draw_view, tiled, turned
 
 # How often each kind is shown. Platelets are PBC's.
 SHARES = {"bccd": 0.25, "raabin": 0.22, "pbc": 0.17, "platelet": 0.09, "drawn": 0.17, "other": 0.1}
 CROWDS = (0, 0, 1, 1, 2, 3, 5, 8, 14)
+# Up to which share of the views a white cell is from so many to so many pixels wide: what is asked
+# for, then what is too small or too large, where the red cells beside are of the size asked for.
+Wide = tuple[float, float, float]
+_SMALL: tuple[Wide, ...] = ((0.65, 8, 32), (0.8, 2.5, 8), (1, 26, 80))
+_LARGE: tuple[Wide, ...] = ((0.5, 9, 40), (0.93, 36, 220), (1, 2.5, 9))
 BATCH = 16
 RATE = 2.5e-3
 
@@ -34,21 +41,24 @@ def read_scenes(data: Path, without: list[str]) -> dict[str, list[Scene]]:
     """All that is trained on, by kind; images in which no cell was boxed do show one."""
     sets = read_sets(data)
     scenes = {
-        name: [
-            Scene.of(image.read(), image.boxes, shrink=int(name == "bccd"))
-            for image in sets[name]
-            if image.boxes
-        ]
+        name: [_scene(image, shrink=int(name == "bccd")) for image in sets[name] if image.boxes]
         for name in ("bccd", "raabin", "pbc")
         if name not in without
     }
     if "pbc" not in without:
-        scenes["platelet"] = [Scene.of(p.read(), (), usual=140) for p in read_platelets(data)]
-    fields = [draw_field(np.random.default_rng(10**6 + i), CROWDS[i % 9]) for i in range(400)]
-    scenes["drawn"] = [Scene.of(image, boxes, usual=160, shrink=1) for image, boxes in fields]
-    others = [draw_other(np.random.default_rng(i)) for i in range(240)]
+        scenes["platelet"] = [_scene(image, usual=140) for image in read_platelets(data)]
+    fields = [draw_field(np.random.default_rng(10**6 + i), CROWDS[i % 9]) for i in range(500)]
+    scenes["drawn"] = [Scene.of(*field, usual=160, shrink=1) for field in fields]
+    others = [draw_other(np.random.default_rng(i)) for i in range(400)]
     scenes["other"] = [Scene.of(image, (), usual=60) for image in others]
     return scenes
+
+
+def _scene(image: Boxed, *, usual: float = 100, shrink: int = 0) -> Scene:
+    """Red cells have the boxes that came with the image, or else those of lone ones."""
+    pixels = image.read()
+    alone, others = outline(pixels, image.boxes)
+    return Scene.of(pixels, image.boxes, image.red or alone, others, usual=usual, shrink=shrink)
 
 
 @dataclass
@@ -60,23 +70,16 @@ class Bank:
 
 
 def draw_bank(scenes: dict[str, list[Scene]], rng: np.random.Generator, size: int) -> Bank:
-    """So many small views and a third as many large ones, of each kind by its share.
-
-    Small views show cells of the network's own sizes and smaller ones; large views show a third
-    of the time parts of cells that are far too large, and the platelets and red cells beside.
-    """
+    """So many small views and a third as many large ones, of each kind by its share."""
     whole = sum(SHARES[kind] for kind in scenes)
     bank = Bank([], [])
     for kind, among in scenes.items():
         count = round(size * SHARES[kind] / whole)
         for number in range(count):
             scene = among[rng.integers(len(among))]
-            wide = (8, 26) if rng.random() < 0.8 else (2.5, 8)
-            bank.small.append(draw_view(scene, rng, SIDE // 2, wide))
+            bank.small.append(draw_view(scene, rng, SIDE // 2, _choose(rng, _SMALL)))
             if number % 3 == 0:
-                size_of = rng.random()
-                wide = (9, 36) if size_of < 0.5 else (36, 220) if size_of < 0.93 else (2.5, 9)
-                bank.large.append(draw_view(scene, rng, SIDE, wide))
+                bank.large.append(draw_view(scene, rng, SIDE, _choose(rng, _LARGE)))
     for kind in ("platelet", "drawn", "other"):  # what looks like a cell where there is none
         empty = [scene for scene in scenes.get(kind, ()) if not len(scene.boxes)]
         close, wider = ((8, 60), (10, 80)) if kind == "other" else ((24, 110), (30, 220))
@@ -86,6 +89,11 @@ def draw_bank(scenes: dict[str, list[Scene]], rng: np.random.Generator, size: in
             if number % 3 == 0:
                 bank.large.append(draw_view(scene, rng, SIDE, wider))
     return bank
+
+
+def _choose(rng: np.random.Generator, ways: Sequence[Wide]) -> tuple[float, float]:
+    drawn = rng.random()
+    return next((low, high) for share, low, high in ways if drawn < share)
 
 
 def draw_batch(bank: Bank, rng: np.random.Generator) -> list[torch.Tensor]:
@@ -113,16 +121,20 @@ def train(bank: Bank, steps: int, seed: int) -> Finder:
             group["lr"] = rate
         light, heat, counts, reach, near = draw_batch(bank, rng)
         logits, sides = network(light.to(memory_format=torch.channels_last))
-        losses = heat_loss(logits, heat, counts), reach_loss(sides, reach, near)
+        white, red = (
+            heat_loss(logits[:, kind], heat[:, kind], counts[:, kind])
+            + 2.5 * reach_loss(sides[:, 4 * kind : 4 * kind + 4], reach[:, kind], near[:, kind])
+            for kind in (0, 1)
+        )
         optimiser.zero_grad()
-        (losses[0] + 2.5 * losses[1]).backward()
+        (white + 0.5 * red).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimiser.step()
-        sums += [float(loss.detach()) for loss in losses]
+        sums += [float(white.detach()), float(red.detach())]
         if step % 100 == 99:
             spent = time.monotonic() - start
             click.echo(
-                f"{step + 1:5} {spent:5.0f} s  heat {sums[0] / 100:.3f}  box {sums[1] / 100:.3f}",
+                f"{step + 1:5} {spent:5.0f} s  white {sums[0] / 100:.3f}  red {sums[1] / 100:.3f}",
             )
             sums[:] = 0
     return network

@@ -20,18 +20,20 @@ from PIL import Image
 Pixels = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
+_NOT_ALONE = "PLATELET_705601.jpg"  # half a neutrophil is beside this platelet
 SIDES = ("left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
 class Boxed:
-    """One image of a set, with the boxes of its white cells in pixels."""
+    """One image of a set, with the boxes of its white cells in pixels, and of red ones if known."""
 
     archive: Path
     name: str
     group: str
     label: str
     boxes: tuple[Box, ...]
+    red: tuple[Box, ...] = ()
 
     def read(self) -> Pixels:
         """The image, uint8 RGB (H, W, 3)."""
@@ -62,7 +64,7 @@ def read_platelets(data: Path) -> list[Boxed]:
     """The images of PBC that were taken of a platelet, and show no white cell."""
     path = data / "pbc-sample.zip"
     names = sorted(n for n in _opened(path).namelist() if "/platelet/" in n and n.endswith(".jpg"))
-    return [Boxed(path, name, name, "platelet", ()) for name in names]
+    return [Boxed(path, n, n, "platelet", ()) for n in names if not n.endswith(_NOT_ALONE)]
 
 
 def _bccd(data: Path) -> Iterator[Boxed]:
@@ -74,11 +76,14 @@ def _bccd(data: Path) -> Iterator[Boxed]:
         match = re.search(r"BloodImage_(\d+)\.xml$", name)
         if not match or int(match[1]) not in rows:
             continue
-        cells = ElementTree.fromstring(archive.read(name)).iter("object")
-        boxes = [_voc(cell) for cell in cells if cell.findtext("name") == "WBC"]
+        cells = list(ElementTree.fromstring(archive.read(name)).iter("object"))
+        white, red = (
+            tuple(_voc(cell) for cell in cells if cell.findtext("name") == kind)
+            for kind in ("WBC", "RBC")
+        )
         image = name.replace("Annotations", "JPEGImages").replace(".xml", ".jpg")
         row = rows[int(match[1])]
-        yield Boxed(path, image, row["overlap_group"], row["label_raw"], tuple(boxes))
+        yield Boxed(path, image, row["overlap_group"], row["label_raw"], white, red)
 
 
 def _voc(cell: ElementTree.Element) -> Box:

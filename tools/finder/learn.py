@@ -17,13 +17,13 @@ def _layer(inputs: int, outputs: int, stride: int = 1, kernel: int = 3) -> nn.Se
 
 
 class Finder(nn.Module):
-    """Middles and sides of the cells that are 10 to 30 pixels wide.
+    """Middles and sides of the white and red cells that are 9 to 36 pixels wide.
 
-    Absorbed light (N, 3, h, w) -> heat (N, 1, h/4, w/4), in training its logits, and strides to
-    the left, top, right and bottom of the cell (N, 4, h/4, w/4). Fully convolutional: h and w are
-    multiples of 32. A path down to 1/32 sees the red cells around, and a path up brings it back
-    to each place (a U-net; Ronneberger, Fischer and Brox 2015); middles as in Zhou, Wang and
-    Kraehenbuehl 2019.
+    Absorbed light (N, 3, h, w) -> heat (N, 2, h/4, w/4) of white and of red cells, in training its
+    logits, and strides to the left, top, right and bottom of the cell (N, 8, h/4, w/4), first of
+    the white one. Fully convolutional: h and w are multiples of 32. A path down to 1/32 sees the
+    red cells around, and a path up brings it back to each place (a U-net; Ronneberger, Fischer and
+    Brox 2015); middles as in Zhou, Wang and Kraehenbuehl 2019.
     """
 
     def __init__(self) -> None:
@@ -39,10 +39,10 @@ class Finder(nn.Module):
         self.narrow16, self.up16 = _layer(last, sixteenth, kernel=1), _layer(sixteenth, sixteenth)
         self.narrow8, self.up8 = _layer(sixteenth, eighth, kernel=1), _layer(eighth, eighth)
         self.narrow4, self.up4 = _layer(eighth, quarter, kernel=1), _layer(quarter, quarter)
-        self.answer = nn.Conv2d(quarter, 5, 1)
+        self.answer = nn.Conv2d(quarter, 10, 1)
         self.head = _layer(quarter, quarter)
         with torch.no_grad():  # cells are rare, and two strides wide
-            self.answer.bias.copy_(torch.tensor([-4.0, 1, 1, 1, 1]))
+            self.answer.bias.copy_(torch.tensor([-4.0] * 2 + [1.0] * 8))
 
     def forward(self, light: Tensor) -> tuple[Tensor, Tensor]:
         four = self.down4(self.stem(light))
@@ -52,8 +52,8 @@ class Finder(nn.Module):
         up = self.up8(eight + _twice(self.narrow8(up)))
         up = self.up4(four + _twice(self.narrow4(up)))
         answer = self.answer(self.head(up))
-        middles = answer[:, :1] if self.training else answer[:, :1].sigmoid()
-        return middles, functional.softplus(answer[:, 1:])
+        middles = answer[:, :2] if self.training else answer[:, :2].sigmoid()
+        return middles, functional.softplus(answer[:, 2:])
 
 
 def _twice(maps: Tensor) -> Tensor:
@@ -61,8 +61,7 @@ def _twice(maps: Tensor) -> Tensor:
 
 
 def heat_loss(logits: Tensor, heat: Tensor, counts: Tensor) -> Tensor:
-    """The focal loss of middles (Law and Deng 2018): `logits` (N, 1, h, w), the rest (N, h, w)."""
-    logits = logits[:, 0]
+    """The focal loss of middles (Law and Deng 2018): (N, h, w) each."""
     likely = logits.sigmoid()
     middle = ((heat == 1) & (counts > 0)).float()
     right = functional.logsigmoid(logits) * (1 - likely) ** 2 * middle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,24 +14,45 @@ from wbczoo.cells.slide import slide_colour
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Halves = NDArray[np.float16]
 
 SIDE = 96  # pixels of a view
 # Pixels of a view that a cell may be wide to be asked for; a little beyond, either answer is right.
-_ASKED = (10.0, 30.0)
-_LOOSE = (7.0, 42.0)
+# Cells of each width are asked for on two levels of a pyramid, so that their boxes can be averaged.
+_ASKED = (9.0, 36.0)
+_LOOSE = (6.5, 50.0)
 _SEEN = 0.3  # of a cell must lie in the view to be asked for
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image at sizes that halve, and its boxes (N, 4) in pixels of the first."""
+    """An image at sizes that halve, and boxes (N, 4) in pixels of the first.
+
+    Attributes:
+        sizes: the image, and halves of it.
+        boxes: of its white cells.
+        red: of its red cells.
+        unsure: in which red cells may be that have no box.
+        usual: how wide its white cells are, where it has none.
+    """
 
     sizes: list[Pixels]
     boxes: Floats
-    usual: float  # how wide its cells are, where it has no box
+    red: Floats
+    unsure: Floats
+    usual: float
 
     @classmethod
-    def of(cls, image: Pixels, boxes: object, *, usual: float = 100, shrink: int = 0) -> Scene:
+    def of(
+        cls,
+        image: Pixels,
+        boxes: object,
+        red: object = (),
+        unsure: object = (),
+        *,
+        usual: float = 100,
+        shrink: int = 0,
+    ) -> Scene:
         """`shrink` leaves out the largest sizes, where cells are wider than any view."""
         sizes = [image]
         while min(sizes[-1].shape[:2]) >= 48 and len(sizes) < 4 + shrink:
@@ -38,27 +60,32 @@ class Scene:
             smaller = (width // 2, height // 2)
             sizes.append(cv2.resize(sizes[-1], smaller, interpolation=cv2.INTER_AREA))
         factor = 2**shrink
-        scaled = np.asarray(boxes, np.float32).reshape(-1, 4) / factor
-        return cls([np.ascontiguousarray(s) for s in sizes[shrink:]], scaled, usual / factor)
+        scaled = [
+            np.asarray(some, np.float32).reshape(-1, 4) / factor for some in (boxes, red, unsure)
+        ]
+        return cls([np.ascontiguousarray(s) for s in sizes[shrink:]], *scaled, usual / factor)
 
 
 @dataclass(frozen=True)
 class View:
     """What the network sees, and what it is to answer, on a grid of strides.
 
+    All are float16: thousands of views are kept. The first of each pair is for white cells, the
+    second for red ones.
+
     Attributes:
-        light: absorbed light (3, S, S), float16: thousands of views are kept.
-        heat: (S / 4, S / 4), 1 in the middle of a cell and falling off around it.
-        counts: (S / 4, S / 4), 0 where either answer is right.
-        reach: (4, S / 4, S / 4), strides to the left, top, right and bottom of the cell.
-        near: (S / 4, S / 4), how much the reach counts.
+        light: absorbed light (3, S, S).
+        heat: (2, S / 4, S / 4), 1 in the middle of a cell and falling off around it.
+        counts: (2, S / 4, S / 4), 0 where either answer is right.
+        reach: (2, 4, S / 4, S / 4), strides to the left, top, right and bottom of the cell.
+        near: (2, S / 4, S / 4), how much the reach counts.
     """
 
-    light: NDArray[np.float16]
-    heat: Floats
-    counts: Floats
-    reach: Floats
-    near: Floats
+    light: Halves
+    heat: Halves
+    counts: Halves
+    reach: Halves
+    near: Halves
 
 
 def draw_view(scene: Scene, rng: np.random.Generator, side: int, wide: tuple[float, float]) -> View:
@@ -88,10 +115,13 @@ def draw_view(scene: Scene, rng: np.random.Generator, side: int, wide: tuple[flo
     last = np.rint(np.minimum(shift + (high - low) * scales, side)).astype(int)
     inside = np.zeros((side, side), bool)
     inside[first[1] : last[1], first[0] : last[0]] = True
-    placed = (boxes.reshape(-1, 2, 2) - low) * scales + shift
+    placed = [
+        ((some.reshape(-1, 2, 2) - low) * scales + shift).reshape(-1, 4)
+        for some in (boxes, scene.red, scene.unsure)
+    ]
     slide = None if close or rng.random() < 0.3 else slide_colour([(1, scene.sizes[-1])])
     light = _relit(image, inside, slide, rng)
-    return View(light, *_answer(placed.reshape(-1, 4), np.concatenate([first, last]), inside))
+    return View(light, *_answer(placed, np.concatenate([first, last]), inside))
 
 
 def _shift(
@@ -136,7 +166,7 @@ def _relit(
     inside: NDArray[np.bool_],
     slide: tuple[int, int, int] | None,
     rng: np.random.Generator,
-) -> NDArray[np.float16]:
+) -> Halves:
     """Absorbed light (3, S, S) under another stain, lamp, camera and focus; 0 outside."""
     if slide is None:
         slide = slide_colour([(1, image[inside].reshape(-1, 1, 3))])
@@ -175,13 +205,31 @@ def _relit(
 
 
 def _answer(
-    boxes: NDArray[np.floating], frame: NDArray[np.intp], inside: NDArray[np.bool_]
+    placed: Sequence[Floats], frame: NDArray[np.intp], inside: NDArray[np.bool_]
+) -> Iterator[Halves]:
+    """Heat, counts, reach and near of a view, in which boxes of three kinds are placed."""
+    white, red, unsure = placed
+    share = cv2.resize(
+        inside.astype(np.float32), None, fx=1 / STRIDE, fy=1 / STRIDE, interpolation=cv2.INTER_AREA
+    )
+    sure = (0.2 + 0.8 * share).astype(np.float32)
+    doubtful = sure.copy()
+    for left, top, right, bottom in np.rint(unsure / STRIDE).astype(int).clip(0):
+        doubtful[top:bottom, left:right] = 0
+    for left, top, right, bottom in np.rint(white / STRIDE).astype(int).clip(0):
+        here = np.s_[top:bottom, left:right]
+        doubtful[here] = sure[here]  # no red cell is there
+    answers = _mark(white, frame, sure, sure), _mark(red, frame, doubtful, sure)
+    for pair in zip(*answers, strict=True):
+        yield np.stack(pair).astype(np.float16)
+
+
+def _mark(
+    boxes: Floats, frame: NDArray[np.intp], counts: Floats, sure: Floats
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    places = len(inside) // STRIDE
+    counts, places = counts.copy(), len(counts)
     heat, near = np.zeros((2, places, places), np.float32)
     reach = np.zeros((4, places, places), np.float32)
-    share = cv2.resize(inside.astype(np.float32), (places, places), interpolation=cv2.INTER_AREA)
-    counts = (0.2 + 0.8 * share).astype(np.float32)
     x = (np.arange(places, dtype=np.float32) + 0.5) * STRIDE
     y = x[:, None]
     for left, top, right, bottom in boxes:
@@ -193,9 +241,11 @@ def _answer(
         if min(across, down) <= 1 or not _LOOSE[0] <= width <= _LOOSE[1]:
             continue
         u, v = x - (left + right) / 2, y - (top + bottom) / 2
+        ours = (u / (across / 2 + 2)) ** 2 + (v / (down / 2 + 2)) ** 2 < 1
         if across * down < _SEEN * area or not _ASKED[0] <= width <= _ASKED[1]:
-            counts[(u / (across / 2 + 2)) ** 2 + (v / (down / 2 + 2)) ** 2 < 1] = 0
+            counts[ours] = 0
             continue
+        counts[ours] = sure[ours]
         spread = np.maximum([0.16 * across, 0.16 * down], 1.6)
         hill = np.exp(-((u / spread[0]) ** 2 + (v / spread[1]) ** 2) / 2).astype(np.float32)
         hill[_place(top, bottom, places), _place(left, right, places)] = 1
@@ -221,7 +271,7 @@ def turned(view: View, rng: np.random.Generator) -> View:
     ):
         if rng.random() < 0.5:
             arrays = [turn(a) for a in arrays]
-            arrays[3] = arrays[3][sides]
+            arrays[3] = arrays[3][:, sides]
     return View(*arrays)
 
 

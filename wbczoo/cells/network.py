@@ -1,8 +1,9 @@
-"""The network that marks the middles of white cells, and what it marks on each level."""
+"""The network that marks the middles of white and red cells, and what it marks on each level."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,14 +15,37 @@ if TYPE_CHECKING:
     import onnxruntime
 
 Boxes = NDArray[np.float64]
+Scores = NDArray[np.float64]
 
 NETWORK = Path(__file__).with_name("finder.onnx")
 STRIDE = 4  # pixels of a level for each place of the network's answer
 _ALIGN = 32  # the network halves its input five times
 # Pixels of a level that a cell may be wide: beyond the outer two its answer does not count, within
-# the inner two it counts fully. Each cell lies within the inner ones on one level at least.
-_SIZES = (7.0, 13.0, 28.0, 40.0)
+# the inner two it counts fully. Each cell lies within the outer ones on two levels at least.
+_SIZES = (7.0, 11.0, 32.0, 44.0)
+_WEIGHTS = (0.6, 1.0, 1.0, 0.6)
+_FAINTEST = 0.1  # below this score nothing is a candidate
 _MOST = 2000  # candidates of an image that are looked at, the best ones
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """What looks like cells of one kind, each once for each level that shows it, the best first.
+
+    Attributes:
+        boxes: (N, 4), left, top, right, bottom in pixels of the image, cut at its frame.
+        scores: (N,), the network's answer by how much it counts at this width.
+        factors: (N,), of the level.
+    """
+
+    boxes: Boxes
+    scores: Scores
+    factors: NDArray[np.int64]
+
+
+def weight(wide: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much the answer about a cell counts that is so many pixels of a level wide, 0 to 1."""
+    return np.asarray(np.interp(wide, _SIZES, _WEIGHTS, left=0, right=0))
 
 
 @cache
@@ -36,54 +60,63 @@ def _session() -> onnxruntime.InferenceSession:
 
 
 def candidates(
-    seen: Sequence[tuple[int, NDArray[np.float32]]], size: tuple[int, int], threshold: float
-) -> tuple[Boxes, NDArray[np.float64]]:
-    """Boxes around all places that look like the middle of a white cell, on any level.
+    seen: Sequence[tuple[int, NDArray[np.float32]]], size: tuple[int, int]
+) -> tuple[Marked, Marked]:
+    """All places that look like the middle of a white or of a red cell, on any level.
 
     Args:
         seen: (factor, absorbed light (3, h, w)) of each level.
         size: the image's height and width.
-        threshold: the lowest score.
 
     Returns:
-        boxes (N, 4), left, top, right, bottom in pixels of the image, cut at its frame, and
-        scores (N,), the best first; a cell stands there once for each level that shows it.
+        what looks like white cells, and what looks like red ones.
     """
-    boxes, scores = [np.empty((0, 4))], [np.empty(0)]
+    marked: tuple[list[Marked], list[Marked]] = ([], [])
     for factor, level in seen:
-        heat, sides = _ask(level)
-        rows, columns = _peaks(heat, threshold)
-        middle = np.stack([columns, rows, columns, rows], 1) * STRIDE + STRIDE / 2
-        reach = sides[:, rows, columns].T.astype(np.float64) * STRIDE
-        box = middle + reach * (-1, -1, 1, 1)
-        box = np.clip(box, 0, np.array([level.shape[2], level.shape[1]] * 2, float))
-        wide = (box[:, 2:] - box[:, :2]).max(axis=1, initial=0)
-        score = heat[rows, columns] * np.interp(wide, _SIZES, (0.6, 1, 1, 0.6), left=0, right=0)
-        fits = score >= threshold
-        boxes.append(box[fits] * factor)
-        scores.append(score[fits])
-    every, score = np.concatenate(boxes), np.concatenate(scores)
-    order = np.argsort(-score, kind="stable")[:_MOST]
-    every = np.minimum(every[order], np.array([size[1], size[0]] * 2, float))
-    return every, score[order]
+        for kind, (heat, sides) in enumerate(zip(*_ask(level), strict=True)):
+            boxes, scores = _boxes(heat, sides, level.shape[2:0:-1])
+            marked[kind].append(Marked(boxes * factor, scores, np.full(len(boxes), factor)))
+    white, red = (_best(some, size) for some in marked)
+    return white, red
+
+
+def _boxes(
+    heat: NDArray[np.float32], sides: NDArray[np.float32], size: Sequence[int]
+) -> tuple[Boxes, Scores]:
+    """Boxes in pixels of a level of this width and height, and what they score there."""
+    rows, columns = _peaks(heat)
+    middle = np.stack([columns, rows, columns, rows], 1) * STRIDE + STRIDE / 2
+    reach = sides[:, rows, columns].T.astype(np.float64) * STRIDE
+    boxes = np.clip(middle + reach * (-1, -1, 1, 1), 0, np.array([*size, *size], float))
+    scores = heat[rows, columns] * weight((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0))
+    return boxes[scores >= _FAINTEST], scores[scores >= _FAINTEST]
+
+
+def _best(marked: Sequence[Marked], size: tuple[int, int]) -> Marked:
+    scores = np.concatenate([one.scores for one in marked])
+    order = np.argsort(-scores, kind="stable")[:_MOST]
+    boxes = np.concatenate([one.boxes for one in marked])[order]
+    factors = np.concatenate([one.factors for one in marked])[order]
+    return Marked(
+        np.minimum(boxes, np.array([size[1], size[0]] * 2, float)), scores[order], factors
+    )
 
 
 def _ask(level: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Heat (h, w) in [0, 1] and distances to the four sides (4, h, w) in strides."""
+    """Heat (2, h, w) in [0, 1] and distances to the four sides (2, 4, h, w) in strides."""
     height, width = level.shape[1:]
     padded = np.zeros((1, 3, -(-height // _ALIGN) * _ALIGN, -(-width // _ALIGN) * _ALIGN), "f4")
     padded[0, :, :height, :width] = level
     heat, sides = _session().run(None, {_session().get_inputs()[0].name: padded})
     rows, columns = -(-height // STRIDE), -(-width // STRIDE)
-    return heat[0, 0, :rows, :columns], sides[0, :, :rows, :columns]
+    sides = sides.reshape(2, 4, *sides.shape[2:])
+    return heat[0, :, :rows, :columns], sides[:, :, :rows, :columns]
 
 
-def _peaks(
-    heat: NDArray[np.float32], threshold: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def _peaks(heat: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the places that no neighbour exceeds."""
     around = np.pad(heat, 1)
     across = np.maximum(np.maximum(around[:, :-2], around[:, 1:-1]), around[:, 2:])
     highest = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
-    rows, columns = np.nonzero((heat >= highest) & (heat >= threshold))
+    rows, columns = np.nonzero((heat >= highest) & (heat >= _FAINTEST))
     return rows, columns

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-Boxes = NDArray[np.float64]
+from wbczoo.cells.network import Boxes, Marked, Scores, weight
 
 _SAME = 0.4  # boxes that share this much of what they cover together show one cell
 _AGREE = 0.6  # boxes that share this much are seen well enough on both levels to be averaged
 _DWARF = 0.3  # of the surest cell's width: no white cell is smaller beside it
+_RIVAL = 0.5  # boxes of two kinds that share this much are about one thing
 _INSIDE = 0.75  # a box of which this much lies in another is a part of that cell
 
 
@@ -31,34 +34,47 @@ def overlap(some: Boxes, others: Boxes) -> NDArray[np.float64]:
     return np.asarray(both / (areas(some)[:, None] + areas(others)[None] - both).clip(1e-9))
 
 
-def keep_best(boxes: Boxes, scores: NDArray[np.float64]) -> tuple[Boxes, NDArray[np.float64]]:
+def keep_best(marked: Marked, factors: Sequence[int]) -> tuple[Boxes, Scores]:
     """One box for each cell: the best one, moved to the mean of those that nearly agree with it.
 
+    A cell is seen on every level where its width is one that the network was taught. Its score is
+    the mean of what those levels say, so that what looks like a cell on one alone is doubtful.
+
     Args:
-        boxes: (N, 4), the best score first.
-        scores: (N,).
+        marked: what looks like cells.
+        factors: of all levels.
 
     Returns:
-        boxes (M, 4) and their scores (M,), the best first.
+        boxes (M, 4) and scores (M,), the best first.
     """
-    size = areas(boxes)
-    left = np.ones(len(boxes), bool)
-    kept: list[int] = []
-    means: list[NDArray[np.float64]] = []
-    for index in range(len(boxes)):
+    size = areas(marked.boxes)
+    left = np.ones(len(size), bool)
+    boxes, scores = [], []
+    for index in range(len(size)):
         if not left[index]:
             continue
-        both = shared(boxes[index : index + 1], boxes)[0]
+        both = shared(marked.boxes[index : index + 1], marked.boxes)[0]
         whole = size + size[index] - both
-        agree = left & (both >= _AGREE * whole)
-        means.append(np.average(boxes[agree], axis=0, weights=scores[agree] ** 2))
+        agree, same = left & (both >= _AGREE * whole), left & (both > _SAME * whole)
+        box = np.average(marked.boxes[agree], axis=0, weights=marked.scores[agree] ** 2)
+        levels = [marked.scores[same & (marked.factors == factor)] for factor in factors]
+        said = sum(float(level[0]) for level in levels if len(level))
+        asked = float(weight(max(box[2:] - box[:2]) / np.array(factors)).sum())
+        boxes.append(box)
+        scores.append(said / max(asked, said))
         part = both > _INSIDE * np.minimum(size, size[index])
-        left &= ~((both > _SAME * whole) | part)
-        kept.append(index)
-    return np.array(means).reshape(-1, 4), scores[kept]
+        left &= ~(same | part)
+    order = np.argsort(-np.array(scores), kind="stable")
+    return np.array(boxes).reshape(-1, 4)[order], np.array(scores)[order]
 
 
-def drop_dwarfs(boxes: Boxes, scores: NDArray[np.float64]) -> tuple[Boxes, NDArray[np.float64]]:
+def best_rivals(boxes: Boxes, others: Marked) -> Scores:
+    """(N,) the score of the best of the others that is nearly each box; 0 where there is none."""
+    near = overlap(boxes, others.boxes) > _RIVAL
+    return np.asarray(np.where(near, others.scores, 0).max(axis=1, initial=0))
+
+
+def drop_dwarfs(boxes: Boxes, scores: Scores) -> tuple[Boxes, Scores]:
     """Without what is far smaller than the surest cell of the same image: platelets, stain.
 
     The largest white cells of blood (monocytes, 20 um) are less than three times as wide as the

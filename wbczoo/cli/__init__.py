@@ -39,7 +39,7 @@ VERBS = {
     "study": "Run a grid of cells under several protocols.",
     "data": "Prepare and show data sets.",
     "plugin": "Write, check and list plugins.",
-    "bench": "Measure speed as ratios.",
+    "bench": "Measure speed as ratios, and how well cells are found.",
     "demo": "Do the whole job once, offline, on drawn images.",
     "doctor": "Say what this installation and machine can do.",
 }

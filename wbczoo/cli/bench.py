@@ -1,4 +1,4 @@
-"""`wbczoo bench`: speed as ratios measured in one run."""
+"""`wbczoo bench`: speed as ratios measured in one run, and how well white cells are found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from wbczoo.cli.settings import setting
 
 @click.group("bench")
 def command() -> None:
-    """Measure speed as ratios of two things done in the same run.
+    """Measure speed as ratios of two things done in the same run, and how well cells are found.
 
     Example: wbczoo bench train smears --dataset synthetic --backbone mobilenetv2
     """

@@ -67,6 +67,14 @@ def test_what_has_no_box_stands_in_the_corner() -> None:
         assert not changed[100:].any()
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (540, 0), (0, 380), (540, 380), (300, 200)])
+def test_a_label_lies_beside_its_cell_where_there_is_room(corner: tuple[int, int]) -> None:
+    x, y = corner
+    cell = answered("monocyte", box=[x, y, x + 100, y + 100], flags=["at-edge"])
+    picture = np.asarray(draw_cells(blank(480, 640), [cell]))
+    assert (picture[y + 12 : y + 88, x + 12 : x + 88] == 230).all()
+
+
 def test_a_crowded_field_keeps_every_box_and_the_labels_that_fit() -> None:
     rng = np.random.default_rng(0)
     corners = rng.integers(0, (1200, 700), (500, 2)).tolist()

@@ -163,11 +163,15 @@ def _free_place(
     wide, high = size
     tried = [(left, top - high), (left, bottom), (right - wide, top - high), (right - wide, bottom),
              (left, top), (left, bottom - high)]  # fmt: skip
+    places = []
     for x, y in tried:
         x, y = max(0, min(x, frame[0] - wide)), max(0, min(y, frame[1] - high))
-        place = (x, y, x + wide, y + high)
-        if not any(_meet(place, other) for other in taken):
-            return place
+        places.append((x, y, x + wide, y + high))
+    # The cell itself is covered only where nothing else is free.
+    for avoided in ([*taken, (left, top, right, bottom)], taken):
+        for place in places:
+            if not any(_meet(place, other) for other in avoided):
+                return place
     return None
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from wbczoo.cells import find
 from wbczoo.cells.network import Marked
-from wbczoo.cells.ruler import likely_width, red_cell_width
+from wbczoo.cells.ruler import likely_width, red_cell_width, red_share
 from wbczoo_datasets.smear import render_photograph
 
 SIZE = (480, 640)
@@ -43,9 +43,19 @@ def test_one_red_cell_that_is_hardly_seen_is_no_ruler() -> None:
 
 
 def test_a_platelet_is_too_narrow_and_a_clump_too_wide_for_a_white_cell() -> None:
-    boxes = np.array([box(100, 100, 16), box(200, 200, 60), box(300, 300, 240)])
+    boxes = np.array([box(100, 100, 16), box(200, 200, 60), box(300, 300, 330)])
     assert likely_width(boxes, 40.0).tolist() == [0, 1, 0]
     assert likely_width(boxes, None).tolist() == [1, 1, 1]
+
+
+def test_what_red_cells_cover_is_no_white_cell() -> None:
+    heap = [box(90, 100, 40), box(112, 100, 40)]
+    white = np.array([box(100, 100, 60), box(300, 300, 60), box(90, 100, 16)])
+    over, free, within = red_share(white, marked(*heap, scores=(0.8, 0.8)))
+    assert 0.4 < over < 0.7
+    assert free == 0
+    assert within == 0  # most of the red cell lies outside: a nucleus may be on it
+    assert red_share(white, marked()).tolist() == [0, 0, 0]
 
 
 def discs(places: list[tuple[float, float, float, tuple[int, int, int]]]) -> NDArray[np.uint8]:

@@ -12,7 +12,8 @@ from wbczoo.cells.network import Boxes, Marked, Scores, weight
 _SAME = 0.4  # boxes that share this much of what they cover together show one cell
 _AGREE = 0.6  # boxes that share this much are seen well enough on both levels to be averaged
 _DWARF = 0.3  # of the surest cell's width: no white cell is smaller beside it
-_RIVAL = 0.5  # boxes of two kinds that share this much are about one thing
+_MOSTLY = 0.7  # of a box that is counted as within another
+_GRID = (np.arange(24) + 0.5) / 24  # where along its sides a box is looked at
 _INSIDE = 0.75  # a box of which this much lies in another is a part of that cell
 
 
@@ -68,10 +69,14 @@ def keep_best(marked: Marked, factors: Sequence[int]) -> tuple[Boxes, Scores]:
     return np.array(boxes).reshape(-1, 4)[order], np.array(scores)[order]
 
 
-def best_rivals(boxes: Boxes, others: Marked) -> Scores:
-    """(N,) the score of the best of the others that is nearly each box; 0 where there is none."""
-    near = overlap(boxes, others.boxes) > _RIVAL
-    return np.asarray(np.where(near, others.scores, 0).max(axis=1, initial=0))
+def covered(box: NDArray[np.float64], others: Boxes, scores: Scores) -> float:
+    """The share of a box that lies under others of which most lies in it, each by its score."""
+    within = shared(box[None], others)[0] > _MOSTLY * areas(others)
+    left, top, right, bottom = others[within].T[..., None]
+    x, y = box[:2, None] + np.outer(box[2:] - box[:2], _GRID)
+    across, down = (left < x) & (x < right), (top < y) & (y < bottom)
+    under = scores[within, None, None] * (down[:, :, None] & across[:, None])
+    return float(under.max(axis=0, initial=0).mean())
 
 
 def drop_dwarfs(boxes: Boxes, scores: Scores) -> tuple[Boxes, Scores]:

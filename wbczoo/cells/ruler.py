@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from wbczoo.cells.network import Boxes, Marked, Scores
+from wbczoo.cells.overlap import covered
 
-_SURE = 0.3  # the least score of a red cell that is measured
+_SURE = 0.3  # the least score of a red cell that counts
 _ENOUGH = 1.0  # red cells' scores together, of which each is at most 1
 _MARGIN = 0.01  # of the image's side: a box that comes so near the frame may be cut by it
 # In red cells' widths: no white cell is narrower than the first nor wider than the last, and none
 # between the others is doubtful. Boxed white cells of four laboratories are .9 to 3.5 wide.
-_WIDTHS = (0.7, 1.0, 3.5, 5.0)
+_WIDTHS = (0.7, 1.0, 5.0, 8.0)
 
 
 def red_cell_width(red: Marked, white: Boxes, size: tuple[int, int]) -> float | None:
@@ -37,6 +38,13 @@ def red_cell_width(red: Marked, white: Boxes, size: tuple[int, int]) -> float | 
     order = np.argsort(wide, kind="stable")
     counted = red.scores[free][order].cumsum()
     return float(wide[order][np.searchsorted(counted, counted[-1] / 2)])
+
+
+def red_share(white: Boxes, red: Marked) -> Scores:
+    """(M,) in [0, 1]: how much of each box looks like red cells, single or in a heap."""
+    sure = red.scores >= _SURE
+    shares = [covered(box, red.boxes[sure], red.scores[sure]) for box in white]
+    return np.array(shares, float)
 
 
 def likely_width(white: Boxes, red_cell: float | None) -> Scores:

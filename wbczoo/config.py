@@ -13,9 +13,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
     field_validator,
+    model_serializer,
 )
 
 from wbczoo import files
@@ -25,13 +27,14 @@ from wbczoo.tasks import DEFAULT, Task
 
 __all__ = ["ModelConfig", "Part", "Preprocessing", "RunConfig", "TrainConfig", "WeightsOrigin"]
 
-Protocol = Literal["report", "official", "grouped", "external"]
+Protocol = Literal["report", "official", "grouped", "external", "laboratory"]
 Trainable = Literal["head", "last-block", "all"]
 Optimizer = Literal["adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 ClassWeights = Literal["none", "balanced"]
 Keep = Literal["best", "last"]
 Norm = Literal["trained", "frozen"]
+Draw = Literal["even", "as-is"]
 Precision = Literal["auto", "fp32", "bf16"]
 Positive = Annotated[int, Field(gt=0)]
 
@@ -152,9 +155,14 @@ class TrainConfig(_Strict):
     """How a model is trained and on which photographs; two equal configs give equal runs.
 
     A field's description is also the help of the command line's option.
+
+    Attributes:
+        dataset: the one that is read; of no meaning where there are several.
+        datasets: where several are read together, each by its name in the run.
     """
 
     dataset: Part = Part(name="folder")
+    datasets: dict[str, Part] = Field(default_factory=dict)
     protocol: Annotated[
         Protocol, Field(description="How photographs are split; report is LEAKY.")
     ] = "official"
@@ -165,6 +173,10 @@ class TrainConfig(_Strict):
         None
     )
     folds: Annotated[int, Field(ge=2, description="Of grouped: how many folds.")] = 5
+    hold_out: Annotated[
+        str | None,
+        Field(description="Of laboratory: which one only tests, or all of them in turn."),
+    ] = None
     train_part: Annotated[
         str | None,
         Field(
@@ -195,6 +207,13 @@ class TrainConfig(_Strict):
         ClassWeights,
         Field(description="Weigh the loss so that each class counts alike."),
     ] = "none"
+    draw: Annotated[
+        Draw | None,
+        Field(
+            description="How often an epoch shows an image: once, or so that laboratories, and "
+            "classes within one, count alike.  [default: even where there are several data sets]"
+        ),
+    ] = None
     keep: Annotated[
         Keep,
         Field(description="Which epoch's model: the best by validation, or the last."),
@@ -250,6 +269,32 @@ class TrainConfig(_Strict):
     @classmethod
     def _names_no_path(cls, dataset: Part) -> Part:
         return dataset.without_paths()
+
+    @field_validator("datasets")
+    @classmethod
+    def _name_no_paths(cls, datasets: dict[str, Part]) -> dict[str, Part]:
+        return {name: datasets[name].without_paths() for name in sorted(datasets)}
+
+    @model_serializer(mode="wrap")
+    def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What was added later stands only where it is said: the config of one data set stays."""
+        document: dict[str, Any] = handler(self)
+        for name in ("datasets", "hold_out", "draw"):
+            if not document.get(name):
+                document.pop(name, None)
+        if self.datasets:
+            document.pop("dataset", None)
+        return document
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The data sets that are read, by their names in the run."""
+        return self.datasets or {self.dataset.name: self.dataset}
+
+    @property
+    def draws_evenly(self) -> bool:
+        """Whether an epoch shows laboratories and classes alike."""
+        return self.draw == "even" or (self.draw is None and bool(self.datasets))
 
 
 class RunConfig(_Strict):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wbczoo.data.batches import Batches, draw_order
+from wbczoo.data.batches import Batches, draw_evenly, draw_order
 
 CPU = torch.device("cpu")
 
@@ -75,3 +75,23 @@ def test_an_order_is_a_function_of_seed_and_epoch() -> None:
 def test_an_order_is_the_same_on_every_machine() -> None:
     """A resumed run meets the images as it would have: these numbers must not change."""
     assert draw_order(0, 0, 8).tolist() == [2, 4, 3, 6, 5, 0, 1, 7]
+
+
+def test_even_shares_are_alike_over_laboratories_and_classes() -> None:
+    targets = {"cell": np.array([0, 0, 0, 1, 2, 2]), "nucleus": np.array([0, 0, 0, -1, 1, 1])}
+    laboratories = ("a", "a", "a", "a", "b", "b")
+    batches = Batches(pixels(), np.arange(6), targets, CPU, laboratories)
+    assert batches.even_shares() == pytest.approx([1 / 12, 1 / 12, 1 / 12, 1 / 4, 1 / 4, 1 / 4])
+
+
+def test_an_even_draw_shows_an_image_as_often_as_its_share_says() -> None:
+    shares = np.array([0.5, 0.25] + [0.25 / 18] * 18)
+    drawn = {epoch: draw_evenly(3, epoch, shares) for epoch in range(4)}
+    for order in drawn.values():
+        counts = np.bincount(order, minlength=20)
+        assert counts[0] == 10
+        assert counts[1] == 5
+        assert counts[2:].max() <= 1
+    assert np.array_equal(drawn[2], draw_evenly(3, 2, shares))
+    assert not np.array_equal(drawn[2], drawn[3])
+    assert not np.array_equal(drawn[2], draw_evenly(4, 2, shares))

@@ -18,9 +18,10 @@ from three_parts import ARCHIVE, DRAWN, Facts, draw_rows
 
 from wbczoo import registry
 from wbczoo.config import TrainConfig, train_config
+from wbczoo.data.external import external_plan, shared_classes
 from wbczoo.data.plan import Plan, digest_of, write_split
 from wbczoo.data.samples import Rows, read_rows
-from wbczoo.data.splits import external_plan, plan_split, shared_classes
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Option, Sample
 from wbczoo.tasks import CELL, CELL5, DEFAULT, PBC8

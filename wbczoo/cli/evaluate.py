@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import (
-    data_argument,
-    dataset_from,
+    data_from,
+    data_sources,
     dataset_options,
     device_option,
     json_option,
@@ -22,7 +22,7 @@ from wbczoo.cli.settings import split_settings
 
 @click.command("evaluate")
 @click.argument("model", type=click.Path(exists=True, path_type=Path))
-@data_argument
+@data_sources
 @dataset_options
 @split_settings(shown="the run's own")
 @click.option(
@@ -36,7 +36,7 @@ from wbczoo.cli.settings import split_settings
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, model: Path, data: Path, fold: str | None, as_json: bool, **options: Any
+    ctx: click.Context, /, model: Path, fold: str | None, as_json: bool, **options: Any
 ) -> None:
     """Measure a run, or an export without torch, on photographs that it never saw.
 
@@ -45,10 +45,13 @@ def command(
     \b
     Example:
       wbczoo evaluate runs/a blood-cells.zip --dataset bccd --protocol official --json
+      wbczoo evaluate runs/b --data raabin=raabin.zip
     """
     from wbczoo.evaluation.evaluate import evaluate
 
-    options["dataset"] = dataset_from(options)
+    data = data_from(options)
+    if isinstance(data, dict):
+        options["dataset"] = None
     number = parse_fold(fold)
     found = evaluate(model, data, fold=None if number == "all" else number, **options)
     if as_json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import click
 
@@ -45,6 +45,20 @@ def _parse_pairs(
         if "=" not in text:
             raise UsageError(f"{text!r} is no option of a part; write NAME=VALUE.")
     return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+
+
+def _parse_sources(
+    ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
+) -> dict[str, Path]:
+    sources = dict[str, Path]()
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not equals or name in sources:
+            raise UsageError(
+                f"{text!r} is no data set of its own; write NAME=PATH, and each NAME once."
+            )
+        sources[name] = Path(path)
+    return sources
 
 
 def _pairs_option(flag: str, name: str) -> Callable[[F], F]:
@@ -177,6 +191,18 @@ out_option = click.option(
 
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 
+data_sources = together(
+    click.argument("data", type=click.Path(path_type=Path), required=False),
+    click.option(
+        "--data",
+        "sources",
+        multiple=True,
+        metavar="NAME[@LABORATORY]=PATH",
+        callback=_parse_sources,
+        help="Instead of DATA, a data set's name and its folder or archive; repeat it for several.",
+    ),
+)
+
 
 def compose_from(options: dict[str, Any]) -> ModelConfig:
     """The composition of `composition_options`, which are taken out of `options`."""
@@ -185,6 +211,26 @@ def compose_from(options: dict[str, Any]) -> ModelConfig:
     names = ("backbone", "sequence", "tasks", "hidden", "image_size", "crop")
     chosen = {name: options.pop(name) for name in (*names, "backbone_options", "sequence_options")}
     return compose(**chosen)
+
+
+def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
+    """The data of `data_sources`, which are taken out; `dataset` becomes a part where it is one.
+
+    Raises:
+        UsageError: unless either DATA or --data is given, and for options of a data set that
+            has no name here.
+    """
+    data, sources = options.pop("data"), options.pop("sources")
+    if (data is None) == (not sources):
+        raise UsageError("Name the data: DATA alone, or each data set by --data NAME=PATH.")
+    flags = ("dataset_options", "photograph_from", "each_file_a_photograph", "labels")
+    if sources and (options["dataset"] != "folder" or any(options[flag] for flag in flags)):
+        raise UsageError("--data names its data sets: leave out --dataset and its options.")
+    part = dataset_from(options)
+    if sources:
+        return cast(dict[str, Path], sources)
+    options["dataset"] = part
+    return cast(Path, data)
 
 
 def dataset_from(options: dict[str, Any]) -> Part:

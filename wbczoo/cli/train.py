@@ -9,8 +9,8 @@ import click
 
 from wbczoo.cli.options import (
     composition_options,
-    data_argument,
-    dataset_from,
+    data_from,
+    data_sources,
     dataset_options,
     device_option,
     json_option,
@@ -25,7 +25,7 @@ from wbczoo.text import format_count
 
 
 @click.command("train")
-@data_argument
+@data_sources
 @dataset_options
 @composition_options(default_weights="imagenet")
 @settings()
@@ -43,7 +43,7 @@ from wbczoo.text import format_count
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, data: Path, out: Path, fold: str | None, as_json: bool, **options: Any
+    ctx: click.Context, /, out: Path, fold: str | None, as_json: bool, **options: Any
 ) -> None:
     """Train a composition under a protocol and leave a run.
 
@@ -51,10 +51,12 @@ def command(
     Example:
       wbczoo train blood-cells.zip --dataset bccd --protocol official \\
           --backbone mobilenetv2 --seq bilstm --trainable all --epochs 1 --out runs/a
+      wbczoo train --data bccd=blood-cells.zip --data pbc=pbc.zip --data raabin=raabin.zip \\
+          --protocol laboratory --hold-out raabin --backbone mobilenetv2 --out runs/b
     """
     from wbczoo.training.run import train
 
-    options["dataset"] = dataset_from(options)
+    data = data_from(options)
     summaries = train(data=data, out=out, fold=parse_fold(fold), **options).summaries
     if not summaries:  # another device of the same training prints
         return
@@ -72,14 +74,18 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     data = summary["data"]
     word = " LEAKY" if summary["leaky"] else ""
     fold = "" if data["fold"] is None else f", fold {data['fold']}"
+    out = f", {data['held_out']} held out" if data.get("held_out") else ""
     rows = [
         ("model", summary["name"]),
-        ("protocol", f"{summary['protocol']}{word}, part {data['part']}{fold}"),
+        ("protocol", f"{summary['protocol']}{word}, part {data['part']}{fold}{out}"),
     ]
     for role in ("train", "validation", "test"):
         counts = data[role]
         photographs = format_count(counts["photographs"])
         rows.append((role, f"{photographs} photographs, {counts['files']} files"))
+    for name, roles in data.get("laboratories", {}).items():
+        told = (f"{roles[role]['files']} {role}" for role in roles if roles[role]["files"])
+        rows.append((f"files of {name}", ", ".join(told)))
     rows += [
         (f"training files, {task}", ", ".join(f"{n['train']} {name}" for name, n in found.items()))
         for task, found in data["classes"].items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -24,6 +25,7 @@ class Batches:
         rows: the cache's row of each image of this role.
         targets: task -> class index of each image of this role, -1 left out.
         device: where batches are wanted. On a GPU the whole role moves there once if it fits.
+        laboratories: of each image of this role; none where there is one of all.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class Batches:
         rows: NDArray[np.int64],
         targets: Targets,
         device: torch.device,
+        laboratories: Sequence[str] = (),
     ) -> None:
         self._pixels = pixels
         self._rows = rows
         self.device = device
         self.targets = {name: torch.from_numpy(values) for name, values in targets.items()}
+        self._laboratories = laboratories
         self._resident: Tensor | None = None
         if fits(len(rows) * pixels[:1].nbytes, device):
             self._resident = torch.from_numpy(pixels[rows]).to(device)
@@ -79,6 +83,18 @@ class Batches:
             for last in waiting:
                 yield last.result()
 
+    def even_shares(self) -> NDArray[np.float64]:
+        """What share of an epoch each image has where laboratories count alike, and within one
+        its classes; (N,), with the sum 1. A class is what all tasks say together.
+        """
+        names = self._laboratories or ("",) * len(self)
+        targets = zip(*(values.tolist() for values in self.targets.values()), strict=True)
+        cells = list(zip(names, targets, strict=True))
+        files, classes = Counter(cells), Counter(name for name, _ in set(cells))
+        return np.array(
+            [1 / (len(classes) * classes[cell[0]] * files[cell]) for cell in cells], np.float64
+        )
+
     def targets_at(self, positions: NDArray[np.int64]) -> Mapping[str, Tensor]:
         """task -> class indices (N,) int64, on the CPU."""
         at = torch.from_numpy(positions)
@@ -96,3 +112,19 @@ def fits(size: int, device: torch.device) -> bool:
 def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     """The order in which an epoch meets its images: a function of seed and epoch alone."""
     return np.random.default_rng((seed, epoch, 0)).permutation(count)
+
+
+def draw_evenly(seed: int, epoch: int, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    """As many images as there are, each about as often as its share says, in a drawn order.
+
+    Systematic sampling: evenly spaced points fall on the images laid side by side in a drawn
+    order, so that an image of share s comes floor(N s) or ceil(N s) times.
+
+    Args:
+        shares: (N,) of each image, with the sum 1.
+    """
+    draw = np.random.default_rng((seed, epoch, 0))
+    shuffled = draw.permutation(len(shares))
+    points = (np.arange(len(shares)) + draw.random()) / len(shares)
+    places = np.searchsorted(np.cumsum(shares[shuffled])[:-1], points, side="right")
+    return draw.permutation(shuffled[places])

@@ -22,6 +22,7 @@ class Plan:
         train, validation, test: row numbers, ascending.
         leaked: test files whose group training sees too; 0 in an honest protocol.
         counts: what was taken out and why, for the output.
+        held_out: the laboratory that tests, under `laboratory`.
     """
 
     protocol: str
@@ -32,6 +33,7 @@ class Plan:
     test: tuple[int, ...]
     leaked: int = 0
     counts: dict[str, int] = field(default_factory=dict)
+    held_out: str | None = None
 
     @property
     def leaky(self) -> bool:

@@ -13,7 +13,7 @@ from wbczoo.config import Part, TrainConfig
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.classes import count_classes, refuse_one_class, tell_lacking
 from wbczoo.data.plan import Plan, Role, digest_of
-from wbczoo.data.samples import Rows, read_rows
+from wbczoo.data.samples import Rows, join, read_rows
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError, some
 from wbczoo.images.walk import describe_passed_over
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from wbczoo.data.batches import Batches
 
 
+# Where one data set lies; of several, the name of each in the run -> where it lies.
+Places = Path | Mapping[str, Path]
+Data = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
+
+
 def choose_dataset(dataset: str | Part, options: Mapping[str, object] | None = None) -> Part:
     """A data set by its name, with options that it declares; a part that was chosen stays it.
 
@@ -36,6 +41,39 @@ def choose_dataset(dataset: str | Part, options: Mapping[str, object] | None = N
         UsageError: for an unknown or unusable data set, or an option that it does not have.
     """
     return dataset if isinstance(dataset, Part) else Part.of(datasets.find(dataset), options)
+
+
+def choose_data(
+    data: Data, dataset: str | Part = "folder", options: Mapping[str, object] | None = None
+) -> tuple[dict[str, Any], Places]:
+    """The fields of a `TrainConfig` that name data sets, and where these lie.
+
+    Args:
+        data: a path, or a mapping of several: a data set's name, or `NAME@LABORATORY` where its
+            files are another laboratory's than its name says -> its path.
+        dataset, options: of a path, as `choose_dataset` takes them.
+
+    Raises:
+        UsageError: as `choose_dataset` does, and for two data sets of one name.
+    """
+    if not isinstance(data, Mapping):
+        return {"dataset": choose_dataset(dataset, options)}, Path(data)
+    if dataset != "folder" or options:
+        raise UsageError(
+            "Several data sets bring their names with them: leave out --dataset and its options."
+        )
+    parts, places = dict[str, Part](), dict[str, Path]()
+    for given, path in data.items():
+        name, _, laboratory = given.partition("@")
+        part = choose_dataset(name)
+        laboratory = laboratory or part.name
+        if laboratory in parts or "/" in laboratory:
+            raise UsageError(
+                f"{given!r} cannot be a laboratory's name here: each stands once, and without "
+                "a slash. Write NAME@LABORATORY=PATH for a second one of the same data set."
+            )
+        parts[laboratory], places[laboratory] = part, Path(path)
+    return {"datasets": parts}, places
 
 
 def prepare_data(
@@ -114,7 +152,8 @@ class Prepared:
         chosen = self.used(role)
         targets = {name: values[chosen] for name, values in self.rows.targets(tasks).items()}
         places = self.cache.rows([self.rows.hashes[row] for row in chosen])
-        return Batches(self.cache.pixels(), places, targets, device)
+        laboratories = [self.rows.laboratories[row] for row in chosen]
+        return Batches(self.cache.pixels(), places, targets, device, laboratories)
 
     def sides(self, device: torch.device) -> tuple[Batches, Batches]:
         """The batches that train, and those that validate; of these there may be none."""
@@ -138,6 +177,7 @@ class Prepared:
         roles: tuple[Role, ...] = ("train", "validation", "test")
         return {
             "dataset": self.rows.dataset,
+            **self._laboratories(roles),
             "unit": self.rows.unit,
             "part": self.plan.part,
             "fold": self.plan.fold,
@@ -151,6 +191,21 @@ class Prepared:
             "refused_images": len(self.rows.refused),
         }
 
+    def _laboratories(self, roles: Sequence[Role]) -> dict[str, Any]:
+        """Who was held out, and what each laboratory brings, where there are several."""
+        names = self.rows.laboratories
+        several = sorted(set(names))
+        if len(several) < 2:
+            return {}
+        of = {
+            name: {
+                role: count(self.rows, [row for row in self.used(role) if names[row] == name])
+                for role in roles
+            }
+            for name in several
+        }
+        return {"held_out": self.plan.held_out, "laboratories": of}
+
 
 def count(rows: Rows, chosen: Sequence[int]) -> dict[str, int | None]:
     """Photographs (None where unknown), files and groups among the chosen rows."""
@@ -161,24 +216,33 @@ def count(rows: Rows, chosen: Sequence[int]) -> dict[str, int | None]:
     }
 
 
-def read_dataset(config: TrainConfig, root: Path, tell: Tell) -> Rows:
-    """The rows of the config's data set below `root`; what is odd about its files is told."""
-    tell(f"reading {root}")
-    part = config.dataset
-    rows = read_rows(datasets.spec(part.selector), root, part.given)
-    for path, reason in rows.refused.items():
-        tell(f"refused {path}: {reason}")
-    if rows.passed_over:
-        tell(describe_passed_over(rows.passed_over))
+def read_dataset(config: TrainConfig, places: Places, tell: Tell) -> Rows:
+    """The rows of the config's data sets; what is odd about their files is told."""
+    if isinstance(places, Mapping):
+        rows = join(
+            {name: _read(part, places[name], tell) for name, part in config.datasets.items()}
+        )
+    else:
+        rows = _read(config.dataset, places, tell)
     if contradictions := rows.contradictions():
         told = [" = ".join(f"{p} ({label})" for p, label in one.items()) for one in contradictions]
         tell(f"equal bytes have different labels: {some(told)}")
     return rows
 
 
+def _read(part: Part, root: Path, tell: Tell) -> Rows:
+    tell(f"reading {root}")
+    rows = read_rows(datasets.spec(part.selector), root, part.given)
+    for path, reason in rows.refused.items():
+        tell(f"refused {path}: {reason}")
+    if rows.passed_over:
+        tell(describe_passed_over(rows.passed_over))
+    return rows
+
+
 def prepare(
     config: TrainConfig,
-    root: Path,
+    places: Places,
     tasks: Sequence[Task],
     preprocessing: Preprocessing,
     *,
@@ -195,7 +259,7 @@ def prepare(
         UsageError, WbczooError: as `read_rows`, `plan_split`, `PixelCache.fill` and
             `refuse_one_class` do.
     """
-    rows = rows or read_dataset(config, root, tell)
+    rows = rows or read_dataset(config, places, tell)
     plan = plan_split(rows, tasks, config)
     cache = PixelCache(preprocessing)
     chosen = [row for role in roles for row in plan.rows(role)]
@@ -203,7 +267,7 @@ def prepare(
     rows = replace(rows, refused={**rows.refused, **refused})
     prepared = Prepared(rows, plan, cache, tuple(tasks))
     if "train" in roles and not prepared.used("train"):
-        raise WbczooError(f"{root}: every image to train on was refused.")
+        raise WbczooError(f"{rows.source.root}: every image to train on was refused.")
     if "train" in roles:
         refuse_one_class(rows, plan, tasks)
         tell_lacking(rows, plan, tasks, tell)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +18,12 @@ from numpy.typing import NDArray
 from wbczoo.errors import WbczooError
 from wbczoo.images.file import suffix_of
 from wbczoo.images.tables import plain
-from wbczoo.images.tree import Tree
+from wbczoo.images.tree import Tree, Trees
 from wbczoo.specs import DatasetSpec, Option, Sample, Unit
 from wbczoo.tasks import ANY, Task, class_of, fold
 
 Targets = dict[str, NDArray[np.int64]]
+Labels = Mapping[str, Mapping[str, str]]
 
 LEFT_OUT = -1
 
@@ -31,10 +34,16 @@ _GROUP, _PHOTOGRAPH, _BYTES = range(3)
 
 @dataclass(frozen=True)
 class Rows:
-    """The image files of one data set, in a stable order, all fields aligned.
+    """The image files of one data set or of several, in a stable order, all fields aligned.
+
+    Of several, paths, photographs and groups begin with the data set's name and a slash.
 
     Attributes:
-        samples: what the plugin declared.
+        dataset: its name; of several `a+b`.
+        unit: of several the one that bounds least.
+        labels: the tables of each row's data set.
+        laboratories: whose slide and camera each row is of.
+        samples: what the plugins declared.
         hashes: SHA-256 of each file's bytes; empty for a file that could not be read.
         groups: what must stay together: the sample's group or photograph, else its content.
             Files of one photograph or with equal bytes always share one, whatever they are
@@ -45,8 +54,9 @@ class Rows:
 
     dataset: str
     unit: Unit
-    source: Tree
-    labels: Mapping[str, Mapping[str, str]]
+    source: Tree | Trees
+    labels: tuple[Labels, ...]
+    laboratories: tuple[str, ...]
     samples: tuple[Sample, ...]
     hashes: tuple[str, ...]
     groups: tuple[str, ...]
@@ -61,38 +71,56 @@ class Rows:
         """The first row of each content hash."""
         return {digest: row for row, digest in reversed(list(enumerate(self.hashes)))}
 
+    def class_of(self, task: Task, row: int) -> str | None:
+        """A row's class in a task, or None where the task leaves it out."""
+        return class_of(task, self.samples[row].label, self.labels[row])
+
+    @cached_property
+    def strata(self) -> tuple[str, ...]:
+        """What each row is drawn among: its label, and its laboratory where there are several."""
+        labels = [sample.label for sample in self.samples]
+        if len(set(self.laboratories)) < 2:
+            return tuple(labels)
+        return tuple(map("{}: {}".format, self.laboratories, labels))
+
     def targets(self, tasks: Sequence[Task]) -> Targets:
         """For each task the class index of each row, -1 where the task leaves the row out."""
-        return {
-            task.name: np.array(
-                [_index(task, sample.label, self.labels) for sample in self.samples], np.int64
-            )
-            for task in tasks
-        }
+        found = {}
+        for task in tasks:
+            place = {name: number for number, name in enumerate(task.classes)}
+            classes = [self.class_of(task, row) for row in range(len(self))]
+            found[task.name] = np.array([place.get(c or "", LEFT_OUT) for c in classes], np.int64)
+        return found
 
     def left_out(self, task: Task) -> dict[str, int]:
         """How many rows of each raw label a task leaves out."""
-        return dict(
-            Counter(s.label for s in self.samples if class_of(task, s.label, self.labels) is None)
-        )
+        rows = [row for row in range(len(self)) if self.class_of(task, row) is None]
+        return dict(Counter(self.samples[row].label for row in rows))
 
     def contradictions(self) -> list[dict[str, str]]:
         """Files with equal bytes and different labels: path -> label, for each such content."""
 
-        def meant(label: str) -> str:  # `Eosinophils` and `eos` are one
-            return self.labels.get(ANY, {}).get(label, fold(label).removesuffix("s"))
+        def meant(row: int) -> str:  # `Eosinophils` and `eos` are one
+            label = self.samples[row].label
+            return self.labels[row].get(ANY, {}).get(label, fold(label).removesuffix("s"))
 
-        found: dict[str, dict[str, str]] = {}
-        for sample, digest in zip(self.samples, self.hashes, strict=True):
+        found: dict[str, list[int]] = {}
+        for row, (sample, digest) in enumerate(zip(self.samples, self.hashes, strict=True)):
             if sample.label:
-                found.setdefault(digest, {})[sample.path] = sample.label
-        return [one for one in found.values() if len(set(map(meant, one.values()))) > 1]
+                found.setdefault(digest, []).append(row)
+        return [
+            {self.samples[row].path: self.samples[row].label for row in rows}
+            for rows in found.values()
+            if len(set(map(meant, rows))) > 1
+        ]
 
     def keep(self, wanted: Callable[[int], bool], refused: Mapping[str, str]) -> Rows:
         """The rows whose number is wanted, with more refusals written down."""
         rows = [row for row in range(len(self)) if wanted(row)]
         return replace(
             self,
+            labels=tuple(self.labels[row] for row in rows),
+            laboratories=tuple(self.laboratories[row] for row in rows),
             samples=tuple(self.samples[row] for row in rows),
             hashes=tuple(self.hashes[row] for row in rows),
             groups=tuple(self.groups[row] for row in rows),
@@ -140,7 +168,8 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         dataset=spec.name,
         unit="photograph" if spec.unit == "unknown" and told else spec.unit,
         source=source,
-        labels=spec.labels,
+        labels=(spec.labels,) * len(samples),
+        laboratories=tuple(s.laboratory or spec.laboratory or spec.name for s in samples),
         samples=samples,
         hashes=hashes,
         groups=_settle_groups(samples, hashes),
@@ -148,6 +177,45 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         passed_over=_passed_over(source, samples),
     )
     return rows.keep(lambda row: bool(hashes[row]), {}) if refused else rows
+
+
+def join(several: Mapping[str, Rows]) -> Rows:
+    """Several data sets as one; what two of them call alike stays two, and equal bytes one.
+
+    Args:
+        several: the name of each in the run -> its rows.
+    """
+    samples, laboratories, refused = list[Sample](), list[str](), dict[str, str]()
+    passed_over = Counter[str]()
+    for name, rows in several.items():
+        refused |= {f"{name}/{path}": reason for path, reason in rows.refused.items()}
+        passed_over.update(rows.passed_over)
+        for sample, group in zip(rows.samples, rows.groups, strict=True):
+            photograph = sample.photograph and f"{name}/{sample.photograph}"
+            path, group = f"{name}/{sample.path}", f"{name}/{group}"
+            samples.append(replace(sample, path=path, photograph=photograph, group=group))
+        laboratories += _laboratories(name, rows)
+    found = list(several.values())
+    hashes = tuple(itertools.chain.from_iterable(rows.hashes for rows in found))
+    return Rows(
+        dataset="+".join(several),
+        unit=max((rows.unit for rows in found), key=get_args(Unit).index),
+        source=Trees({name: rows.source for name, rows in several.items()}),
+        labels=tuple(itertools.chain.from_iterable(rows.labels for rows in found)),
+        laboratories=tuple(laboratories),
+        samples=tuple(samples),
+        hashes=hashes,
+        groups=_settle_groups(samples, hashes),
+        refused=refused,
+        passed_over=passed_over,
+    )
+
+
+def _laboratories(name: str, rows: Rows) -> Sequence[str]:
+    """The name that a set was given is its laboratory's, unless it has several of its own."""
+    if name == rows.dataset or len(set(rows.laboratories)) > 1:
+        return rows.laboratories
+    return (name,) * len(rows)
 
 
 def _plain(sample: Sample) -> Sample:
@@ -192,8 +260,3 @@ def _name(tie: Tie, known: Mapping[Tie, Tie]) -> str:
     kind, name = tie
     # A photograph without a group may be called as a group of others is.
     return f"photograph {name}" if kind == _PHOTOGRAPH and (_GROUP, name) in known else name
-
-
-def _index(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> int:
-    name = class_of(task, raw, labels)
-    return task.classes.index(name) if name in task.classes else LEFT_OUT

@@ -17,7 +17,7 @@ from wbczoo.config import TrainConfig
 from wbczoo.data.plan import Plan
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.tasks import Task, class_of
+from wbczoo.tasks import Task
 
 VALIDATION_SHARE = 0.15
 REPORT_SHARE = 0.1
@@ -48,6 +48,7 @@ def plan_split(rows: Rows, tasks: Sequence[Task], config: TrainConfig) -> Plan:
         "official": draw.official,
         "grouped": draw.grouped,
         "external": draw.external,
+        "laboratory": draw.laboratory,
     }[config.protocol](usable)
     plan.counts["left_out"] = len(rows) - len(usable)
     if not plan.train:
@@ -56,13 +57,21 @@ def plan_split(rows: Rows, tasks: Sequence[Task], config: TrainConfig) -> Plan:
 
 
 class _Draw:
-    """One protocol's draw from a data set's usable rows."""
+    """One protocol's draw from usable rows.
+
+    Of several data sets the photographs are drawn, not the views that were made from them; one
+    that has no part of the name that is asked for shows its own.
+    """
 
     def __init__(self, rows: Rows, config: TrainConfig) -> None:
         self.rows = rows
         self.config = config
         self.parts = {sample.part for sample in rows.samples}
-        self.main = "augmented" if "augmented" in self.parts else min(self.parts)
+        main = "photographs" if config.datasets else "augmented"
+        self.main = main if main in self.parts else min(self.parts)
+        self.parts_of = defaultdict[str, set[str]](set)
+        for laboratory, sample in zip(rows.laboratories, rows.samples, strict=True):
+            self.parts_of[laboratory].add(sample.part)
 
     def report(self, usable: list[int]) -> Plan:
         """All files of the main part at random, 80/10/10, photographs notwithstanding: LEAKY."""
@@ -85,7 +94,16 @@ class _Draw:
         part = self._part(self.main)
         split = {row: self.rows.samples[row].split for row in usable}
         test = [row for row in self._of_part(usable, part) if split[row] == "test"]
-        train = [row for row in self._of_part(usable, self.main) if split[row] == "train"]
+        # Of several data sets those without a published split train and validate.
+        halved = {
+            lab for row, lab in enumerate(self.rows.laboratories) if self.rows.samples[row].split
+        }
+        whole = set(self.parts_of) - halved if self.config.datasets else set()
+        train = [
+            row
+            for row in self._of_part(usable, self.main)
+            if split[row] == "train" or self.rows.laboratories[row] in whole
+        ]
         if not train or not test:
             raise UsageError(
                 f"{self.rows.source.root} has no published {'test' if train else 'training'} half"
@@ -130,6 +148,27 @@ class _Draw:
         rest = [row for row in scored if fold_of[self.rows.groups[row]] != self.config.fold]
         return self._trained_on(self._held_out(rest, test), usable)
 
+    def laboratory(self, usable: list[int]) -> Plan:
+        """One laboratory tests, and whatever shows its photographs or bytes does nothing else."""
+        out, names = self.config.hold_out, sorted(self.parts_of)
+        if len(names) < 2 or out not in names:
+            raise UsageError(
+                f"`laboratory` holds one of several laboratories out: {', '.join(names)} "
+                f"{'are' if len(names) > 1 else 'is'} here, and --hold-out was given {out}. Name "
+                "the data by --data NAME=PATH, repeated, and one of them, or all, by --hold-out."
+            )
+        theirs = {row for row in usable if self.rows.laboratories[row] == out}
+        groups = self._groups(theirs)
+        pool = self._of_part(usable, self._part(self.main))
+        rest = [row for row in pool if row not in theirs]
+        clean = [row for row in rest if self.rows.groups[row] not in groups]
+        plan = self._held_out(clean, [row for row in pool if row in theirs])
+        plan = self._trained_on(
+            plan, [row for row in usable if self.rows.groups[row] not in groups]
+        )
+        self._count(plan, "training", "test", set(rest) - set(clean))
+        return plan
+
     def external(self, usable: list[int]) -> Plan:
         """Every group of the main part trains or validates; the test is another data set."""
         pool = self._of_part(usable, self._part(self.main))
@@ -169,6 +208,7 @@ class _Draw:
             validation=tuple(sorted(validation)),
             test=tuple(sorted(test)),
             leaked=sum(self.rows.groups[row] in seen for row in test),
+            held_out=self.config.hold_out if self.config.protocol == "laboratory" else None,
         )
 
     def _folds(self, pool: list[int]) -> dict[str, int]:
@@ -179,7 +219,7 @@ class _Draw:
         """
         contents: dict[str, Counter[str]] = defaultdict(Counter)
         for row in pool:
-            contents[self.rows.groups[row]][self.rows.samples[row].label] += 1
+            contents[self.rows.groups[row]][self.rows.strata[row]] += 1
         if len(contents) < self.config.folds:
             raise UsageError(
                 f"{self.rows.source.root} has {len(contents)} groups, too few for "
@@ -214,7 +254,7 @@ class _Draw:
         votes: dict[str, Counter[str]] = defaultdict(Counter)
         for row in pool:
             name = self._photograph(row) if by_photograph else self.rows.groups[row]
-            votes[name][self.rows.samples[row].label] += 1
+            votes[name][self.rows.strata[row]] += 1
         strata: dict[str, list[str]] = defaultdict(list)
         for name, labels in votes.items():
             strata[min(labels, key=lambda label: (-labels[label], label))].append(name)
@@ -238,7 +278,11 @@ class _Draw:
         return {self.rows.groups[row] for row in pool}
 
     def _of_part(self, pool: Iterable[int], part: str) -> list[int]:
-        return [row for row in pool if self.rows.samples[row].part == part]
+        def own(row: int) -> str:
+            parts = self.parts_of[self.rows.laboratories[row]]
+            return part if part in parts else self.main if self.main in parts else min(parts)
+
+        return [row for row in pool if self.rows.samples[row].part == own(row)]
 
     def _part(self, default: str) -> str:
         part = self.config.part or default
@@ -249,34 +293,3 @@ class _Draw:
     def _no_part(self, part: str) -> str:
         names = ", ".join(sorted(self.parts))
         return f"{self.rows.source.root} has no part {part!r}; it has {names}."
-
-
-def external_plan(rows: Rows, tasks: Sequence[Task]) -> Plan:
-    """The test of a data set that nothing was trained on: rows of the classes that it shares.
-
-    Raises:
-        UsageError: if it shares fewer than two classes with every task.
-    """
-    shared = {task.name: shared_classes(task, rows) for task in tasks}
-    if all(len(names) < 2 for names in shared.values()):
-        told = "; ".join(f"{task}: {', '.join(names) or 'none'}" for task, names in shared.items())
-        raise UsageError(
-            f"{rows.source.root} shares fewer than two classes with the model ({told}), so there "
-            "is nothing to tell apart."
-        )
-    targets = rows.targets(tasks)
-    parts = {sample.part for sample in rows.samples}
-    # Of a data set that has them, the photographs, not the views that were made from them.
-    part = "photographs" if "photographs" in parts else min(parts)
-    test = tuple(
-        row
-        for row in range(len(rows))
-        if rows.samples[row].part == part and any(t[row] >= 0 for t in targets.values())
-    )
-    return Plan("external", part, None, (), (), test)
-
-
-def shared_classes(task: Task, rows: Rows) -> tuple[str, ...]:
-    """The classes of a task that the labels of a data set have, joined by name."""
-    found = {class_of(task, sample.label, rows.labels) for sample in rows.samples}
-    return tuple(name for name in task.classes if name in found)

@@ -10,7 +10,7 @@ from typing import cast
 
 from wbczoo import files, progress
 from wbczoo.config import Part, RunConfig, TrainConfig
-from wbczoo.data.prepared import choose_dataset, read_dataset
+from wbczoo.data.prepared import Data, Places, choose_data, read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
 from wbczoo.evaluation.figures import Evaluation
@@ -23,6 +23,7 @@ from wbczoo.evaluation.score import (
     predict_with_torch,
     report,
     score,
+    tested_laboratories,
 )
 from wbczoo.progress import Tell
 from wbczoo.runtime.folder import CONFIG, MODEL
@@ -30,7 +31,7 @@ from wbczoo.runtime.folder import CONFIG, MODEL
 
 def evaluate(
     model: str | os.PathLike[str],
-    data: str | os.PathLike[str],
+    data: Data,
     *,
     dataset: str | Part | None = None,
     dataset_options: Mapping[str, object] | None = None,
@@ -45,7 +46,7 @@ def evaluate(
 
     Args:
         model: a run, its folder, an export's folder, or a lone ONNX file. Exports need no torch.
-        data: the data set's folder or archive.
+        data: the data set's folder or archive; of several data sets a mapping, as `train` takes it.
         dataset: a data set's name, with `dataset_options` that it declares, or a part of a
             config; the model's own, with its options, if None.
         protocol, part, fold: the model's own where None.
@@ -53,9 +54,10 @@ def evaluate(
     Raises:
         UsageError, WbczooError: as `score` does, and if `model` is none of these.
     """
-    model, data = Path(model), Path(data)
+    model = Path(model)
     given = {"protocol": protocol, "part": part, "fold": fold}
-    chosen = choose_dataset(dataset, dataset_options) if dataset else None
+    named = dataset is not None or isinstance(data, Mapping)
+    parts, places = choose_data(data, dataset or "folder", dataset_options)
     folders = _folders(model)
     if len(folders) > 1 and fold is not None:
         folders = [folder for folder in folders if folder.name == f"fold-{fold}"]
@@ -66,13 +68,17 @@ def evaluate(
     run: RunConfig | None = None
     for folder in folders:
         run, seen, predict = _load(folder, device)
-        bare = TrainConfig(dataset=chosen) if chosen else _as_trained(run.train, folder)
+        bare = TrainConfig(**parts) if named else _as_trained(run.train, folder)
+        if run.train and run.train.datasets and not isinstance(places, Mapping):
+            # Its groups are known by the names that data sets have where there are several.
+            bare, places = _as_several(bare, places, folder)
         asked = asked_of(run.train, bare, given)
         if fold is not None and asked.protocol != "grouped":
             raise UsageError(f"--fold belongs to --protocol grouped, not to {asked.protocol}.")
-        rows = rows or read_dataset(asked, data, tell)
+        rows = rows or read_dataset(asked, places, tell)
+        tested = tested_laboratories(run.train, asked, rows, own=len(folders) > 1)
         scored.append(
-            score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell)
+            score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell, tested)
         )
     assert run is not None
     if not all(one.checked for one in scored):
@@ -87,14 +93,25 @@ def evaluate(
     return Evaluation(document)
 
 
+def _as_several(bare: TrainConfig, root: Path, folder: Path) -> tuple[TrainConfig, Places]:
+    if bare.datasets:
+        raise UsageError(
+            f"{folder} was trained on several data sets, {', '.join(bare.datasets)}. Say which are "
+            "given, and where: --data NAME=PATH."
+        )
+    name = bare.dataset.name
+    return TrainConfig(datasets={name: bare.dataset}), {name: root}
+
+
 def _as_trained(trained: TrainConfig | None, folder: Path) -> TrainConfig:
     """The model's own config, whose data set is asked for where none is named."""
     trained = trained or TrainConfig()
-    if lost := trained.dataset.files_to_name:
-        raise UsageError(
-            f"{folder} keeps no path of the file that its {lost[0]} was. Name it again, with "
-            f"dataset={trained.dataset.name!r} and dataset_options."
-        )
+    for part in trained.parts.values():
+        if lost := part.files_to_name:
+            raise UsageError(
+                f"{folder} keeps no path of the file that its {lost[0]} was. Name it again, with "
+                f"dataset={part.name!r} and dataset_options."
+            )
     return trained
 
 
@@ -106,6 +123,9 @@ def _folders(model: Path) -> list[Path]:
     ]
     if folds:
         return sorted(folds, key=lambda path: int(path.name.split("-")[1]))
+    held_out = sorted(model.glob("laboratory-*")) if model.is_dir() else []
+    if runs := [path for path in held_out if _is_run(path)]:
+        return runs
     if _is_run(model) or _is_export(model):
         return [model]
     raise UsageError(

@@ -121,7 +121,7 @@ def table(document: Mapping[str, Any]) -> str:
     for place, share in enumerate(COVERAGES):
         errors = [format_figure(found["coverage"][place]["error"]) for found in tasks.values()]
         rows.append([f"error at coverage {share:.0%}", *errors])
-    parts = [_heading(document)]
+    parts = [_heading(document), *_laboratories(document)]
     if tasks:
         parts.append(tabulate(rows, ["", *tasks], disable_numparse=True))
     for task, found in tasks.items():
@@ -145,6 +145,25 @@ def table(document: Mapping[str, Any]) -> str:
     parts += [f"Refused {path}: {reason}" for path, reason in document.get("refused", {}).items()]
     parts.append(f"Intervals: {document['interval']}.")
     return "\n\n".join(parts)
+
+
+def _laboratories(document: Mapping[str, Any]) -> Iterator[str]:
+    """For each task a table of laboratories, with their mean and the worst where they are some."""
+    found_of = document.get("laboratories", {})
+    for task in document["tasks"] if found_of else ():
+        rows: list[list[object]] = []
+        for name, found in found_of.items():
+            if own := found["tasks"].get(task):
+                figures = [format_figure(own[key]) for key in ("accuracy", "macro_f1")]
+                classes = ", ".join(own["classes"])
+                rows.append([name, own["files"], own["groups"], *figures, classes])
+        over = document["over_laboratories"].get(task, {})
+        for how in ("mean", "worst") if over else ():
+            figures = [format_figure(over[key][how]) for key in ("accuracy", "macro_f1")]
+            rows.append([how, "", "", *figures, ""])
+        headers = [task, "files", "groups", "accuracy", "macro-F1", "over the classes"]
+        if rows:
+            yield tabulate(rows, headers, disable_numparse=True)
 
 
 def _heading(document: Mapping[str, Any]) -> str:

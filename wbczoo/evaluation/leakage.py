@@ -79,8 +79,12 @@ def refuse_seen(rows: Rows, plan: Plan, seen: Seen) -> None:
     """
     by_content = {row for row in plan.test if rows.hashes[row] in seen.hashes}
     # Group names mean the same thing only within one data set: where some bytes are the same.
-    same_data = plan.protocol != "external" or any(h in seen.hashes for h in rows.hashes)
-    by_group = {row for row in plan.test if same_data and rows.groups[row] in seen.groups}
+    same_data = plan.protocol not in ("external", "laboratory") or any(
+        h in seen.hashes for h in rows.hashes
+    )
+    groups = {rows.groups[row] for row, digest in enumerate(rows.hashes) if digest in seen.hashes}
+    groups |= seen.groups if same_data else set()
+    by_group = {row for row in plan.test if rows.groups[row] in groups}
     met = by_content | by_group
     if not met:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,18 @@ from numpy.typing import NDArray
 
 from wbczoo.config import ModelConfig, TrainConfig
 from wbczoo.data.cache import PixelCache
+from wbczoo.data.external import external_plan, shared_classes
 from wbczoo.data.plan import Plan, digest_of
 from wbczoo.data.prepared import count, fill
 from wbczoo.data.samples import Rows
-from wbczoo.data.splits import external_plan, plan_split, shared_classes
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.evaluation.laboratories import by_laboratory
 from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
 from wbczoo.metrics import measure, measure_contradictions, restrict
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell, bar
-from wbczoo.tasks import NUCLEUS_OF, Task, class_of
+from wbczoo.tasks import NUCLEUS_OF, Task
 
 if TYPE_CHECKING:
     from wbczoo.runtime.session import Session
@@ -54,7 +56,36 @@ def asked_of(
     """The config whose test rows are asked for: the run's own, less what the user changed."""
     base = trained or dataset
     changes = {key: value for key, value in given.items() if value is not None}
-    return base.model_copy(update={**changes, "dataset": dataset.dataset})
+    data = {"dataset": dataset.dataset, "datasets": dataset.datasets}
+    return base.model_copy(update={**changes, **data})
+
+
+def tested_laboratories(
+    trained: TrainConfig | None, asked: TrainConfig, rows: Rows, *, own: bool
+) -> set[str] | None:
+    """Which laboratories the protocol `laboratory` tests: those that were not learned from.
+
+    Args:
+        own: only the one that was held out, where each was in turn.
+
+    Returns:
+        None under other protocols, which choose by rows.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    if asked.protocol != "laboratory":
+        return None
+    here, learned = set(rows.laboratories), set(trained.parts) if trained else set()
+    out = {trained.hold_out} if trained and trained.hold_out else set()
+    found = here & out if own else here - (learned - out)
+    if not found:
+        raise UsageError(
+            f"The model learned from {', '.join(sorted(learned - out))}, and what was given is of "
+            f"{', '.join(sorted(here))}: `laboratory` tests on one that it has not seen. Name its "
+            "data by --data NAME=PATH."
+        )
+    return found
 
 
 def score(
@@ -66,6 +97,7 @@ def score(
     split_sha256: str,
     predict: Predict,
     tell: Tell,
+    laboratories: Collection[str] | None = None,
 ) -> Scored:
     """Answer the test rows of a protocol, if the model has not seen them.
 
@@ -75,21 +107,23 @@ def score(
         seen: the run's own split, or None to draw it again from `trained`.
         split_sha256: of the split that the model was trained on, to know it again.
         predict: gives the probabilities of rows of the cache.
+        laboratories: which of them the protocol `laboratory` tests; None: all that there are.
 
     Raises:
         WbczooError: if a test row's photograph was trained or validated on, with how many; or
             if nothing is left to score.
         UsageError: if the data or the protocol do not fit the model.
     """
-    if asked.protocol == "external":
-        plan = external_plan(rows, model.tasks)
+    if asked.protocol in ("external", "laboratory"):
+        plan = external_plan(rows, model.tasks, protocol=asked.protocol, laboratories=laboratories)
         if seen is None:
             seen = draw_again(rows, model, trained, split_sha256)
     else:
-        if trained is not None and asked.dataset.name != trained.dataset.name:
+        named = [", ".join(each.parts) for each in (trained or asked, asked)]
+        if named[0] != named[1]:
             raise UsageError(
-                f"The model was trained on the data set {trained.dataset.name!r}; to test it on "
-                f"{asked.dataset.name!r}, say --protocol external."
+                f"The model was trained on the data set {named[0]!r}; to test it on "
+                f"{named[1]!r}, say --protocol external."
             )
         plan = plan_split(rows, model.tasks, asked)
         if digest_of(rows, plan) == split_sha256:
@@ -137,7 +171,7 @@ def report(
     rows = first.rows
     chosen = [row for fold in folds for row in fold.chosen]
     groups = [rows.groups[row] for row in chosen]
-    strata = [rows.samples[row].label for row in chosen]
+    strata = [rows.strata[row] for row in chosen]
     targets = {name: values[chosen] for name, values in rows.targets(tasks).items()}
     probabilities = {
         task.name: np.concatenate([fold.probabilities[task.name] for fold in folds])
@@ -175,9 +209,11 @@ def report(
         )
         if first.plan.protocol == "external":
             shared = shared_classes(task, rows)
-            document["tasks"][task.name]["shared_classes"] = _over_shared(
+            document["tasks"][task.name]["shared_classes"] = over_shared(
                 task, shared, targets[task.name], probabilities[task.name], groups, strata, settings
             )
+    if first.plan.protocol == "laboratory" or len({rows.laboratories[row] for row in chosen}) > 1:
+        document |= by_laboratory(rows, chosen, tasks, probabilities, settings)
     cell = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF)), None)
     nucleus = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF.values())), None)
     if cell and nucleus:
@@ -200,15 +236,15 @@ def _left_out(rows: Rows, plan: Plan, task: Task) -> dict[str, int]:
     return dict(
         Counter(
             sample.label
-            for sample in rows.samples
+            for row, sample in enumerate(rows.samples)
             if sample.part == plan.part
             and (sample.split == "test" or not published)
-            and class_of(task, sample.label, rows.labels) is None
+            and rows.class_of(task, row) is None
         )
     )
 
 
-def _over_shared(
+def over_shared(
     task: Task,
     shared: tuple[str, ...],
     targets: NDArray[np.int64],

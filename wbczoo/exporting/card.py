@@ -182,8 +182,8 @@ def _licences(run: RunConfig) -> dict[str, str]:
             f"{run.model.weights.description or run.model.weights.source}; see their origin"
         )
     if run.train is not None:
-        data = run.train.dataset
-        licences[f"data set {data.name}"] = datasets.spec(data.selector).licence or "not stated"
+        for data in run.train.parts.values():
+            licences[f"data set {data.name}"] = datasets.spec(data.selector).licence or "not stated"
     licences["code of wbczoo"] = "MIT"
     return licences
 
@@ -196,7 +196,8 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
     if card["leaky"]:
         lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
     fold = "" if data["fold"] is None else f", fold {data['fold']}"
-    lines.append(f"Data set {data['dataset']}, protocol {card['protocol']}{fold}:")
+    out = f", {data['held_out']} held out" if data.get("held_out") else ""
+    lines.append(f"Data set {data['dataset']}, protocol {card['protocol']}{fold}{out}:")
     lines.append("")
     for role in ("train", "validation", "test"):
         counts = data[role]
@@ -206,7 +207,23 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
             else f"{counts['photographs']} photographs ({counts['files']} files)"
         )
         lines.append(f"- {role}: {told}")
-    return [*lines, *_class_lines(data.get("classes", {}))]
+    return [
+        *lines,
+        *_laboratory_lines(data.get("laboratories", {})),
+        *_class_lines(data.get("classes", {})),
+    ]
+
+
+def _laboratory_lines(laboratories: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+    lines = [
+        "",
+        "| laboratory | training files | validation files | test files |",
+        "|---|---|---|---|",
+    ]
+    for name, of in laboratories.items():
+        files_of = " | ".join(str(of[role]["files"]) for role in ("train", "validation", "test"))
+        lines.append(f"| {name} | {files_of} |")
+    return lines if laboratories else []
 
 
 def _class_lines(tasks: dict[str, dict[str, dict[str, int]]]) -> list[str]:

@@ -30,7 +30,8 @@ def write_front_matter(card: Mapping[str, Any]) -> str:
         KeyError, TypeError, AttributeError: if an evaluation in it is damaged.
     """
     results = [result for found in card["evaluations"] for result in _results(found)]
-    trained_on = card["data"]["dataset"] if card["trained"] and card["data"] else None
+    trained_on = card["data"]["dataset"].split("+") if card["trained"] and card["data"] else []
+    named = [name for name in trained_on if name != _NO_DATA_SET]
     scores = {"model_name": card["name"], "eval_results": results} if results else {}
     data = ModelCardData(
         license="other",
@@ -38,7 +39,7 @@ def write_front_matter(card: Mapping[str, Any]) -> str:
         library_name="wbczoo",
         pipeline_tag=_TASK,
         tags=_tags(card),
-        datasets=[trained_on] if trained_on not in (None, _NO_DATA_SET) else None,
+        datasets=named or None,
         metrics=["accuracy", "f1"] if results else None,
         **scores,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections import Counter
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -72,6 +73,23 @@ class Tree:
         if name not in self._members:
             raise ImageRefused("The file is not there.")
         return self._members[name].read()
+
+
+class Trees:
+    """Several trees as one: a file's name begins with that of its tree, and a slash.
+
+    Attributes:
+        root: theirs, to be said in a sentence; no path of any file.
+    """
+
+    def __init__(self, trees: Mapping[str, Tree | Trees]) -> None:
+        self.root: Path = Path(", ".join(str(tree.root) for tree in trees.values()))
+        self._trees = trees
+
+    def read(self, name: str) -> bytes:
+        """The bytes of one file; ImageRefused says why there are none."""
+        tree, _, within = name.partition("/")
+        return self._trees[tree].read(within)
 
 
 def _refuse_strange(root: Path, members: dict[str, Member]) -> None:

@@ -185,6 +185,8 @@ def _describe(name: str, folder: Path, graph: Path, ours: bool) -> TrainedModel:
 
 def _laboratories(data: Mapping[str, Any]) -> Iterator[str]:
     told = data.get("laboratories") or [data.get("laboratory") or data.get("dataset")]
+    if isinstance(told, Mapping):  # one that was held out taught nothing
+        told = [name for name, roles in told.items() if roles["train"]["files"]]
     # `folder` is a way to read a data set, and names no laboratory.
     yield from (printable(str(each)) for each in told if each not in (None, "folder"))
 

@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from wbczoo.config import TrainConfig
-from wbczoo.data.batches import Batches
+from wbczoo.data.batches import Batches, draw_evenly, draw_order
 from wbczoo.errors import UsageError
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
@@ -69,6 +69,13 @@ class Fit:
         """Steps in an epoch; a tail that has no image for some device is left out."""
         full, tail = divmod(len(self.training), self.config.batch_size)
         return full + int(tail >= int(self.accelerator.num_processes) and not self.joins_tail)
+
+    def order(self) -> NDArray[np.int64]:
+        """The positions of the images of the epoch where it stands, in the order of its draw."""
+        seed, epoch = self.config.seed, self.progress.epoch
+        if self.config.draws_evenly:
+            return draw_evenly(seed, epoch, self.training.even_shares())
+        return draw_order(seed, epoch, len(self.training))
 
     def batches(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """An epoch's order (N,) as the positions of each of its steps."""

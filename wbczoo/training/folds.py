@@ -1,14 +1,13 @@
-"""One training, or one for each fold of the `grouped` protocol, side by side in one folder."""
+"""One training, or one for each fold or each laboratory held out, side by side in one folder."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wbczoo.config import RunConfig
 from wbczoo.data.classes import refuse_one_class
-from wbczoo.data.prepared import Prepared, prepare, read_dataset
+from wbczoo.data.prepared import Places, Prepared, prepare, read_dataset
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
@@ -19,7 +18,7 @@ from wbczoo.training.train import train
 
 def train_folds(
     run: RunConfig,
-    data: Path,
+    places: Places,
     out: Path,
     fold: int | str | None,
     *,
@@ -27,7 +26,10 @@ def train_folds(
     resume: bool = False,
     **settings: Any,
 ) -> list[dict[str, Any]]:
-    """Train under the run's protocol; `grouped` trains one fold, or all into `out/fold-K`.
+    """Train under the run's protocol.
+
+    `grouped` trains one fold, or all into `out/fold-K`; `laboratory` holds one out, or each in
+    turn into `out/laboratory-NAME`.
 
     Args:
         fold: a number, or `all` (or None, which means all) for `grouped`; None elsewhere.
@@ -41,26 +43,33 @@ def train_folds(
     """
     config = run.train
     assert config is not None
-    if config.protocol != "grouped":
-        if fold is not None:
-            raise UsageError(f"--fold belongs to --protocol grouped, not to {config.protocol}.")
-        numbers: Sequence[int | None] = [None]
-    else:
+    if fold is not None and config.protocol != "grouped":
+        raise UsageError(f"--fold belongs to --protocol grouped, not to {config.protocol}.")
+    if config.hold_out is not None and config.protocol != "laboratory":
+        raise UsageError(f"--hold-out belongs to --protocol laboratory, not to {config.protocol}.")
+    turns: dict[Path, dict[str, Any]] = {out: {}}
+    if config.protocol == "grouped":
         numbers = range(config.folds) if fold in (None, "all") else [int(fold or 0)]
-    folders = {n: out if len(numbers) == 1 else out / f"fold-{n}" for n in numbers}
+        alone = len(numbers) == 1
+        turns = {out if alone else out / f"fold-{n}": {"fold": n} for n in numbers}
     # What can be refused at once is refused before the data are read.
     choose_device(settings.get("device", "auto"))
-    for folder in folders.values():
+    for folder in turns:
         refuse_taken(folder, resume)
-    rows = read_dataset(config, data, tell)
-    for number in numbers:
-        plan = plan_split(rows, run.model.tasks, config.model_copy(update={"fold": number}))
+    rows = read_dataset(config, places, tell)
+    if config.protocol == "laboratory" and config.hold_out == "all":
+        names = sorted(set(rows.laboratories))
+        turns = {out / f"laboratory-{name}": {"hold_out": name} for name in names}
+        for folder in turns:
+            refuse_taken(folder, resume)
+    for turn in turns.values():
+        plan = plan_split(rows, run.model.tasks, config.model_copy(update=turn))
         refuse_one_class(rows, plan, run.model.tasks)
     summaries = []
-    for number, folder in folders.items():
-        one = config.model_copy(update={"fold": number})
+    for folder, turn in turns.items():
+        one = config.model_copy(update=turn)
         prepared = prepare(
-            one, data, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell
+            one, places, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell
         )
         _tell_leak(prepared, tell)
         with alone_in(folder):

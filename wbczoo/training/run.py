@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from wbczoo import progress
 from wbczoo.config import Part, RunConfig, TrainConfig, train_config
-from wbczoo.data.prepared import choose_dataset
+from wbczoo.data.prepared import Data, choose_data
 from wbczoo.model.compose import compose
 from wbczoo.progress import Tell
 from wbczoo.training.folds import train_folds
@@ -34,7 +34,7 @@ class Run:
 
 def train(
     backbone: str,
-    data: str | os.PathLike[str],
+    data: Data,
     *,
     out: str | os.PathLike[str],
     sequence: str = "none",
@@ -53,7 +53,9 @@ def train(
 
     Args:
         backbone, sequence: names of parts, as `list_backbones` and `list_sequences` give them.
-        data: the data set's folder or archive.
+        data: the data set's folder or archive; of several data sets a mapping, their names ->
+            their paths (`{"bccd": ..., "pbc": ...}`; `NAME@LABORATORY` for a second one of a
+            name).
         out: a new folder; with `resume`, one that holds a stopped run of the same settings.
         weights: the backbone's initial ones: `imagenet`, `none`, or a safetensors file.
         dataset: its name, as `list_datasets` gives it, or a part of another run's config.
@@ -63,7 +65,8 @@ def train(
         tell: takes sentences for the user; they go to stderr by themselves.
         options: of the composition, as `create_model` takes them (`tasks`, `hidden`, `image_size`,
             `crop`, `backbone_options`, `sequence_options`), and the fields of
-            `wbczoo.config.TrainConfig` (`protocol`, `trainable`, `epochs`, `lr`, `seed`, ...).
+            `wbczoo.config.TrainConfig` (`protocol`, `hold_out`, `trainable`, `epochs`, `lr`,
+            `seed`, ...).
 
     Raises:
         UsageError: if a part or a setting cannot be, the data do not fit, or `out` is taken.
@@ -71,14 +74,15 @@ def train(
             is full.
         KeyboardInterrupt: after Ctrl-C, when the state is saved.
     """
+    parts, places = choose_data(data, dataset, dataset_options)
     chosen = {name: options.pop(name) for name in TrainConfig.model_fields if name in options}
     run = RunConfig(
         model=compose(backbone, sequence, **options),
-        train=train_config(dataset=choose_dataset(dataset, dataset_options), **chosen),
+        train=train_config(**parts, **chosen),
     )
     summaries = train_folds(
         run,
-        Path(data),
+        places,
         Path(out),
         fold,
         weights=weights,

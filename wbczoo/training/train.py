@@ -14,7 +14,6 @@ from torch import Tensor
 from wbczoo import files, machine
 from wbczoo.config import RunConfig
 from wbczoo.data.augment import Augmentation
-from wbczoo.data.batches import draw_order
 from wbczoo.data.plan import write_split
 from wbczoo.data.prepared import Prepared
 from wbczoo.model.build import build, rebuild
@@ -127,7 +126,9 @@ def run_epoch(fit: Fit) -> None:
     """One pass over the training images from where it stands, its validation and its commit."""
     progress, config = fit.progress, fit.config
     count = len(fit.training)
-    order = draw_order(config.seed, progress.epoch, count)
+    order = fit.order()
+    # An image that is drawn twice in an epoch is shown in two ways.
+    drawn = np.arange(count) if config.draws_evenly else order
     height, width = fit.model.config.preprocessing.size
     shown = Augmentation(config, progress.epoch, count, height == width)
     fit.wrapped.train()
@@ -136,10 +137,11 @@ def run_epoch(fit: Fit) -> None:
     first = progress.step
     on_cpu = fit.accelerator.device.type == "cpu"
     with bar(fit.steps, f"epoch {progress.epoch + 1}/{config.epochs}", first) as advance:
-        batches = fit.batches(order)[first:]
+        batches, places = fit.batches(order)[first:], fit.batches(drawn)[first:]
         shares = [positions[share_of(fit.accelerator)] for positions in batches]
-        for positions, images in zip(batches, fit.training.ahead(shares), strict=True):
-            train_step(fit, positions, images, shown)
+        steps = zip(batches, places, fit.training.ahead(shares), strict=True)
+        for positions, place, images in steps:
+            train_step(fit, positions, images, shown, place)
             progress.step += 1
             advance(1)
             due = time.monotonic() - saved > fit.checkpoint_seconds
@@ -163,7 +165,11 @@ def run_epoch(fit: Fit) -> None:
 
 
 def train_step(
-    fit: Fit, positions: np.ndarray[Any, Any], images: Tensor, shown: Augmentation | None = None
+    fit: Fit,
+    positions: np.ndarray[Any, Any],
+    images: Tensor,
+    shown: Augmentation | None = None,
+    places: np.ndarray[Any, Any] | None = None,
 ) -> None:
     """One optimiser step, over all devices together.
 
@@ -171,12 +177,13 @@ def train_step(
         positions: of the whole batch's images, (N,).
         images: this device's share of them, uint8 (n, 3, H, W).
         shown: what the epoch does to its images, or None to show them as they are.
+        places: which of what it does each of the whole batch's images gets; the positions if None.
     """
     accelerator = fit.accelerator
     mine, world = share_of(accelerator), accelerator.num_processes
     targets = fit.training.targets_at(positions)
     if shown is not None:
-        images = shown.show(images, positions[mine])
+        images = shown.show(images, (positions if places is None else places)[mine])
     for group in fit.optimizer.param_groups:
         group["lr"] = fit.rate(fit.progress.step)
     fit.optimizer.zero_grad(set_to_none=True)

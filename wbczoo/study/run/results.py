@@ -139,7 +139,7 @@ def make_row(
         for name, values in reliability.items():
             bins[name] += values
     labels = sorted({row[2] for row in answers})
-    own = first.tested.labels
+    own = first.tested.labels[0]  # a study has one data set in each role
     described = machine.describe()
     return {
         "format": 1,

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.config import Part, TrainConfig
+from wbczoo.data.external import external_plan
 from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.prepared import choose_dataset, count, read_dataset
 from wbczoo.data.samples import Rows, Targets
-from wbczoo.data.splits import external_plan, plan_split
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 from wbczoo.study.plan.trial import Trial

@@ -117,7 +117,11 @@ class WeightsOrigin(_Strict):
 
 
 class ModelConfig(_Strict):
-    """A composition: everything that decides the architecture, and the preprocessing's owner."""
+    """A composition: everything that decides the architecture, and the preprocessing's owner.
+
+    `finder_sha256` is of the network that finds the cells of the crop `cell`; with another crop it
+    is empty, and not written.
+    """
 
     backbone: Part = Part(name="none")
     sequence: Part = Part(name="none")
@@ -125,6 +129,11 @@ class ModelConfig(_Strict):
     tasks: tuple[Task, ...] = DEFAULT
     preprocessing: Preprocessing = Preprocessing()
     weights: WeightsOrigin = WeightsOrigin()
+    finder_sha256: str = ""
+
+    @model_serializer(mode="wrap")
+    def _without_no_finder(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: v for key, v in whole(self).items() if v or key != "finder_sha256"}
 
     @field_validator("tasks")
     @classmethod

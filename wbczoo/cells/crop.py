@@ -29,6 +29,21 @@ def finder_sha256() -> str:
     return sha256_of(NETWORK)
 
 
+def explain_other_finder(recorded: str) -> str | None:
+    """A sentence, if a model was trained on cells of another finder than the one installed.
+
+    Args:
+        recorded: the SHA-256 that the model's config holds; empty of a model without the crop.
+    """
+    if recorded in ("", finder_sha256()):
+        return None
+    return (
+        f"this model was trained on cells of another finder (SHA-256 {recorded[:12]}, and here "
+        f"{finder_sha256()[:12]}): its figures were measured with that one, and what is shown "
+        "to it now may differ"
+    )
+
+
 def own_scale(found: Found) -> float:
     """The longer side of the cell's own box, in pixels: every cell then fills its crop alike."""
     left, top, right, bottom = found.box

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from wbczoo import files, progress
+from wbczoo.cells.crop import explain_other_finder
 from wbczoo.config import Part, RunConfig, TrainConfig
 from wbczoo.data.prepared import Data, Places, choose_data, read_dataset
 from wbczoo.data.samples import Rows
@@ -152,5 +153,7 @@ def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict]:
     from wbczoo.training.checkpoint import SPLIT, load_model
 
     run, model = load_model(folder)
+    if other := explain_other_finder(run.model.finder_sha256):
+        progress.tell(f"{folder}: {other}")
     seen = Seen.nothing() if run.train is None else Seen.read(folder / SPLIT, run.split_sha256)
     return run, seen, predict_with_torch(model, device)

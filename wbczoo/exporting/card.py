@@ -45,6 +45,7 @@ def describe(
             "initial_weights": model.weights.model_dump(),
         },
         "preprocessing": json.loads(run.model_dump_json())["model"]["preprocessing"],
+        **({"finder_sha256": model.finder_sha256} if model.finder_sha256 else {}),
         "trained": run.train is not None and bool(summary),
         "training": json.loads(run.train.model_dump_json()) if run.train else None,
         "data": summary.get("data"),
@@ -98,6 +99,16 @@ def to_markdown(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _crop_lines(card: dict[str, Any]) -> list[str]:
+    crop, finder = card["preprocessing"]["crop"], card.get("finder_sha256")
+    if crop == "none":
+        return []
+    lines = [f"- it reads no whole photograph but the crop `{crop}`, which `wbczoo.images` makes"]
+    if finder:
+        lines[0] += f" of the white cell that a finder gives (SHA-256 `{finder}`)"
+    return lines
+
+
 def _file_lines(card: dict[str, Any]) -> list[str]:
     parity, embedded = card["parity"], card["embedded"]
     height, width = card["preprocessing"]["size"]
@@ -108,6 +119,7 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
     inside = "the resize, scaling" if embedded else "scaling"
     lines = [
         f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",
+        *_crop_lines(card),
         "- outputs: "
         + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
         f"- {card['precision']}, {format_size(card['bytes'])}, ONNX opset {card['opset']}",

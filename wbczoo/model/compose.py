@@ -8,6 +8,7 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from wbczoo import registry
+from wbczoo.cells.crop import finder_sha256
 from wbczoo.config import ModelConfig, Part, describe_findings
 from wbczoo.errors import UsageError
 from wbczoo.images import find_crop
@@ -68,6 +69,7 @@ def compose(
             hidden=hidden,
             tasks=parse(tasks) if tasks else (),
             preprocessing=preprocessing,
+            finder_sha256=finder_sha256() if preprocessing.crop == "cell" else "",
         )
     except ValidationError as error:
         raise UsageError(f"This composition cannot be: {describe_findings(error)}") from None

@@ -11,8 +11,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from wbczoo.cells.crop import explain_other_finder
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
+from wbczoo.progress import tell
 from wbczoo.runtime import devices, onnx_file, providers
 from wbczoo.runtime.batches import BATCH, Sources, answered, several
 from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
@@ -125,6 +127,8 @@ class Session:
         self.provider: str = self._network.provider
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
         self._parallel = parallel if on_cpu else 1
+        if other := explain_other_finder(self.config.model.finder_sha256):
+            tell(f"{path}: {other}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._opened, ()

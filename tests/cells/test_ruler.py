@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from wbczoo.cells import find
 from wbczoo.cells.network import Marked
+from wbczoo.cells.nucleus import chromatic
 from wbczoo.cells.ruler import likely_width, red_cell_width, red_share
 from wbczoo_datasets.smear import render_photograph
 
@@ -56,6 +57,19 @@ def test_what_red_cells_cover_is_no_white_cell() -> None:
     assert free == 0
     assert within == 0  # most of the red cell lies outside: a nucleus may be on it
     assert red_share(white, marked()).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("absorbed", "share"),
+    [((0.6, 0.8, 0.2), 1.0), ((0.2, 0.7, 0.69), 0.4), ((0.6, 0.6, 0.6), 1.0)],
+    ids=["chromatin", "haemoglobin", "grey"],
+)
+def test_what_absorbs_blue_as_well_as_green_is_no_nucleus(
+    absorbed: tuple[float, float, float], share: float
+) -> None:
+    light = np.zeros((3, 60, 60), np.float32)
+    light[:, 20:40, 20:40] = np.reshape(absorbed, (3, 1, 1))
+    assert chromatic([(2, light)], (30, 30, 90, 90)) == pytest.approx(share)
 
 
 def discs(places: list[tuple[float, float, float, tuple[int, int, int]]]) -> NDArray[np.uint8]:

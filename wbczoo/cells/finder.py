@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo.cells.network import candidates
-from wbczoo.cells.nucleus import Nucleus, measure_nucleus
+from wbczoo.cells.nucleus import Nucleus, chromatic, measure_nucleus
 from wbczoo.cells.overlap import drop_dwarfs, keep_best
 from wbczoo.cells.ruler import likely_width, red_cell_width, red_share
 from wbczoo.cells.slide import Pixels, absorbed, levels, slide_colour
@@ -66,6 +66,8 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
     red_cell = red_cell_width(red, boxes[scores >= THRESHOLD], (height, width))
     boxes, scores = boxes[scores >= threshold], scores[scores >= threshold]
     scores = scores * (1 - red_share(boxes, red)) * likely_width(boxes, red_cell)
+    whole = _whole_pixels(boxes, (height, width))
+    scores = scores * np.array([chromatic(seen, box) for box in whole], float)
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= threshold]
     boxes, scores = drop_dwarfs(boxes[order], scores[order])

@@ -9,10 +9,10 @@ from wbczoo import images
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.errors import WbczooError
 from wbczoo.images import Pixels
-from wbczoo.images.tree import Tree
+from wbczoo.images.tree import Tree, Trees
 from wbczoo.registry import datasets
 from wbczoo.specs import Box, Sample
-from wbczoo.tasks import LEUKOCYTE, class_of
+from wbczoo.tasks import LEUKOCYTE
 
 _NO_WHITE_CELL = ("platelet", "not_a_cell")
 
@@ -28,7 +28,7 @@ class Field:
         label: as the data set writes it.
     """
 
-    source: Tree
+    source: Tree | Trees
     path: str
     boxes: tuple[Box, ...]
     group: str
@@ -74,7 +74,7 @@ def read_fields(name: str, root: Path) -> Fields:
     others = [
         _field(rows, row, ())
         for row, sample in enumerate(rows.samples)
-        if sample.boxes is None and class_of(LEUKOCYTE, sample.label, rows.labels) in _NO_WHITE_CELL
+        if sample.boxes is None and rows.class_of(LEUKOCYTE, row) in _NO_WHITE_CELL
     ]
     return Fields(name, rows.unit, boxed, others)
 

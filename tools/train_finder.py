@@ -20,10 +20,12 @@ import click
 import numpy as np
 import torch
 from finder.boxed import Boxed, read_platelets, read_sets
-from finder.drawn import draw_field, draw_other
+from finder.drawn import draw_other
 from finder.learn import Finder, export, heat_loss, reach_loss
 from finder.red_cells import outline
 from finder.views import SIDE, Scene, View, draw_view, tiled, turned
+
+from wbczoo_datasets.fields import render_field
 
 # How often each kind is shown. Platelets are PBC's.
 SHARES = {"bccd": 0.25, "raabin": 0.22, "pbc": 0.17, "platelet": 0.09, "drawn": 0.17, "other": 0.1}
@@ -47,8 +49,8 @@ def read_scenes(data: Path, without: list[str]) -> dict[str, list[Scene]]:
     }
     if "pbc" not in without:
         scenes["platelet"] = [_scene(image, usual=140) for image in read_platelets(data)]
-    fields = [draw_field(np.random.default_rng(10**6 + i), CROWDS[i % 9]) for i in range(500)]
-    scenes["drawn"] = [Scene.of(*field, usual=160, shrink=1) for field in fields]
+    fields = [render_field(CROWDS[i % 9], np.random.default_rng(10**6 + i)) for i in range(500)]
+    scenes["drawn"] = [Scene.of(f.image, f.boxes, f.red, usual=160, shrink=1) for f in fields]
     others = [draw_other(np.random.default_rng(i)) for i in range(400)]
     scenes["other"] = [Scene.of(image, (), usual=60) for image in others]
     return scenes

@@ -21,9 +21,9 @@ WIDTH, HEIGHT = 640, 480
 VIEW = (320, 240)  # (W, H) of a view, half a photograph
 
 # Optical density of red, green and blue light at full thickness.
-_HAEMOGLOBIN = (0.10, 0.38, 0.40)
+HAEMOGLOBIN = (0.10, 0.38, 0.40)
 _CHROMATIN = (0.92, 1.40, 0.22)
-_PLATELET = (0.45, 0.55, 0.06)
+PLATELET = (0.45, 0.55, 0.06)
 _ACID_GRANULES = (0.04, 0.75, 0.62)
 
 
@@ -38,7 +38,7 @@ class _Look:
     clumps: tuple[float, float]  # size in pixels and strength of the nucleus's texture
 
 
-_LOOKS = {
+LOOKS = {
     "eosinophil": _Look((70, 98), (0.05, 0.24, 0.16), (4, 0.25), (0.70, 1.0), (14, 0.22)),
     "lymphocyte": _Look((50, 80), (0.42, 0.30, 0.03), (8, 0.12), (0.90, 1.25), (11, 0.14)),
     "monocyte": _Look((84, 116), (0.30, 0.27, 0.06), (5, 0.30), (0.58, 0.85), (12, 0.32)),
@@ -61,17 +61,17 @@ def render_photograph(cell_class: str, rng: np.random.Generator) -> Photograph:
         cell_class: a class of the task `cell`.
         rng: decides everything that varies: places, shapes, stain, light, focus.
     """
-    look = _LOOKS[cell_class]
+    look = LOOKS[cell_class]
     radius = rng.uniform(*look.radius)
     x, y = rng.uniform(0.25, 0.75) * WIDTH, rng.uniform(0.28, 0.72) * HEIGHT
     stain = rng.lognormal(0, 0.10, 3).astype(np.float32)  # differs from slide to slide
     density = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     _add_red_cells(density, (x, y, radius), rng)
     _add_platelets(density, rng)
-    _add_white_cell(density, cell_class, (x, y, radius), rng)
+    add_white_cell(density, cell_class, (x, y, radius), rng)
     density *= -stain
     light = np.exp(density, out=density)
-    light *= _illuminate(rng)
+    light *= illuminate(rng)
     light += 2.5 * rng.standard_normal((HEIGHT, WIDTH, 1), np.float32)
     image = Image.fromarray(np.clip(light, 0, 255, out=light).astype(np.uint8)).reduce(2)
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 0.8)))  # focus
@@ -106,7 +106,7 @@ def render_view(photograph: Photograph, rng: np.random.Generator) -> tuple[Image
     return image, (round(low[0]), round(low[1]), round(high[0]), round(high[1]))
 
 
-def _illuminate(rng: np.random.Generator) -> Array:
+def illuminate(rng: np.random.Generator) -> Array:
     """The empty field: pale, a little brighter in one place, shaded on one side; (H, W, 3)."""
     across = np.linspace(-1, 1, WIDTH, dtype=np.float32)
     down = np.linspace(-1, 1, HEIGHT, dtype=np.float32)[:, None]
@@ -127,43 +127,43 @@ def _add_red_cells(
         radius = usual * rng.normal(1, 0.08)
         if np.hypot(x - white[0], y - white[1]) < white[2] + 0.8 * radius:
             continue  # a white cell pushes red ones aside
-        rows, columns, u, v = _patch((x, y, radius), rng)
-        distance = _wobbled(u * rng.uniform(1, 1.35), v, 0.035, rng)
+        rows, columns, u, v = patch((x, y, radius), rng)
+        distance = wobbled(u * rng.uniform(1, 1.35), v, 0.035, rng)
         hollow = pallor * rng.uniform(0.3, 1.1) * np.exp(-((distance / 0.42) ** 2))
-        thickness = _inside(distance - 1, 0.035) * (1 - hollow) * (0.85 + 0.2 * distance**2)
-        density[rows, columns] += _stained(thickness * rng.uniform(0.8, 1.15), _HAEMOGLOBIN)
+        thickness = inside(distance - 1, 0.035) * (1 - hollow) * (0.85 + 0.2 * distance**2)
+        density[rows, columns] += stained(thickness * rng.uniform(0.8, 1.15), HAEMOGLOBIN)
 
 
 def _add_platelets(density: Array, rng: np.random.Generator) -> None:
     for _ in range(rng.integers(0, 6)):
         place = (rng.uniform(0, WIDTH), rng.uniform(0, HEIGHT), rng.uniform(6, 14))
-        rows, columns, u, v = _patch(place, rng)
-        thickness = _inside(_wobbled(u, v, 0.15, rng) - 1, 0.15) * rng.uniform(0.4, 1)
-        density[rows, columns] += _stained(thickness, _PLATELET)
+        rows, columns, u, v = patch(place, rng)
+        thickness = inside(wobbled(u, v, 0.15, rng) - 1, 0.15) * rng.uniform(0.4, 1)
+        density[rows, columns] += stained(thickness, PLATELET)
 
 
-def _add_white_cell(
+def add_white_cell(
     density: Array,
     cell_class: str,
     place: tuple[float, float, float],
     rng: np.random.Generator,
 ) -> None:
-    look = _LOOKS[cell_class]
-    rows, columns, u, v = _patch(place, rng)
+    look = LOOKS[cell_class]
+    rows, columns, u, v = patch(place, rng)
     ragged = 0.07 if cell_class == "monocyte" else 0.03
-    body = _wobbled(u * rng.uniform(1, 1.12), v, ragged, rng)
-    cell = _inside(body - 1, 0.03)
-    warped = 0.09 * _texture(u.shape, 40, rng)  # keeps every outline from being a formula's
-    nucleus = _inside(_nucleus(cell_class, u + warped, v - warped, rng), 0.02) * cell
-    cytoplasm = _stained(1 + look.grain[1] * _texture(u.shape, look.grain[0], rng), look.cytoplasm)
+    body = wobbled(u * rng.uniform(1, 1.12), v, ragged, rng)
+    cell = inside(body - 1, 0.03)
+    warped = 0.09 * texture(u.shape, 40, rng)  # keeps every outline from being a formula's
+    nucleus = inside(_nucleus(cell_class, u + warped, v - warped, rng), 0.02) * cell
+    cytoplasm = stained(1 + look.grain[1] * texture(u.shape, look.grain[0], rng), look.cytoplasm)
     if cell_class == "eosinophil":
         scattered = _granules(u, place[2], rng) * rng.uniform(0.65, 1.0)
-        cytoplasm += _stained(scattered, _ACID_GRANULES)
+        cytoplasm += stained(scattered, _ACID_GRANULES)
         nucleus *= 1 - 0.35 * scattered  # some lie above the nucleus
     if cell_class == "monocyte":
         cytoplasm *= 1 - 0.8 * _vacuoles(u, v, rng)[..., None]
-    clumped = 1 + look.clumps[1] * _texture(u.shape, look.clumps[0], rng)
-    chromatin = _stained(clumped * rng.uniform(*look.chromatin), _CHROMATIN)
+    clumped = 1 + look.clumps[1] * texture(u.shape, look.clumps[0], rng)
+    chromatin = stained(clumped * rng.uniform(*look.chromatin), _CHROMATIN)
     cell, nucleus = cell[..., None], nucleus[..., None]
     covered = density[rows, columns]
     covered *= 1 - 0.85 * cell
@@ -175,7 +175,7 @@ def _nucleus(cell_class: str, u: Array, v: Array, rng: np.random.Generator) -> A
     if cell_class == "lymphocyte":
         size = rng.uniform(0.76, 0.92)
         dent = rng.uniform(0, 0.10) * np.exp(-((u - size) ** 2 + v**2) / 0.08)
-        return np.asarray(_wobbled(u + 0.06, v, 0.03, rng) - size + dent, np.float32)
+        return np.asarray(wobbled(u + 0.06, v, 0.03, rng) - size + dent, np.float32)
     if cell_class == "monocyte":  # a thick arc: a kidney where it is short, a horseshoe where long
         angles = _arc(rng.uniform(2.0, 3.8), 7, rng)
         bend = rng.uniform(0.34, 0.44)
@@ -231,11 +231,11 @@ def _vacuoles(u: Array, v: Array, rng: np.random.Generator) -> Array:
     """A few clear bubbles, 0 to 1."""
     clear = np.zeros_like(u)
     for x, y in rng.uniform(-0.8, 0.8, (rng.integers(0, 9), 2)):
-        clear = np.maximum(clear, _inside(np.hypot(u - x, v - y) - rng.uniform(0.03, 0.08), 0.02))
+        clear = np.maximum(clear, inside(np.hypot(u - x, v - y) - rng.uniform(0.03, 0.08), 0.02))
     return clear
 
 
-def _patch(
+def patch(
     place: tuple[float, float, float], rng: np.random.Generator
 ) -> tuple[slice, slice, Array, Array]:
     """Rows and columns around a cell, and coordinates (u, v) turned at random, in its radii."""
@@ -255,7 +255,7 @@ def _patch(
     )
 
 
-def _wobbled(u: Array, v: Array, wobble: float, rng: np.random.Generator) -> Array:
+def wobbled(u: Array, v: Array, wobble: float, rng: np.random.Generator) -> Array:
     """Distance from the centre, 1 on an outline that is nearly a circle."""
     around = np.arctan2(v, u)
     outline = np.ones_like(u)
@@ -265,18 +265,18 @@ def _wobbled(u: Array, v: Array, wobble: float, rng: np.random.Generator) -> Arr
     return np.asarray(np.hypot(u, v) / outline, np.float32)
 
 
-def _texture(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> Array:
+def texture(shape: tuple[int, ...], grain: float, rng: np.random.Generator) -> Array:
     """Smooth noise between about -1 and 1 whose patches are `grain` pixels wide."""
     coarse = rng.uniform(-1, 1, (int(shape[0] / grain) + 2, int(shape[1] / grain) + 2))
     noise = Image.fromarray(coarse.astype(np.float32))
     return np.asarray(noise.resize((shape[1], shape[0]), Image.Resampling.BICUBIC))
 
 
-def _inside(distance: Array, softness: float) -> Array:
+def inside(distance: Array, softness: float) -> Array:
     """1 where a signed distance is negative, 0 where positive, soft between."""
     return np.asarray(np.clip(0.5 - distance / (2 * softness), 0, 1), np.float32)
 
 
-def _stained(thickness: Array, colour: tuple[float, float, float]) -> Array:
+def stained(thickness: Array, colour: tuple[float, float, float]) -> Array:
     """Optical density (h, w, 3) of a stained thickness (h, w)."""
     return np.asarray(thickness[..., None] * np.array(colour, np.float32), np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +13,25 @@ from typing import cast
 
 from wbczoo.errors import ImageRefused, UsageError, WbczooError, some
 from wbczoo.images.tree import Tree
-from wbczoo.specs import DatasetSpec, Sample, Split
+from wbczoo.specs import Box, DatasetSpec, Sample, Split
 from wbczoo.tasks import CELL
+from wbczoo_datasets.boxes import the_only
 from wbczoo_datasets.labels import LABELS
 
 TABLE = "samples.csv"
+Span = tuple[float, float]
 COLUMNS = ("file", "label", "photograph", "split", "left", "top", "right", "bottom")
 
 
-def prepare(root: Path, *, photographs: int = 40, views: int = 6, seed: int = 0) -> None:
+def prepare(
+    root: Path,
+    *,
+    photographs: int = 40,
+    views: int = 6,
+    seed: int = 0,
+    cells_per_field: str | None = None,
+    magnification: str | None = None,
+) -> None:
     """Render a set into the folder `root`: JPEG files of 320x240 in train/CLASS and test/CLASS.
 
     Each class of the task `cell` gets the same number of photographs (one more for the first
@@ -29,6 +40,10 @@ def prepare(root: Path, *, photographs: int = 40, views: int = 6, seed: int = 0)
     brightened, black where nothing is left. The same seed gives the same pixels, and the first
     photographs do not depend on how many there are.
 
+    With `cells_per_field` the files are whole fields of 640x480 instead, in train/fields and
+    test/fields, lit by lamps that differ by a fifth. Their white cells touch or are cut by the
+    frame, and each is boxed; the label names their classes, as `eosinophil, neutrophil`.
+
     An earlier synthetic set at `root` is replaced; anything else there is refused and untouched.
 
     Args:
@@ -36,6 +51,10 @@ def prepare(root: Path, *, photographs: int = 40, views: int = 6, seed: int = 0)
         photographs: how many, at least 8 (of each class one to train on and one to test).
         views: files made from each photograph, at least 1.
         seed: at least 0.
+        cells_per_field: a number of white cells up to 50, or a range to draw from, as
+            `0..50`. As many as find a place are drawn.
+        magnification: of fields: a number or a range between .1 and 2; 1 shows a white cell 100
+            to 230 pixels wide.
 
     Raises:
         UsageError: for numbers out of range, or a `root` that holds something else.
@@ -46,11 +65,18 @@ def prepare(root: Path, *, photographs: int = 40, views: int = 6, seed: int = 0)
             raise UsageError(f"A synthetic set needs {name} of at least {least}, not {value}.")
     if seed < 0:
         raise UsageError(f"The seed of a synthetic set is 0 or more, not {seed}.")
+    crowds = _range("cells_per_field", cells_per_field, 0, 50)
+    sizes = _range("magnification", magnification or "0.5..1", 0.1, 2)
+    if magnification and not crowds:
+        raise UsageError("magnification is of fields: give cells_per_field, too.")
     root = root.resolve()
     _require_replaceable(root)
     try:
         with _built_aside(root) as folder:
-            _render(folder, photographs, views, seed)
+            if crowds:
+                _render_fields(folder, photographs, seed, crowds, sizes)
+            else:
+                _render(folder, photographs, views, seed)
     except OSError as error:
         raise WbczooError(
             f"The synthetic set could not be written to {root}: {error.strerror or error}."
@@ -58,7 +84,7 @@ def prepare(root: Path, *, photographs: int = 40, views: int = 6, seed: int = 0)
 
 
 def samples(root: Path) -> list[Sample]:
-    """The views of a synthetic set, in a folder or a zip file of one.
+    """The views or fields of a synthetic set, in a folder or a zip file of one.
 
     Raises:
         UsageError: if `root` is not there or is no synthetic set.
@@ -96,10 +122,55 @@ def _render(folder: Path, photographs: int, views: int, seed: int) -> None:
             file = f"{split}/{label}/photograph{number:05}_view{view:03}.jpg"
             image.save(folder / file, quality=92)
             rows.append((file, label, f"{number:05}", split, *map(str, box)))
+    _write_table(folder, rows)
+
+
+def _render_fields(folder: Path, photographs: int, seed: int, crowds: Span, sizes: Span) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from wbczoo_datasets.fields import render_field
+
+    rows: list[tuple[str, ...]] = []
+    few, most = map(round, crowds)
+    for number in range(photographs):
+        rng = np.random.default_rng((seed, number))
+        lamp = tuple(rng.uniform(0.8, 1.2, 3).tolist())
+        magnification = float(np.exp(rng.uniform(*np.log(sizes))))
+        cells = int(rng.integers(few, most + 1))
+        field = render_field(cells, rng, magnification=magnification, lamp=lamp)
+        split = "test" if _is_test(number) else "train"
+        file = f"{split}/fields/photograph{number:05}.jpg"
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(field.image).save(folder / file, quality=92)
+        label = ", ".join(sorted(field.classes))
+        boxes = [tuple(str(round(edge)) for edge in box) for box in field.boxes]
+        rows += [(file, label, f"{number:05}", split, *box) for box in boxes or [("",) * 4]]
+    _write_table(folder, rows)
+
+
+def _write_table(folder: Path, rows: list[tuple[str, ...]]) -> None:
     with (folder / TABLE).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(sorted(rows))
+
+
+def _range(name: str, text: str | None, least: float, most: float) -> Span | None:
+    """The limits of `3` or `0..50`; None of nothing."""
+    if text is None:
+        return None
+    try:
+        low, _, high = str(text).partition("..")
+        found = float(low), float(high or low)
+    except ValueError:
+        found = (most, least)
+    if not least <= found[0] <= found[1] <= most:
+        raise UsageError(
+            f"{name} is a number from {least:g} to {most:g}, or a range as {least:g}..{most:g}, "
+            f"not {text!r}."
+        )
+    return found
 
 
 def _is_test(turn: int) -> bool:
@@ -117,7 +188,10 @@ def _listed(tree: Tree) -> list[Sample]:
         )
     try:
         rows = csv.DictReader(tree.read(tables[0]).decode("utf-8").splitlines())
-        return [_sample(row, tables[0].removesuffix(TABLE)) for row in rows]
+        files = defaultdict[str, list[dict[str, str]]](list)
+        for row in rows:
+            files[row["file"]].append(row)
+        return [_sample(each, tables[0].removesuffix(TABLE)) for each in files.values()]
     except (ImageRefused, KeyError, TypeError, ValueError, csv.Error):
         raise UsageError(
             f"{tree.root} is no synthetic set, or a damaged one: its {TABLE} is not as "
@@ -125,8 +199,10 @@ def _listed(tree: Tree) -> list[Sample]:
         ) from None
 
 
-def _sample(row: dict[str, str], above: str) -> Sample:
-    left, top, right, bottom = (int(row[side]) for side in COLUMNS[4:])
+def _sample(rows: list[dict[str, str]], above: str) -> Sample:
+    """A file by its rows in the table, one for each white cell, or one without a box."""
+    row = rows[0]
+    boxes = tuple(_box(each) for each in rows if each["left"])
     if row["split"] not in ("train", "test"):
         raise ValueError(row["split"])
     return Sample(
@@ -135,9 +211,15 @@ def _sample(row: dict[str, str], above: str) -> Sample:
         photograph=row["photograph"],
         group=row["photograph"],
         split=cast(Split, row["split"]),
-        part="augmented",
-        box=(left, top, right, bottom),
+        part="photographs" if "/fields/" in row["file"] else "augmented",
+        box=the_only(boxes),
+        boxes=boxes,
     )
+
+
+def _box(row: dict[str, str]) -> Box:
+    left, top, right, bottom = (int(row[side]) for side in COLUMNS[4:])
+    return left, top, right, bottom
 
 
 def _require_replaceable(root: Path) -> None:

@@ -43,6 +43,16 @@ command.add_command(audit)
 @click.option("--photographs", type=click.IntRange(min=1), help="Of synthetic: how many to draw.")
 @click.option("--views", type=click.IntRange(min=1), help="Of synthetic: views of each.")
 @click.option("--seed", type=int, help="Of synthetic.")
+@click.option(
+    "--cells-per-field",
+    metavar="N|N..M",
+    help="Of synthetic: draw whole fields of so many white cells, such as 0..50.",
+)
+@click.option(
+    "--magnification",
+    metavar="X|X..Y",
+    help="Of such fields: 1 shows a white cell 100 to 230 pixels wide.",
+)
 @json_option
 @click.pass_context
 def prepare(

@@ -83,7 +83,7 @@ def prepare_data(
     dataset_options: Mapping[str, object] | None = None,
     image_size: int = 224,
     tell: Tell = progress.tell,
-    **drawn: int,
+    **drawn: int | str,
 ) -> dict[str, Any]:
     """Decode every image once into the pixel cache; a data set that can draw itself does so first.
 
@@ -91,7 +91,8 @@ def prepare_data(
         data: the data set's folder or archive; one that is drawn is not there yet.
         dataset, dataset_options: as `choose_dataset` takes them.
         image_size: height and width in pixels.
-        drawn: of a data set that draws itself: `photographs`, `views` and `seed`.
+        drawn: of a data set that draws itself: `photographs`, `views`, `seed`,
+            `cells_per_field` and `magnification`.
 
     Returns:
         `cached`, how many images; `refused`, a reason for each file that is none; `cache`, where.
@@ -106,7 +107,7 @@ def prepare_data(
         tell(f"making {root}")
         spec.prepare(root, **drawn)
     elif drawn:
-        flag = f"--{next(iter(drawn))}"
+        flag = f"--{next(iter(drawn))}".replace("_", "-")
         raise UsageError(
             f"{flag} is for a new data set that draws itself; {root} is there."
             if root.exists()

@@ -52,7 +52,7 @@ def locate(
     """Measure the finder of white cells on boxed fields, on changed ones, and where no cell is.
 
     A found box is right at the centre if its middle lies in a true box, and at IoU .5 or .7 if the
-    two share as much of what they cover together. Times are of one thread, decoding apart.
+    two share as much of what they cover together. Times are processor times of one thread.
 
     Example: wbczoo bench locate --data bccd=blood-cells.zip --data pbc=pbc.zip
     """
@@ -122,7 +122,8 @@ def _print(document: Mapping[str, Any]) -> None:
             [_speed_row(row) for row in document["speed"]],
             ("pixels", "cells", "ms", "network alone, ms", "of the bound", "peak MB"),
         )
-    echo(f"\nInterval: {document['interval']}. Images/s of the finder, without decoding.")
+    echo(f"\nInterval: {document['interval']}.")
+    echo("Images/s are the finder's, by processor time and without decoding.")
     echo(f"On {document['processor']}, {document['cores']} cores, one of them used.")
 
 

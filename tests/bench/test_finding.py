@@ -67,6 +67,7 @@ def test_the_whole_table_from_one_call(
     smears: Path, fields: Fields, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finding, "_PICTURES", 1)
+    monkeypatch.setattr(finding, "_FIELDS", 8)
     monkeypatch.setattr(finding, "measure_speed", lambda field: [{"path": field.path}])
     document = finding.bench_locate({"synthetic": smears}, every=40, resamples=20, tell=list)
     figures = document["sets"]["synthetic"]
@@ -75,7 +76,8 @@ def test_the_whole_table_from_one_call(
     assert figures["images_per_second"] > 0
     *kinds, every = document["without_cells"]
     assert every["pictures"] == sum(row["pictures"] for row in kinds)
-    assert {"drawn: text", "synthetic: pieces outside every box"} <= {row["kind"] for row in kinds}
+    names = {row["kind"] for row in kinds}
+    assert {"drawn: text", "drawn: red cells", "synthetic: pieces outside every box"} <= names
     assert document["speed"] == [{"path": fields.boxed[0].path}]
     assert document["changes"]["synthetic"]["scaled by 2"]["cells"] >= 1
 

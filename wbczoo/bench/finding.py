@@ -4,6 +4,7 @@ and against the time that its network alone takes.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell, bar
+from wbczoo.registry import datasets
 
 _PICTURES = 12  # of each kind
+_FIELDS = 100  # of red cells
 
 Advance = Callable[[int], object]
 
@@ -137,6 +140,8 @@ def _kinds(sets: Sequence[Fields]) -> Iterator[tuple[str, Iterable[tuple[str, Pi
     for kind in KINDS:
         drawn = draw_pictures(kind, _PICTURES)
         yield f"drawn: {kind}", ((f"{kind} {n}", image) for n, image in enumerate(drawn))
+    with tempfile.TemporaryDirectory() as folder:
+        yield "drawn: red cells", _red_cells(Path(folder))
     for one in sets:
         empty = [field for field in one.boxed if not field.boxes]
         yield f"{one.name}: boxed, without a white cell", _read(one.name, empty)
@@ -146,6 +151,14 @@ def _kinds(sets: Sequence[Fields]) -> Iterator[tuple[str, Iterable[tuple[str, Pi
             f"{one.name}: pieces outside every box",
             ((f"{one.name} {field.group}", piece) for field, piece in pieces),
         )
+
+
+def _red_cells(folder: Path) -> Iterator[tuple[str, Pixels]]:
+    """Drawn fields without a white cell, by the data set that draws them."""
+    prepare = datasets.spec("synthetic").prepare
+    assert prepare is not None
+    prepare(folder, photographs=_FIELDS, views=1, seed=777, cells_per_field="0")
+    yield from _read("drawn", read_fields("synthetic", folder).boxed)
 
 
 def _read(name: str, fields: Iterable[Field]) -> Iterator[tuple[str, Pixels]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import griffe
 
-from wbczoo.testing import kit
+from wbczoo import testing
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "specs.md"
@@ -85,7 +85,7 @@ def _describe_field(found: Any, field: str, description: str) -> str:
 
 def _describe_checks() -> Iterator[str]:
     yield "`wbczoo plugin check` and `wbczoo.testing.parametrize_with_checks` run these.\n"
-    for kind, checks in kit.CHECKS.items():
+    for kind, checks in testing.CHECKS.items():
         yield f"### Checks of a {kind.__name__}\n"
         yield "| check | what holds |"
         yield "|---|---|"

@@ -17,6 +17,10 @@ class UsageError(WbczooError):
     exit_code = 2
 
 
+class Held(UsageError):  # noqa: N818 - what another process does, no fault of the program
+    """A run's folder that another process trains in."""
+
+
 class ImageRefused(WbczooError):  # noqa: N818 - a verdict on an image, no fault of the program
     """One image that no model may be asked about; the message is the reason."""
 

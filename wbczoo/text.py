@@ -55,6 +55,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:_LONGEST].rstrip(".") or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's words that says something, without its full stop."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next(filter(None, lines), "no reason given").rstrip(".")
+
+
 def describe_error(error: BaseException) -> str:
     """An error's type and words in one line that can be printed anywhere."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -106,9 +107,9 @@ def build_features(name: str, image_size: Size, pretrained: bool = False) -> Bac
     expected = PORTED if _architecture(name) in _PORTED else weights.transforms()
     features.input_mean, features.input_std = tuple(expected.mean), tuple(expected.std)
     if pretrained:
-        load_weights(
-            features, weights.get_state_dict(check_hash=True, weights_only=True), image_size
-        )
+        shown = sys.stderr.isatty()  # in a log its bar would be one endless line
+        state = weights.get_state_dict(check_hash=True, weights_only=True, progress=shown)
+        load_weights(features, state, image_size)
     return features
 
 

@@ -85,7 +85,7 @@ def test_a_loud_module_is_found(
 
 
 @parametrize_with_checks([*GOOD[-2:]])
-def test_the_decorator_gives_each_check_its_own_test(spec: Spec, check: testing.kit.Check) -> None:
+def test_the_decorator_gives_each_check_its_own_test(spec: Spec, check: testing.Check) -> None:
     check(spec)
 
 

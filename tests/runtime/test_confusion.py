@@ -185,7 +185,7 @@ def test_reviewed_cells_of_a_folder_are_answered(tmp_path: Path) -> None:
         "EOS/2.png",
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
+        (root / name).write_bytes(name.encode())
     asked: list[str] = []
 
     def predict(paths: Sequence[str]) -> Iterator[Any]:
@@ -209,10 +209,29 @@ def test_reviewed_cells_of_a_folder_are_answered(tmp_path: Path) -> None:
     )
 
 
+def test_a_reviewed_cell_counts_once_however_often_it_lies_there(tmp_path: Path) -> None:
+    root = tmp_path / "reviewed"
+    cells = {"EOS/1.png": b"1", "EOS/copy.png": b"1", "EOS/2.png": b"2", "Neutrophil/3.png": b"3"}
+    for name, content in cells.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content)
+
+    def predict(paths: Sequence[str]) -> Iterator[Any]:
+        return ({"path": path, "tasks": {"cell": {"class": "eosinophil"}}} for path in paths)
+
+    found = choose_errors(str(root), session_of(tmp_path), CELL, predict)
+    assert found.counts.tolist() == [[2, 0, 0, 0], [0] * 4, [0] * 4, [1, 0, 0, 0]]
+    assert found.description.startswith("3 reviewed cells in reviewed, each")
+    (root / "Neutrophil" / "1.png").write_bytes(b"1")
+    with pytest.raises(UsageError, match=r"EOS/1\.png \(eosinophil\) = Neutrophil/1\.png"):
+        choose_errors(str(root), session_of(tmp_path), CELL, predict)
+
+
 def test_reviewed_cells_of_a_table_weigh_by_photograph(tmp_path: Path) -> None:
     table = tmp_path / "cells.CSV"
     session = session_of(tmp_path)
-    lines = ["EOS,eosinophil,7", "EOS,neutrophil,7", "EOS,eosinophil,", "platelet,monocyte,7"]
+    # The second names the same photograph, with a sign that nobody sees.
+    lines = ["EOS,eosinophil,7", "EOS,neutrophil,\u200b7", "EOS,eosinophil,", "platelet,monocyte,7"]
     table.write_text("\n".join(["truth,answer,photograph", *lines]))
     found = choose_errors(str(table), session, CELL, nothing)
     assert found.counts.tolist() == [[1.5, 0, 0, 0.5], [0] * 4, [0] * 4, [0] * 4]

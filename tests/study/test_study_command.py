@@ -126,6 +126,18 @@ def test_a_trial_that_cannot_be_is_refused_and_the_others_go_on(
     assert [row["model"] for row in read_results(out / "results.jsonl").values()] == ["gru"]
 
 
+def test_a_folder_with_another_plan_keeps_it(
+    smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, out = write_plan(tmp_path, smears), tmp_path / "out"
+    out.mkdir()
+    for theirs in (PLAN.format(smears=smears).replace('"small"', '"large"'), "my notes"):
+        (out / "plan.toml").write_text(theirs)
+        assert call(["study", "run", plan, "--out", out]) == 2
+        assert "is no plan of the study small" in capsys.readouterr().err
+        assert [path.read_text() for path in out.iterdir()] == [theirs]
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

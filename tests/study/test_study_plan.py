@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from commands import ROOT
 from small_study import PLAN, trial, write_plan
+from tiny_images import picture
 
 from wbczoo.errors import UsageError
-from wbczoo.study.plan.plan import read_plan
+from wbczoo.study.plan.plan import locate_data, read_plan
+from wbczoo.study.run.roles import Library
 from wbczoo.study.run.run import bundle
 
 REPORT = ROOT / "docs" / "studies" / "report-2020.toml"
@@ -32,6 +34,27 @@ def test_a_key_follows_what_decides_a_result_and_nothing_else() -> None:
     assert len(keys | {trial().key}) == len(changes) + 1
     # Written down, so that results of other days stay known: a new default must not move it.
     assert trial().key.startswith("18b25f95ad56")
+
+
+def test_a_table_of_photographs_is_read_where_it_lies_and_no_path_is_written(
+    tmp_path: Path,
+) -> None:
+    for label in ("Eosinophil", "Neutrophil"):
+        for number in range(6):
+            path = tmp_path / "images" / label / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture(ord(label[0]) + 100 * number))
+    table = tmp_path / "ph.csv"
+    lines = (f"{label}/{n}.png,{label}{n // 2}" for label in ("Eosinophil", "Neutrophil")
+             for n in range(6))  # fmt: skip
+    table.write_text("\n".join(["file,photograph", *lines]))
+    text = PLAN.replace('"synthetic"', '"folder"\noptions = {{ photograph_from = "TABLE" }}')
+    text = text.replace("TABLE", str(table)).replace('"official", data', '"grouped", data')
+    plan = read_plan(write_plan(tmp_path, tmp_path / "images", text))
+    library = Library(locate_data(plan, {}), lambda _: None)
+    for one in plan.trials().values():
+        assert library.split(one, one.folds[0]).rows.count_photographs(range(12)) == 6
+        assert str(tmp_path) not in str(one.fields)
 
 
 def test_what_means_nothing_to_a_trial_makes_no_second_one(tmp_path: Path) -> None:

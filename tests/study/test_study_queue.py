@@ -17,6 +17,7 @@ from wbczoo.study.run import heads
 from wbczoo.study.run import run as running
 from wbczoo.study.run.results import RESULTS, read_results
 from wbczoo.study.run.run import run_job, run_study
+from wbczoo.training.checkpoint import alone_in
 
 PLAN = """
 format = 1
@@ -89,6 +90,26 @@ def test_a_process_that_was_taken_for_dead_finishes_its_job(smears: Path, tmp_pa
     running._take_one(queue, late)
     with pytest.raises(ValueError, match="the disk"):
         running._take_one(queue, broken)
+
+
+def test_a_trial_that_another_process_still_trains_is_waited_for(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, out = write_plan(tmp_path, smears, PLAN), tmp_path / "out"
+    turns: list[str] = []
+
+    def run(one: Any, *_: Any) -> Any:
+        turns.append(one.key)
+        if turns.count(one.key) == 1:
+            with alone_in(out / "unfinished"), alone_in(out / "unfinished"):
+                pass
+        return real(one, *_)
+
+    real = running.run_baseline
+    monkeypatch.setattr(running, "run_baseline", run)
+    monkeypatch.setattr(running, "_PAUSE", 0.0)
+    report = run_study(plan, out, {}, device="cpu", tell=lambda sentence: None)
+    assert (report.done, report.refused, len(turns)) == (2, {}, 4)
 
 
 def test_a_job_that_breaks_refuses_only_the_trials_that_it_did_not_do(

@@ -244,6 +244,18 @@ def test_images_are_shown_only_where_they_are_asked_for(smears: Path, tmp_path: 
     assert call([*report, "--images", "--data", f"synthetic={tmp_path / 'lost'}"]) == 0
 
 
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_a_report_takes_the_place_of_a_report_alone(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = write_study(tmp_path / "study", {}), tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("what somebody wrote")
+    assert call(["study", "report", folder, "--out", out]) == 2
+    assert f"{name} is there, and is no study's report" in capsys.readouterr().err
+    assert [path.read_text() for path in out.iterdir()] == ["what somebody wrote"]
+
+
 @pytest.mark.parametrize(
     ("name", "code", "reason"),
     [("empty", 2, "holds no plan.toml"), ("undone", 1, "No trial of the study made is done")],

@@ -99,7 +99,7 @@ def test_answers_by_photograph_give_the_figures_of_an_evaluation(
     likely = {task.name: generator.dirichlet([0.5] * len(task.classes), len(numbers))
               for task in split.tasks}  # fmt: skip
     found = make_row(trial(protocol="report"), [Answered(split, numbers, likely)], seconds=1,
-                     how="images", device="cpu")  # fmt: skip
+                     device="cpu")  # fmt: skip
     assert found["leaky"]
     assert found["files"] == len(numbers)
     for task in split.tasks:

@@ -1,6 +1,6 @@
-"""A training that ends itself at a chosen place: `killed_training.py PLACE COUNT train ...`.
+"""A training that ends itself at a chosen place.
 
-PLACE is where it happens for the COUNTth time: after a `step`, with a file `half-written`,
+A place is where it happens for the n-th time: after a `step`, with a file `half-written`,
 `before-rename` or `after-rename`, all by SIGKILL; or `interrupt`, by SIGINT after a step.
 """
 
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 
 def main(place: str, count: int, arguments: list[str]) -> int:
-    """Run the command with one trap laid."""
+    """Run the command with one trap laid, which is met for the `count`-th time."""
     from wbczoo.cli import main as wbczoo
     from wbczoo.training import checkpoint, train
 
@@ -57,7 +56,3 @@ def main(place: str, count: int, arguments: list[str]) -> int:
     else:
         checkpoint.save_file = trapped_save
     return wbczoo(arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))

@@ -7,12 +7,12 @@ import json
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forked
+import killed_training
 import pytest
 import torch
 from commands import SMALL_TRAINING, Completed, call
@@ -22,22 +22,26 @@ from safetensors.torch import load_file, save_file
 from wbczoo import registry
 from wbczoo.training import train
 
-KILLER = Path(__file__).with_name("killed_training.py")
 KINDS = ("outside", "step", "half-written", "before-rename", "after-rename")
 
 
 @pytest.fixture(scope="module")
 def undisturbed(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    subprocess.run([sys.executable, "-m", *_train(smears, out)], check=True, capture_output=True)
+    _end(_train(smears, out), out.with_name("log"))
     return out
 
 
 def _train(smears: Path, out: Path, *more: str) -> list[str]:
     options = [*SMALL_TRAINING, "--epochs", "4", "--augment", "--schedule", "cosine",
                "--distort", "1", "--stain", "0.3", "--blur", "0.5", "--average", "0.9"]  # fmt: skip
-    return ["wbczoo", "train", str(smears), "--dataset", "synthetic", *options,
-            "--out", str(out), *more]  # fmt: skip
+    return ["train", str(smears), "--dataset", "synthetic", *options, "--out", str(out), *more]
+
+
+def _end(command: list[str], log: Path) -> None:
+    """Run a command that is to come through."""
+    code, printed = forked.run(call, command, log=log)
+    assert code == 0, printed
 
 
 def test_killed_anywhere_and_resumed_gives_equal_bits(
@@ -53,24 +57,20 @@ def test_killed_anywhere_and_resumed_gives_equal_bits(
         kind = KINDS[len(kinds) % len(KINDS)]
         command = _train(smears, out, "--resume", "--checkpoint-seconds", seconds)
         if kind == "outside":
-            died = _kill_from_outside([sys.executable, "-m", *command], out, dice.uniform(0, 0.4))
+            died = _kill_from_outside(command, out, dice.uniform(0, 0.4))
         else:
-            place = [kind, str(dice.randint(1, 6))]
-            done = subprocess.run(
-                [sys.executable, KILLER, *place, *command[1:]],
-                capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            died = done.returncode == -signal.SIGKILL
-            assert died or done.returncode == 0, done.stderr
+            code, printed = forked.run(
+                killed_training.main, kind, dice.randint(1, 6), command, log=tmp_path / "log"
+            )
+            died = code == -signal.SIGKILL
+            assert died or code == 0, printed
         deaths += died
         kinds.append((kind, died))
         if (out / "summary.json").is_file():
             # It came through; the next deaths are another training's.
             _assert_equal(out, undisturbed)
             out = tmp_path / f"run-{deaths}"
-    subprocess.run(
-        [sys.executable, "-m", *_train(smears, out, "--resume")], check=True, capture_output=True
-    )
+    _end(_train(smears, out, "--resume"), tmp_path / "log")
     _assert_equal(out, undisturbed)
     assert len(kinds) < len(KINDS) or {kind for kind, died in kinds if died} == set(KINDS)
 
@@ -78,12 +78,13 @@ def test_killed_anywhere_and_resumed_gives_equal_bits(
 def _kill_from_outside(command: list[str], out: Path, wait: float) -> bool:
     """Kill it a moment after it first changes its folder; False if it had ended by then."""
     before = _state(out)
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and _state(out) == before:
-            time.sleep(0.005)
-        time.sleep(wait)
-        process.kill()
-    return process.returncode == -signal.SIGKILL
+    process = forked.start(call, command, log=out.with_name("log"))
+    while process.is_alive() and _state(out) == before:
+        time.sleep(0.005)
+    time.sleep(wait)
+    process.kill()
+    process.join()
+    return process.exitcode == -signal.SIGKILL
 
 
 def _state(out: Path) -> set[tuple[str, int]]:
@@ -116,21 +117,19 @@ def test_ctrl_c_saves_exits_130_and_resumes_to_equal_bits(
     smears: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, KILLER, "interrupt", "5", *_train(smears, out)[1:]]
-    stopped = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert stopped.returncode == 130, stopped.stderr
+    command = _train(smears, out)
+    code, printed = forked.run(killed_training.main, "interrupt", 5, command, log=tmp_path / "log")
+    assert code == 130, printed
     assert (out / "last.safetensors").is_file()
     assert not (out / "summary.json").exists()
-    subprocess.run(
-        [sys.executable, "-m", *_train(smears, out, "--resume")], check=True, capture_output=True
-    )
+    _end(_train(smears, out, "--resume"), tmp_path / "log")
     _assert_equal(out, undisturbed)
 
 
 def test_resume_refuses_other_options_and_other_data(
     wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
 ) -> None:
-    command = _train(smears, undisturbed, "--resume")[1:]
+    command = _train(smears, undisturbed, "--resume")
     other = wbczoo(*command, "--lr", "0.5", "--seq", "bilstm", "--epochs", "6", expect=2).stderr
     assert "other options" in other
     for words in ("--lr was 0.01, is 0.5", '--seq was "gru", is "bilstm"', "--epochs was 4, is 6"):
@@ -153,25 +152,25 @@ def test_only_a_training_is_resumed_and_only_by_one(
     other = tmp_path / "other"
     other.mkdir()
     (other / "config.json").write_text('{"mine": true}')
-    told = wbczoo(*_train(smears, other, "--resume")[1:], expect=2).stderr
+    told = wbczoo(*_train(smears, other, "--resume"), expect=2).stderr
     assert "no training that could be resumed" in told
     assert (other / "config.json").read_text() == '{"mine": true}'
     finished = tmp_path / "finished"
     shutil.copytree(undisturbed, finished)
     with FileLock(finished / ".lock"):
-        busy = wbczoo(*_train(smears, finished, "--resume")[1:], expect=2).stderr
+        busy = wbczoo(*_train(smears, finished, "--resume"), expect=2).stderr
     assert "another process" in busy
     (finished / "metrics.jsonl").unlink()
-    lost = wbczoo(*_train(smears, finished, "--resume")[1:], expect=1).stderr
+    lost = wbczoo(*_train(smears, finished, "--resume"), expect=1).stderr
     assert "metrics.jsonl" in lost
 
 
 def test_a_taken_folder_is_refused_and_kept(
     wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
 ) -> None:
-    assert "already holds a run" in wbczoo(*_train(smears, undisturbed)[1:], expect=2).stderr
+    assert "already holds a run" in wbczoo(*_train(smears, undisturbed), expect=2).stderr
     (tmp_path / "letter.txt").write_text("mine")
-    assert "not empty" in wbczoo(*_train(smears, tmp_path)[1:], expect=2).stderr
+    assert "not empty" in wbczoo(*_train(smears, tmp_path), expect=2).stderr
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 

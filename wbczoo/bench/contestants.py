@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,26 +23,29 @@ from pydantic import TypeAdapter
 from wbczoo import images, machine
 from wbczoo.images import Pixels
 from wbczoo.specs import Preprocessing
+from wbczoo.text import first_line
 
 Probabilities = dict[str, NDArray[np.float32]]
 
 _WARM_UP = 3  # runs whose time is not taken
 
 
-class Contestant(Protocol):
+class Contestant:
     """One way of answering images."""
 
     def answer_folder(self, paths: Sequence[str], batch: int, out: Path) -> None:
         """Answer image files into a CSV file, from the bytes on the disk to the last row."""
+        raise NotImplementedError
 
     def answer(self, pixels: Pixels) -> Probabilities:
         """Probabilities (N, classes) of each task, for resized pixels (N, 3, H, W)."""
+        raise NotImplementedError
 
     def synchronise(self) -> None:
-        """Return once the device has done what it was asked."""
+        """Return once the device has done what it was asked; an answer in memory is done."""
 
 
-class PytorchLoop:
+class PytorchLoop(Contestant):
     """What a user writes who has the trained model and an afternoon: a loop over batches.
 
     Args:
@@ -81,7 +84,6 @@ class PytorchLoop:
         self._forward: Callable[[Any], dict[str, Any]] = torch.compile(model) if compiled else model
 
     def answer_folder(self, paths: Sequence[str], batch: int, out: Path) -> None:
-        """Answer image files into a CSV file."""
         height, width = self.preprocessing.size
         resampling = Image.Resampling[self.preprocessing.interpolation.upper()]
         with out.open("w", newline="") as stream:
@@ -102,7 +104,6 @@ class PytorchLoop:
                     writer.writerow(cells)
 
     def answer(self, pixels: Pixels) -> Probabilities:
-        """Probabilities of each task."""
         torch = self._torch
         half = (
             torch.autocast(self._device.type, torch.float16)
@@ -115,12 +116,11 @@ class PytorchLoop:
         return {name: each.cpu().numpy() for name, each in found.items()}
 
     def synchronise(self) -> None:
-        """Wait for CUDA."""
         if self._device.type == "cuda":
             self._torch.cuda.synchronize()
 
 
-class Runtime:
+class Runtime(Contestant):
     """`wbczoo predict` as it is: `Session` and the rows that it writes."""
 
     def __init__(
@@ -143,7 +143,6 @@ class Runtime:
             self.folder_session = Session(model, parallel=threads or cores(), **options)
 
     def answer_folder(self, paths: Sequence[str], batch: int, out: Path) -> None:
-        """Answer image files into a CSV file."""
         from wbczoo.runtime import predict_paths, write_csv
 
         with out.open("w", newline="") as stream:
@@ -151,19 +150,13 @@ class Runtime:
             write_csv(rows, self.session.tasks, stream)
 
     def answer(self, pixels: Pixels) -> Probabilities:
-        """Probabilities of each task."""
-        found = self.session.run(self._given(pixels))
+        shown = pixels.transpose(0, 2, 3, 1) if self.session.file.embedded else pixels
+        found = self.session.run(shown)
         return {task.name: found[f"{task.name}_probabilities"] for task in self.session.tasks}
 
-    def _given(self, pixels: Pixels) -> Pixels:
-        return pixels.transpose(0, 2, 3, 1) if self.session.file.embedded else pixels
 
-    def synchronise(self) -> None:
-        """Nothing: an answer is in the computer's own memory."""
-
-
-class Bare:
-    """onnxruntime with its own defaults and nothing around it, on one array."""
+class Bare(Contestant):
+    """onnxruntime with its own defaults and nothing around it, on one array; it reads no files."""
 
     def __init__(self, model: str, device: str, threads: int | None) -> None:
         import onnxruntime
@@ -180,19 +173,11 @@ class Bare:
         )
         self._names = [node.name for node in self._session.get_outputs()]
 
-    def answer_folder(self, paths: Sequence[str], batch: int, out: Path) -> None:
-        """Not compared: a bare call reads no files."""
-        raise NotImplementedError
-
     def answer(self, pixels: Pixels) -> Probabilities:
-        """Probabilities of each task."""
         found = self._session.run(self._names, {"images": pixels})
         pairs = zip(self._names, found, strict=True)
         kind = "_probabilities"
         return {name.removesuffix(kind): each for name, each in pairs if name.endswith(kind)}
-
-    def synchronise(self) -> None:
-        """Nothing, as of `Runtime`."""
 
 
 _KINDS: dict[str, Callable[..., Contestant]] = {
@@ -209,8 +194,7 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
         with contextlib.redirect_stdout(io.StringIO()):
             answer: dict[str, Any] = _JOBS[job.pop("do")](**job)
     except Exception as error:  # torch.compile without a compiler, an engine not installed, ...
-        lines = str(error).strip().splitlines() or [""]
-        return {"error": f"{type(error).__name__}: {lines[0]}"}
+        return {"error": f"{type(error).__name__}: {first_line(error)}"}
     return answer
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from wbczoo import images, machine
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
+from wbczoo.images.walk import Found
 from wbczoo.process import JobError, JobProcess
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime import Session
@@ -59,7 +60,7 @@ class Contestant:
 
 
 def bench_predict(
-    paths: Sequence[str],
+    paths: Sequence[Found],
     models: Sequence[Path],
     *,
     run: Path | None = None,
@@ -76,7 +77,7 @@ def bench_predict(
     machine that slows down slows all.
 
     Args:
-        paths: of images that can be read; the others are left out.
+        paths: of images; those that cannot be read, or lie within archives, are left out.
         models: exports; the first is what the others' answers are compared with.
         run: the run that was exported, for PyTorch's rows; without it, or without torch, there
             are none.
@@ -95,11 +96,13 @@ def bench_predict(
         WbczooError: if a model cannot be opened.
     """
     first = Session(models[0], device="cpu")
-    good = [path for path in paths if _readable(path, first.preprocessing)]
+    plain = [path for path in paths if isinstance(path, str)]
+    good = [path for path in plain if _readable(path, first.preprocessing)]
     if len(good) < batch:
         raise UsageError(
-            f"{len(good)} images can be read, and a batch has {batch}; give more images or a "
-            "smaller --batch-size."
+            f"{len(good)} of {len(paths)} images are files that can be read, and a batch has "
+            f"{batch}; give more images or a smaller --batch-size"
+            + (", and unpack archives." if len(plain) < len(paths) else ".")
         )
     contestants = _line_up(models, run, device, compiled)
     place: dict[str, Any] = {"paths": good, "preprocessing": asdict(first.preprocessing)}

@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except BrokenPipeError:  # the reader went away (`| head`)
         return 1
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a plugin's `sys.exit(0)` must not pass for success
         return _explain(error)
 
 
@@ -135,7 +135,7 @@ def _prepare_streams_and_signals() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _explain(error: Exception) -> int:
+def _explain(error: BaseException) -> int:
     if os.environ.get("WBCZOO_DEBUG"):
         traceback.print_exception(error)
     if isinstance(error, WbczooError):

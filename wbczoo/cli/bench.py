@@ -145,7 +145,7 @@ def predict(
     from wbczoo.runtime import find_images
 
     document = bench_predict(
-        [path for path in find_images(images) if isinstance(path, str)][:limit],
+        find_images(images)[:limit],
         models,
         run=run,
         device=device,

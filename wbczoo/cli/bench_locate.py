@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import data_paths, json_option, print_json, print_table
+from wbczoo.cli.options import data_option, json_option, print_json, print_table
 from wbczoo.cli.results import echo
 from wbczoo.text import format_figure
 
@@ -16,13 +16,9 @@ _RULES = {"centre": "centre", "IoU .5": "iou 0.5", "IoU .7": "iou 0.7"}
 
 
 @click.command("locate")
-@click.option(
-    "--data",
-    "given",
-    multiple=True,
+@data_option(
+    "A data set that knows the boxes of its white cells, and where it lies; repeat it.",
     required=True,
-    metavar="DATASET=PATH",
-    help="A data set that knows the boxes of its white cells, and where it lies; repeat it.",
 )
 @click.option(
     "--every",
@@ -42,7 +38,7 @@ _RULES = {"centre": "centre", "IoU .5": "iou 0.5", "IoU .7": "iou 0.7"}
 )
 @json_option
 def locate(
-    given: tuple[str, ...],
+    given: dict[str, Path],
     every: int,
     boxes_only: bool,
     network: Path | None,
@@ -60,7 +56,7 @@ def locate(
     from wbczoo.progress import tell
 
     document = bench_locate(
-        data_paths(given),
+        given,
         every=every,
         boxes_only=boxes_only,
         network_file=network,

@@ -7,12 +7,7 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import (
-    composition_options,
-    json_option,
-    print_json,
-    print_table,
-)
+from wbczoo.cli.options import composition_options, json_option, print_facts
 from wbczoo.cli.settings import setting
 
 
@@ -35,9 +30,6 @@ def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> 
     document = describe_model(model)
     if out is not None:
         save_untrained(model, out)
-    if as_json:
-        print_json(document)
-        return
     features = document["features"]
     rows = [
         ("name", document["name"]),
@@ -47,6 +39,6 @@ def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> 
         ("weights", document["weights"]["source"]),
         *((f"task {name}", ", ".join(classes)) for name, classes in document["tasks"].items()),
     ]
-    print_table(rows, ("what", "value"))
+    print_facts(document, as_json, rows)
     if out is not None:
         click.echo(f"saved untrained in {out}", err=True)

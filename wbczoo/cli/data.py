@@ -14,6 +14,7 @@ from wbczoo.cli.options import (
     dataset_from,
     dataset_options,
     json_option,
+    print_facts,
     print_json,
     print_table,
     split_config,
@@ -68,13 +69,8 @@ def prepare(
     drawn = {name: number for name, number in options.items() if number is not None}
     document = prepare_data(data, dataset=dataset, image_size=image_size, **drawn)
     cached, refused = document["cached"], document["refused"]
-    if as_json:
-        print_json(document)
-    else:
-        print_table(
-            [("images cached", cached), ("refused", len(refused)), ("cache", document["cache"])],
-            ("what", "value"),
-        )
+    rows = [("images cached", cached), ("refused", len(refused)), ("cache", document["cache"])]
+    print_facts(document, as_json, rows)
     if refused:
         ctx.exit(1 if cached == 0 else 3)
 

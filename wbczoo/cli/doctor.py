@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.cli.options import json_option, print_facts
 from wbczoo.text import format_size
 
 _SIZES = ("size", "free", "total", "available")  # which may be unknown, and are never none
@@ -27,10 +27,7 @@ def command(ctx: click.Context, no_torch: bool, as_json: bool) -> None:
     from wbczoo.runtime.diagnosis import diagnose
 
     document = diagnose(ask_torch=not no_torch)
-    if as_json:
-        print_json(document)
-    else:
-        print_table([*_rows(document)], ("what", "value"))
+    print_facts(document, as_json, _rows(document))
     if document["problems"]:
         ctx.exit(3)
 

@@ -8,25 +8,22 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import json_option, out_option, print_json, print_table
+from wbczoo.cli.options import json_option, out_option, print_facts
 from wbczoo.text import format_size
 
 
-class _Size(click.ParamType[tuple[int, int]]):
-    """HEIGHTxWIDTH in pixels."""
-
-    name = "HxW"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """The pair, from text."""
-        if isinstance(value, tuple):
-            return value
-        found = re.fullmatch(r"(\d{2,5})x(\d{2,5})", value)
-        if found is None or min(int(found[1]), int(found[2])) < 16:
-            self.fail(f"{value!r} is no size such as 480x640: height, x, width, each from 16.")
-        return int(found[1]), int(found[2])
+def _parse_size(
+    ctx: click.Context, parameter: click.Parameter, text: str | None
+) -> tuple[int, int] | None:
+    """Height and width in pixels."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{2,5})x(\d{2,5})", text)
+    if found is None or min(int(found[1]), int(found[2])) < 16:
+        raise click.BadParameter(
+            f"{text!r} is no size such as 480x640: height, x, width, each from 16."
+        )
+    return int(found[1]), int(found[2])
 
 
 @click.command("export")
@@ -47,7 +44,8 @@ class _Size(click.ParamType[tuple[int, int]]):
 @click.option(
     "--camera-size",
     "camera",
-    type=_Size(),
+    metavar="HxW",
+    callback=_parse_size,
     help="With --embed-preprocess: the one size that it reads, in a form that TensorRT takes.",
 )
 @click.option(
@@ -78,9 +76,6 @@ def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     from wbczoo.progress import tell
 
     card = export(run, out, tell=tell, **options)
-    if as_json:
-        print_json(card)
-        return
     parity, agreement, speed = card["parity"], card["agreement"], card["speed"]
     rows = [
         ("model", card["name"]),
@@ -110,4 +105,4 @@ def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
     else:
         names = ("model.onnx", "card.md", "example.npz")
         rows.append(("files", ", ".join(str(out / name) for name in names)))
-    print_table(rows, ("what", "value"))
+    print_facts(card, as_json, rows)

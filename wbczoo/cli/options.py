@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
@@ -41,28 +41,32 @@ def _parse_tasks(ctx: click.Context, parameter: click.Parameter, texts: tuple[st
 def _parse_pairs(
     ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, str]:
+    found: dict[str, str] = {}
     for text in texts:
-        if "=" not in text:
-            raise UsageError(f"{text!r} is no option of a part; write NAME=VALUE.")
-    return {text.partition("=")[0]: text.partition("=")[2] for text in texts}
+        name, equals, value = text.partition("=")
+        if not (name and equals and value) or name in found:
+            told = f"{parameter.opts[0]} takes {parameter.metavar}, each once"
+            raise UsageError(f"{told}; it was given {text!r}.")
+        found[name] = value
+    return found
 
 
-def _parse_sources(
+def _parse_paths(
     ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]
 ) -> dict[str, Path]:
-    sources = dict[str, Path]()
-    for text in texts:
-        name, equals, path = text.partition("=")
-        if not equals or name in sources:
-            raise UsageError(
-                f"{text!r} is no data set of its own; write NAME=PATH, and each NAME once."
-            )
-        sources[name] = Path(path)
-    return sources
+    return {name: Path(path) for name, path in _parse_pairs(ctx, parameter, texts).items()}
 
 
 def _pairs_option(flag: str, name: str) -> Callable[[F], F]:
     return click.option(flag, name, multiple=True, metavar="NAME=VALUE", callback=_parse_pairs)
+
+
+def data_option(told: str, **settings: Any) -> Callable[[F], F]:
+    """`--data`, in `given`: data set -> where it lies."""
+    return click.option(
+        "--data", "given", multiple=True, metavar="DATASET=PATH", callback=_parse_paths,
+        help=told, **settings,
+    )  # fmt: skip
 
 
 tasks_option = click.option(
@@ -198,7 +202,7 @@ data_sources = together(
         "sources",
         multiple=True,
         metavar="NAME[@LABORATORY]=PATH",
-        callback=_parse_sources,
+        callback=_parse_paths,
         help="Instead of DATA, a data set's name and its folder or archive; repeat it for several.",
     ),
 )
@@ -257,19 +261,6 @@ def dataset_from(options: dict[str, Any]) -> Part:
     return Part.of(entry, values)
 
 
-def data_paths(given: Sequence[str]) -> dict[str, Path]:
-    """Data set -> its path, from `DATASET=PATH`; UsageError for anything else."""
-    paths = {}
-    for text in given:
-        name, equals, path = text.partition("=")
-        if not equals or not path:
-            raise UsageError(
-                f"--data takes DATASET=PATH, such as bccd=blood-cells.zip, not {text}."
-            )
-        paths[name] = Path(path)
-    return paths
-
-
 def parse_fold(text: str | None) -> int | Literal["all"] | None:
     """`--fold`: a number, `all`, or None; UsageError for anything else."""
     if text is None:
@@ -321,6 +312,16 @@ def print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> Non
     # By hand: tabulate's own wrapping takes 8,646 for a number and fails on it.
     wrapped = [(*row[:-1], _wrapped(str(row[-1]))) for row in rows]
     echo(tabulate(wrapped, headers=headers, tablefmt="simple", disable_numparse=True))
+
+
+def print_facts(
+    document: Mapping[str, Any], as_json: bool, rows: Iterable[tuple[str, object]]
+) -> None:
+    """A result on stdout: as JSON, or for a reader as a table of what and value."""
+    if as_json:
+        print_json(document)
+    else:
+        print_table([*rows], ("what", "value"))
 
 
 def _wrapped(text: str) -> str:

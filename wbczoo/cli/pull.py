@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wbczoo.cli.options import json_option, out_option, print_json, print_table
+from wbczoo.cli.options import json_option, out_option, print_facts
 
 
 @click.command("pull")
@@ -24,15 +24,10 @@ def command(repo: str, out: Path, revision: str | None, as_json: bool) -> None:
     from wbczoo.runtime import hub
 
     document = hub.pull(repo, out, revision=revision)
-    if as_json:
-        print_json(document)
-        return
-    print_table(
-        [
-            ("model", document["name"]),
-            ("from", f"{document['endpoint']}/{document['repository']}"),
-            ("commit", document["commit"]),
-            ("files", ", ".join(str(out / name) for name in document["files"])),
-        ],
-        ("what", "value"),
-    )
+    rows = [
+        ("model", document["name"]),
+        ("from", f"{document['endpoint']}/{document['repository']}"),
+        ("commit", document["commit"]),
+        ("files", ", ".join(str(out / name) for name in document["files"])),
+    ]
+    print_facts(document, as_json, rows)

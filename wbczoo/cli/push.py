@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.cli.options import json_option, print_facts
 
 
 @click.command("push")
@@ -26,15 +26,10 @@ def command(export: Path, repo: str, private: bool, as_json: bool) -> None:
     from wbczoo.runtime import hub
 
     document = hub.push(export, repo, private=private)
-    if as_json:
-        print_json(document)
-        return
-    print_table(
-        [
-            ("at", document["url"]),
-            ("commit", document["commit"]),
-            ("private", document["private"]),
-            ("files", ", ".join(document["files"])),
-        ],
-        ("what", "value"),
-    )
+    rows = [
+        ("at", document["url"]),
+        ("commit", document["commit"]),
+        ("private", document["private"]),
+        ("files", ", ".join(document["files"])),
+    ]
+    print_facts(document, as_json, rows)

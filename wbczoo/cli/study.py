@@ -8,8 +8,16 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import data_paths, device_option, json_option, print_json, print_table
+from wbczoo.cli.options import (
+    data_option,
+    device_option,
+    json_option,
+    print_facts,
+    print_json,
+    print_table,
+)
 from wbczoo.cli.results import echo
+from wbczoo.text import format_count
 
 
 @click.group("study")
@@ -21,13 +29,7 @@ def command() -> None:
 
 
 _plan = click.argument("plan", type=click.Path(path_type=Path))
-_data = click.option(
-    "--data",
-    "given",
-    multiple=True,
-    metavar="DATASET=PATH",
-    help="Where a data set lies, over what the plan says; repeat it.",
-)
+_data = data_option("Where a data set lies, over what the plan says; repeat it.")
 _resamples = click.option(
     "--resamples", type=click.IntRange(1), default=2000, show_default=True, help="Of the bootstrap."
 )
@@ -58,7 +60,7 @@ def run(
     /,
     plan: Path,
     out: Path,
-    given: tuple[str, ...],
+    given: dict[str, Path],
     only: tuple[str, ...],
     storage: str | None,
     in_order: bool,
@@ -77,24 +79,20 @@ def run(
         _print_missing(plan, out, only, as_json)
         return
     report = run_study(
-        plan, out, data_paths(given), storage=storage, device=device, only=only, in_order=in_order,
+        plan, out, given, storage=storage, device=device, only=only, in_order=in_order,
         tell=tell,
     )  # fmt: skip
     counts = {"done_before": report.before, "done_now": report.done}
-    if as_json:
-        print_json({**counts, "refused": report.refused, "out": str(out)})
-    else:
-        told = Counter(report.refused.values())
-        print_table(
-            [
-                ("trials done before", report.before),
-                ("trials done now", report.done),
-                ("trials refused", len(report.refused)),
-                *((f"{number} refused", reason) for reason, number in told.items()),
-            ],
-            ("what", "value"),
-        )
-        echo(f"study: {out}")
+    document = {**counts, "refused": report.refused, "out": str(out)}
+    told = Counter(report.refused.values())
+    rows = [
+        ("trials done before", report.before),
+        ("trials done now", report.done),
+        ("trials refused", len(report.refused)),
+        *((f"{number} refused", reason) for reason, number in told.items()),
+        ("study", out),
+    ]
+    print_facts(document, as_json, rows)
     if report.refused:
         ctx.exit(3)
 
@@ -124,7 +122,7 @@ def show(
     print_table(
         [
             (one["arena"], one["model"], one["setting"],
-             f"{'unknown' if one['photographs'] is None else one['photographs']} / {one['files']}",
+             f"{format_count(one['photographs'])} / {one['files']}",
              *(_figures(one["tasks"][task]) for task in tasks))
             for one in done
         ],
@@ -153,7 +151,7 @@ def show(
 @_resamples
 @json_option
 def report(
-    study: Path, out: Path | None, images: bool, given: tuple[str, ...], resamples: int,
+    study: Path, out: Path | None, images: bool, given: dict[str, Path], resamples: int,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Write a study's report: report.html, which needs nothing beside it, and report.md.
@@ -165,9 +163,7 @@ def report(
     from wbczoo.progress import tell
     from wbczoo.study.report.report import write_report
 
-    document = write_report(
-        study, out, resamples=resamples, images=images, data=data_paths(given), tell=tell
-    )
+    document = write_report(study, out, resamples=resamples, images=images, data=given, tell=tell)
     if as_json:
         print_json(document)
         return

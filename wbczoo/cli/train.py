@@ -105,8 +105,9 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         kept = ("epoch kept", f"{epoch}, the last")
     else:
         kept = ("best epoch", f"{epoch}, by validation")
+    seen = "saw too" if summary["leaky"] else "never saw"
     return [
         *rows,
         kept,
-        ("figures", "not yet: wbczoo evaluate measures it on photographs that it never saw"),
+        ("figures", f"not yet: wbczoo evaluate measures it on photographs that it {seen}"),
     ]

@@ -9,12 +9,7 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import (
-    json_option,
-    print_json,
-    print_table,
-    runtime_device_option,
-)
+from wbczoo.cli.options import json_option, print_facts, runtime_device_option
 
 
 @click.command("verify")
@@ -38,15 +33,10 @@ def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> Non
         for name, value in asdict(found).items()
     }
     document = {"ok": found.ok, **plain}
-    if as_json:
-        print_json(document)
-    else:
-        print_table(
-            [
-                (name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
-                for name, value in document.items()
-            ],
-            ("what", "value"),
-        )
+    rows = (
+        (name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else value)
+        for name, value in document.items()
+    )
+    print_facts(document, as_json, rows)
     if not found.ok:
         ctx.exit(3)

@@ -19,6 +19,7 @@ from wbczoo.errors import WbczooError
 from wbczoo.images.file import suffix_of
 from wbczoo.images.tables import plain
 from wbczoo.images.tree import Tree, Trees
+from wbczoo.registry.sandbox import explained
 from wbczoo.specs import DatasetSpec, Option, Sample, Unit
 from wbczoo.tasks import ANY, Task, class_of, fold
 
@@ -143,7 +144,8 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
     """
     # A plugin knows better what to do where nothing is; where something is, it is checked first.
     source = Tree(root) if root.exists() else None
-    samples = tuple(map(_plain, spec.samples(root, **(options or {}))))
+    with explained(f"The data set {spec.name!r} cannot be listed"):
+        samples = tuple(map(_plain, spec.samples(root, **(options or {}))))
     source = source or Tree(root)
     if not samples:
         raise WbczooError(f"{root} holds no image of the data set {spec.name!r}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +44,10 @@ def describe(
             "hidden": model.hidden,
             "initial_weights": model.weights.model_dump(),
         },
-        "preprocessing": json.loads(run.model_dump_json())["model"]["preprocessing"],
+        "preprocessing": run.model_dump(mode="json")["model"]["preprocessing"],
         **({"finder_sha256": model.finder_sha256} if model.finder_sha256 else {}),
         "trained": run.train is not None and bool(summary),
-        "training": json.loads(run.train.model_dump_json()) if run.train else None,
+        "training": run.train.model_dump(mode="json") if run.train else None,
         "data": summary.get("data"),
         "protocol": summary.get("protocol"),
         "leaky": summary.get("leaky"),
@@ -57,13 +57,7 @@ def describe(
         "intended_use": INTENDED,
         "not_for": NOT_INTENDED,
         "licences": _licences(run),
-        "parity": {
-            "difference": parity.difference,
-            "bound": parity.bound,
-            "batches": list(parity.batches),
-            "images": parity.images,
-            "source": parity.source,
-        },
+        "parity": {**asdict(parity), "batches": list(parity.batches)},
         **measured,
         "opset": opset,
         "split_sha256": run.split_sha256,

@@ -22,6 +22,7 @@ from wbczoo import __version__
 from wbczoo.config import RunConfig
 from wbczoo.errors import WbczooError
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.text import first_line
 
 FORMAT = 1
 DEFAULT_OPSET = 18
@@ -117,9 +118,9 @@ def write_graph(
         cause: BaseException = error
         while cause.__cause__ is not None:  # the exporter's own words only say how to report it
             cause = cause.__cause__
-        reason = (str(cause).strip().splitlines() or ["no reason given"])[0]
         raise WbczooError(
-            f"{run.model.name} cannot be exported to ONNX: {type(cause).__name__}: {reason}"
+            f"{run.model.name} cannot be exported to ONNX: {type(cause).__name__}: "
+            f"{first_line(cause)}."
         ) from error
     onnx.helper.set_model_props(proto, metadata(run, weights_sha256))
     onnx.save(proto, path)

@@ -25,6 +25,7 @@ from wbczoo.exporting.sources import RealImages
 from wbczoo.images import Pixels
 from wbczoo.progress import Tell
 from wbczoo.runtime.session import Session
+from wbczoo.text import first_line
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -124,9 +125,9 @@ def _make(graph: Path, precision: Precision, calibration: Pixels, folder: Path) 
     except WbczooError:
         raise
     except Exception as error:  # the converters' exceptions share no base of their own
-        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
         raise WbczooError(
-            f"The model cannot be converted to {precision}: {type(error).__name__}: {reason}"
+            f"The model cannot be converted to {precision}: {type(error).__name__}: "
+            f"{first_line(error)}."
         ) from error
     if not trials:
         raise WbczooError(f"The model has no layer that can be put into {precision}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,24 +50,25 @@ def cached_images(run: Path, preprocessing: Preprocessing, wanted: int) -> Pixel
 
 
 def given_images(path: Path, preprocessing: Preprocessing, wanted: int) -> Pixels:
-    """Up to `wanted` good images of a file, folder, archive or glob, spread over its names.
+    """Up to `wanted` different good images of a file, folder, archive or glob, spread over it.
 
     Raises:
         UsageError: if there is none.
     """
     names = find_images([str(path)])
     step = max(1, len(names) // wanted)
-    kept = []
+    kept: dict[bytes, Pixels] = {}  # a copy would say a second time what the image said
     for name in (name for first in range(step) for name in names[first::step]):
         try:
-            kept.append(images.pixels(name, preprocessing))
+            pixels = images.pixels(name, preprocessing)
         except ImageRefused:
             continue
+        kept[hashlib.sha256(pixels.data).digest()] = pixels
         if len(kept) == wanted:
             break
     if not kept:
         raise UsageError(f"{path} holds no image that can be used.")
-    return _channels_first(np.stack(kept))
+    return _channels_first(np.stack([*kept.values()]))
 
 
 def real_images(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
 from wbczoo import registry
 from wbczoo.config import ModelConfig
-from wbczoo.errors import WbczooError
 from wbczoo.model.compose import compose
+from wbczoo.registry.sandbox import explained
 
 if TYPE_CHECKING:
     from wbczoo.model.fused import FusedClassifier
@@ -86,7 +85,7 @@ def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
 
     spec = registry.sequences.spec(config.sequence.selector)
     reads_map = spec.reads == "features"
-    with _plugin_named(config.sequence.name):
+    with explained(f"The part {config.sequence.name!r} could not be built"):
         sequence = spec.build(
             image_size=config.preprocessing.size,
             in_channels=backbone.num_features if reads_map and backbone is not None else None,
@@ -102,21 +101,7 @@ def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:
     spec = registry.backbones.spec(config.backbone.selector)
     settings = {"image_size": config.preprocessing.size, **config.backbone.options}
     if not pretrained:
-        with _plugin_named(spec.name):
+        with explained(f"The part {spec.name!r} could not be built"):
             return spec.build(**settings)
     with initial.hub_explained(spec.name):
         return spec.build(pretrained=True, **settings)
-
-
-@contextlib.contextmanager
-def _plugin_named(name: str) -> Any:
-    """A plugin's failure, told with the plugin's name."""
-    try:
-        yield
-    except WbczooError:
-        raise
-    except Exception as error:
-        raise WbczooError(
-            f"The part {name!r} could not be built: {type(error).__name__}: "
-            f"{(str(error).splitlines() or ['no reason given'])[0]}"
-        ) from error

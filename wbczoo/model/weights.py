@@ -15,6 +15,7 @@ from wbczoo import files
 from wbczoo.config import ModelConfig, WeightsOrigin
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import BackboneSpec, Preprocessing
+from wbczoo.text import first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -129,15 +130,14 @@ def hub_explained(backbone: str) -> Iterator[None]:
     """Whatever goes wrong while a plugin fetches weights, told as what to do about it."""
     try:
         yield
-    except (KeyboardInterrupt, WbczooError):
+    except WbczooError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         folder = os.environ.get("WBCZOO_WEIGHTS")
         looked = f"{folder} has no {backbone}.safetensors" if folder else "it is not set"
-        reason = str(error).strip().splitlines()
         raise WbczooError(
             f"The ImageNet weights of {backbone!r} could not be fetched "
-            f"({type(error).__name__}: {reason[0] if reason else 'no reason given'}). Offline, put "
+            f"({type(error).__name__}: {first_line(error)}). Offline, put "
             f"{backbone}.safetensors into a folder and name it in WBCZOO_WEIGHTS ({looked}); or "
             "give --weights FILE, or --weights none."
         ) from error

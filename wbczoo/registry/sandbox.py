@@ -17,7 +17,7 @@ from typing import Any
 
 from wbczoo import __version__
 from wbczoo.errors import WbczooError
-from wbczoo.text import describe_error, printable
+from wbczoo.text import describe_error, first_line, printable
 
 TIME_LIMIT = 10.0  # seconds
 
@@ -83,6 +83,21 @@ def locate(module: str) -> ModuleSpec | None:
             return None
         found = PathFinder.find_spec(f"{found.name}.{name}", found.submodule_search_locations)
     return found
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """What a plugin raises meanwhile, `sys.exit` too, becomes a sentence that begins with `what`.
+
+    Raises:
+        WbczooError: the plugin's own, or that sentence.
+    """
+    try:
+        yield
+    except WbczooError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise WbczooError(f"{what}: {type(error).__name__}: {first_line(error)}.") from error
 
 
 @contextlib.contextmanager

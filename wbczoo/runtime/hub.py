@@ -15,6 +15,7 @@ from wbczoo import __version__, files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, FILES
+from wbczoo.text import first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -195,7 +196,7 @@ def _explained(repository: str) -> Iterator[HfApi]:
     except WbczooError:
         raise
     except errors.HFValidationError as error:
-        raise UsageError(f"A repository is named OWNER/NAME. {_first_line(error)}") from None
+        raise UsageError(f"A repository is named OWNER/NAME. {first_line(error)}") from None
     except errors.OfflineModeIsEnabled:
         raise WbczooError(
             f"{where} was not asked, for HF_HUB_OFFLINE is set. Unset it, or copy the export's "
@@ -215,7 +216,7 @@ def _explained(repository: str) -> Iterator[HfApi]:
             cause = behind
         raise WbczooError(
             f"{where} could not be reached, or broke off ({type(cause).__name__}: "
-            f"{_first_line(cause)}). Look at the connection and at HF_ENDPOINT, and try again."
+            f"{first_line(cause)}). Look at the connection and at HF_ENDPOINT, and try again."
         ) from None
 
 
@@ -245,10 +246,5 @@ def _refusal(error: Any) -> str:
         )
     if status in (401, 403):
         return f"the hub does not allow you this (HTTP {status}); {login}."
-    said = error.server_message or _first_line(error)
+    said = error.server_message or first_line(error)
     return f"the hub refused with HTTP {status}: {said}. Try again later."
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else "no reason given"

@@ -103,7 +103,7 @@ def answer(job: Mapping[str, Any]) -> Any:
     """In the other process: the names of a part's checks, the result of one, or a sentence that
     says why there can be none.
     """
-    from wbczoo.testing.kit import bound, checks_of
+    from wbczoo.testing import bound, checks_of
 
     try:
         spec = registry.ALL[job["kind"]].spec(job["name"])

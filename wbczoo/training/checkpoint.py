@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from wbczoo import files, machine
 from wbczoo.config import RunConfig
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import Held, UsageError, WbczooError
 from wbczoo.model.build import rebuild
 from wbczoo.model.fused import FusedClassifier
 
@@ -107,7 +107,7 @@ def alone_in(out: Path) -> Iterator[None]:
     """Hold a run's folder for one training; the devices of one training hold it together.
 
     Raises:
-        UsageError: if another process is training there.
+        Held: if another process is training there.
     """
     if int(os.environ.get("RANK", "0")) > 0:
         yield
@@ -116,7 +116,7 @@ def alone_in(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
 
     def refuse() -> NoReturn:
-        raise UsageError(f"{out} is being trained by another process. Name another.")
+        raise Held(f"{out} is being trained by another process. Name another.")
 
     try:
         with files.locked(out / LOCK, refuse, remove=True):

@@ -12,6 +12,7 @@ from wbczoo import machine
 from wbczoo.data.batches import Batches
 from wbczoo.errors import WbczooError
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.text import first_line
 
 Logits = dict[str, NDArray[np.float32]]
 
@@ -72,7 +73,7 @@ def _refusal_of_bf16(model: FusedClassifier, device: torch.device) -> str | None
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
             model.eval()(image)
     except RuntimeError as error:
-        return (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
+        return first_line(error).partition(". ")[0]
     finally:
         model.train(was_training)
     return None

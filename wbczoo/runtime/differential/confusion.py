@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from wbczoo import registry
 from wbczoo.config import Protocol
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.images.tables import read_rows
+from wbczoo.files import sha256_of
+from wbczoo.images.tables import plain, read_rows
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
@@ -168,11 +169,20 @@ def _of_folder(root: Path, task: Task, predict: Predict) -> Confusion:
     found = [(s, class_of(task, s.label, spec.labels)) for s in spec.samples(root, **spec.options)]
     labelled = [(sample, truth) for sample, truth in found if truth is not None]
     rows = predict([str(root / sample.path) for sample, _ in labelled])
-    answered = [
-        (truth, row["tasks"][task.name]["class"], sample.photograph or sample.path)
-        for (sample, truth), row in zip(labelled, rows, strict=True)
-        if "tasks" in row
-    ]
+    met: dict[str, tuple[str, str]] = {}  # content -> class and path
+    answered = []
+    for (sample, truth), row in zip(labelled, rows, strict=True):
+        if "tasks" not in row:
+            continue
+        content = sha256_of(root / sample.path)
+        said, path = met.setdefault(content, (truth, sample.path))
+        if said != truth:
+            raise UsageError(
+                f"{root} has one image in two classes: {path} ({said}) = {sample.path} ({truth}). "
+                "Keep the right one."
+            )
+        # A copy of an image tells nothing that the image did not.
+        answered.append((truth, row["tasks"][task.name]["class"], content))
     return _of_cells(answered, len(found) - len(answered), root.resolve().name, task, False)
 
 
@@ -188,7 +198,7 @@ def _of_table(path: Path, task: Task) -> Confusion:
                 f"{', '.join(task.classes)}."
             )
         if truth is not None:
-            cells.append((truth, answer, row["photograph"] or f"line {line}"))
+            cells.append((truth, answer, plain(row["photograph"]) or f"line {line}"))
     known = any(row["photograph"] for _, row in rows)
     return _of_cells(cells, len(rows) - len(cells), path.name, task, known)
 
@@ -208,9 +218,10 @@ def _of_cells(
         place = task.classes.index(truth), task.classes.index(answer)
         counts[place] += 1 / together[truth, photograph]
     photographs = len({photograph for _, _, photograph in cells})
-    words = f"{len(cells)} reviewed cells in {name}"
-    words += (
-        f" of {photographs} photographs" if known else ", each taken as a photograph of its own"
+    words = (
+        f"{len(cells)} reviewed cells in {name} of {photographs} photographs"
+        if known
+        else f"{photographs} reviewed cells in {name}, each taken as a photograph of its own"
     )
     if left_out:
         words += f"; {left_out} more were left out, refused or of no class of {task.name}"

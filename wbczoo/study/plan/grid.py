@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from wbczoo.config import Protocol, train_config
+from wbczoo.config import Positive, Precision, Protocol, Trainable, train_config
 from wbczoo.errors import UsageError
 from wbczoo.specs import Option
 from wbczoo.study.plan.stated import Strict
 
-Trainable = Literal["head", "last-block", "all"]
-Precision = Literal["auto", "fp32", "bf16"]
-Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 # An empty list would span no trial, and its block would be passed over in silence.

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from wbczoo.config import Part, TrainConfig, describe_findings, train_config
+from wbczoo.config import Part, Positive, TrainConfig, describe_findings, train_config
 from wbczoo.errors import UsageError
-from wbczoo.study.plan.grid import Arena, Block, Data, Positive, Seed, Some
+from wbczoo.study.plan.grid import Arena, Block, Data, Seed, Some
 from wbczoo.study.plan.stated import Claim, PublishedTable, Strict
 from wbczoo.study.plan.trial import FIELDS, BaselineTrial, NetworkTrial, Trial
 from wbczoo.tasks import parse as parse_tasks
@@ -161,7 +161,7 @@ class StudyPlan(Strict):
 
 
 def _part(data: Data) -> Part:
-    return Part(name=data.dataset, options=data.options)
+    return Part(name=data.dataset, options=data.options).without_paths()
 
 
 def read_plan(path: Path) -> StudyPlan:

@@ -88,7 +88,7 @@ class _Trial(Strict):
         Raises:
             UsageError: for an unknown data set.
         """
-        dataset = choose_dataset(self.train.dataset.name, self.train.dataset.options)
+        dataset = choose_dataset(self.train.dataset.name, self.train.dataset.given)
         return self.train.model_copy(update={"dataset": dataset, "fold": fold})
 
 

@@ -24,6 +24,7 @@ from wbczoo.study.report.pages import (
 from wbczoo.study.report.words import NEEDS_WEIGHTS, NOT_RUN
 from wbczoo.text import format_duration
 
+BEGUN = "trials of the study"  # by which a report is known as one
 _MOST_NAMES = 60  # photographs of one task and protocol that are named
 
 _PROTOCOLS = {
@@ -47,7 +48,7 @@ def compose_report(
     """
     done, planned = found.counts
     yield Text(
-        f"{done} of {planned} trials of the study `{found.plan.name}` are done. What is not done "
+        f"{done} of {planned} {BEGUN} `{found.plan.name}` are done. What is not done "
         f"says “{NOT_RUN}”, or “{NEEDS_WEIGHTS}” where no ImageNet weights of the backbone were "
         "to be had. Each figure stands with its protocol, the count of its photographs and a 95 % "
         "interval by group. The drawings stand in the HTML page alone."

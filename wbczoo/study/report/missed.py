@@ -65,7 +65,7 @@ def make_thumbnails(
     root, spec = data[tested.name], registry.datasets.spec(tested.name)
     source = Tree(root)
     paths: dict[str, str] = {}
-    for sample in spec.samples(root, **{**spec.options, **tested.options}):
+    for sample in spec.samples(root, **{**spec.options, **tested.given}):
         name = sample.photograph or sample.group or ""
         # The photograph itself rather than a view of it.
         if name not in paths or sample.part == "photographs":

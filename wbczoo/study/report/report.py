@@ -10,7 +10,7 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.progress import Tell
 from wbczoo.study.plan.plan import PLAN, locate_data, read_plan
-from wbczoo.study.report.chapters import compose_report
+from wbczoo.study.report.chapters import BEGUN, compose_report
 from wbczoo.study.report.findings import measure_study
 from wbczoo.study.report.pages import to_html, to_markdown
 from wbczoo.study.run.results import RESULTS, done_trials
@@ -41,7 +41,8 @@ def write_report(
         what JSON can hold: the files, counts of trials, claims and comparisons.
 
     Raises:
-        UsageError: if there is no plan, or it cannot be, or `data` names a set that it has not.
+        UsageError: if there is no plan, or it cannot be; `data` names a set that it has not; or
+            something else than a study's report lies where this one would.
         WbczooError: if no trial is done, or results cannot be read or files written.
     """
     folder, plan_path = (study, study / PLAN) if study.is_dir() else (study.with_suffix(""), study)
@@ -50,6 +51,10 @@ def write_report(
             f"{study} holds no {PLAN}, which `wbczoo study run` keeps there. Give that command "
             "again with this folder, or name the plan's file."
         )
+    out = out or folder
+    for path in (out / HTML, out / MARKDOWN):
+        if path.exists() and not (path.is_file() and BEGUN in path.read_text(errors="replace")):
+            raise UsageError(f"{path} is there, and is no study's report. Give --out a new folder.")
     done = done_trials(plan_path, folder if study.is_dir() else None)
     found = measure_study(read_plan(plan_path), done, resamples=resamples)
     if not found.counts[0]:
@@ -61,7 +66,6 @@ def write_report(
     pictured = paths if images else None
     title = found.plan.title or f"The study {found.plan.name}"
     blocks = list(compose_report(found, pictured, tell))
-    out = out or folder
     files.write_text(out / HTML, to_html(title, blocks))
     files.write_text(out / MARKDOWN, to_markdown(title, blocks))
     count, planned = found.counts

@@ -88,9 +88,9 @@ def measure_seeds(
 ) -> dict[str, Interval]:
     """Accuracy, balanced accuracy and macro-F1, mean over seeds, each with its interval.
 
-    Of one seed they are `wbczoo.study.run.results.measure_answers`'s. With several, each resample
-    draws groups and seeds, both with replacement (the pigeonhole bootstrap of Owen 2007, section
-    3): the interval speaks of new photographs and of another training.
+    With several seeds each resample draws groups and seeds, both with replacement (the pigeonhole
+    bootstrap of Owen 2007, section 3): the interval speaks of new photographs and of another
+    training.
 
     Args:
         rows: of one setting, a row for each seed.

@@ -141,7 +141,7 @@ def run_branch(trial: NetworkTrial, context: Context) -> Row:
         weights = fit.model.config.weights.model_dump()
         return Answered(split, used, found, curves, fit.progress.best_epoch + 1, weights)
 
-    return run_folds(trial, context.library, answer, how="cached branch", device=context.machine)
+    return run_folds(trial, context.library, answer, device=context.machine)
 
 
 def prepare_branch(

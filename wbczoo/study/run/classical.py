@@ -12,6 +12,7 @@ from wbczoo import images, machine, registry
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.progress import Tell
+from wbczoo.registry.sandbox import explained
 from wbczoo.study.plan.trial import BaselineTrial
 from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Library, Split
@@ -70,22 +71,15 @@ def run_baseline(trial: BaselineTrial, library: Library, tell: Tell) -> Row:
             labels = truth[task.name][known]
             # The contract promises each class at least once; one that nobody shows is no class.
             seen, narrowed = np.unique(labels, return_inverse=True)
-            model = build(seed=trial.train.seed, **options)
-            try:
-                model.fit(
-                    NativeImages(split.rows, known), narrowed, [split.rows.groups[n] for n in known]
-                )
+            groups = [split.rows.groups[n] for n in known]
+            with explained(f"The baseline {entry.name!r} failed"):
+                model = build(seed=trial.train.seed, **options)
+                model.fit(NativeImages(split.rows, known), narrowed, groups)
                 answered = np.asarray(model.predict_proba(NativeImages(split.tested, test)))
-            except WbczooError:
-                raise
-            except Exception as error:
-                raise WbczooError(
-                    f"The baseline {entry.name!r} failed: {type(error).__name__}: {error}."
-                ) from error
             found[task.name] = _spread(answered, seen, len(test), len(task.classes), entry.name)
         return Answered(split, tuple(test), found)
 
-    return run_folds(trial, library, answer, how="baseline", device=machine.processor())
+    return run_folds(trial, library, answer, device=machine.processor())
 
 
 def training_side(trial: BaselineTrial, split: Split) -> list[int]:

@@ -16,6 +16,7 @@ from scipy.special import softmax
 
 from wbczoo import machine
 from wbczoo.config import ModelConfig
+from wbczoo.data.classes import ROLES
 from wbczoo.data.plan import Role, digest_of
 from wbczoo.data.prepared import readers
 from wbczoo.metrics import fit_temperature
@@ -25,7 +26,7 @@ from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
 from wbczoo.study.plan.trial import NetworkTrial, Trial
 from wbczoo.study.run.features import FeatureCache, Kind
-from wbczoo.study.run.roles import ROLES, Library, Split
+from wbczoo.study.run.roles import Library, Split
 from wbczoo.tasks import parse as parse_tasks
 from wbczoo.training.inference import Logits, choose_device
 

@@ -20,7 +20,6 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -116,7 +115,7 @@ class FeatureCache:
         if all(digest in self._rows for digest in wanted):
             return {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock"):  # so that two processes do not compute the same
+        with files.locked(self.folder / "lock"):  # so that two processes do not compute the same
             self._load()
             missing = {digest: read for digest, read in wanted.items() if digest not in self._rows}
             with bar(len(missing), "pixels", unit="image") as advance:

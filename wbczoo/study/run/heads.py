@@ -141,8 +141,7 @@ def run_heads(
             yield trial, failure
             continue
         tested = [head.test(weights[trial.train.seed]) for head in folds]
-        yield trial, make_row(trial, tested, seconds=share, how="cached heads",
-                              device=context.machine)  # fmt: skip
+        yield trial, make_row(trial, tested, seconds=share, device=context.machine)
 
 
 def start_head(

@@ -41,4 +41,4 @@ def run_images(trial: NetworkTrial, context: Context) -> Row:
         weights = run.model.weights.model_dump()
         return Answered(split, numbers, found, curves, int(summary["best_epoch"]), weights)
 
-    return run_folds(trial, context.library, answer, how="images", device=context.machine)
+    return run_folds(trial, context.library, answer, device=context.machine)

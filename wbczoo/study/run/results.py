@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 
-from wbczoo import machine
+from wbczoo import files, machine
 from wbczoo.errors import WbczooError
 from wbczoo.study.plan.trial import Trial
 from wbczoo.study.run.roles import Library, Split
@@ -105,29 +104,26 @@ class Answered:
 
 
 def run_folds(
-    trial: Trial, library: Library, answer: Callable[[Split], Answered], *, how: str, device: str
+    trial: Trial, library: Library, answer: Callable[[Split], Answered], *, device: str
 ) -> Row:
     """The row of a trial whose folds are trained and tested one after the other.
 
     Args:
         answer: trains on a fold's split and answers its test.
-        how, device: as `make_row` takes them.
+        device: the name of what computes.
     """
     started = time.perf_counter()
     tested = [answer(library.split(trial, fold)) for fold in trial.folds]
     seconds = time.perf_counter() - started
-    return make_row(trial, tested, seconds=seconds, how=how, device=device)
+    return make_row(trial, tested, seconds=seconds, device=device)
 
 
-def make_row(
-    trial: Trial, tested: Sequence[Answered], *, seconds: float, how: str, device: str
-) -> Row:
+def make_row(trial: Trial, tested: Sequence[Answered], *, seconds: float, device: str) -> Row:
     """A done trial's line of `results.jsonl` (docs/study.md describes its fields).
 
     Args:
         tested: of each fold.
         seconds: of wall clock that the trial took; its share, where several were run together.
-        how: `cached heads`, `cached branch`, `images` or `baseline`.
         device: the name of what computed.
     """
     first = tested[0].split
@@ -153,7 +149,7 @@ def make_row(
         "groups": len({row[1] or row[0] for row in answers}),
         "data": [one.split.describe() for one in tested],
         "seconds": round(seconds, 3),
-        "how": how,
+        "how": trial.how,
         "environment": {
             "device": device,
             "processor": described["processor"],
@@ -242,7 +238,7 @@ def append_results(path: Path, rows: Iterable[Row]) -> int:
     if not lines:
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    with files.locked(path.with_name(f".{path.name}.lock")):
         content = path.read_bytes() if path.exists() else b""
         content = content[: _whole_bytes(content)]
         # A file of many megabytes is parsed only if a key's digits stand anywhere in it.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.config import Part, TrainConfig
+from wbczoo.data.classes import ROLES
 from wbczoo.data.external import external_plan
 from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.prepared import choose_dataset, count, read_dataset
@@ -19,7 +20,6 @@ from wbczoo.study.plan.trial import Trial
 from wbczoo.tasks import Task
 from wbczoo.tasks import parse as parse_tasks
 
-ROLES: tuple[Role, ...] = ("train", "validation", "test")
 # What of a training's settings decides its split.
 _DRAWS = {"dataset", "protocol", "part", "folds", "train_part", "limit_photographs", "seed"}
 
@@ -95,7 +95,7 @@ class Library:
                 raise UsageError(
                     f"Nobody said where {dataset.name} lies: --data {dataset.name}=PATH."
                 )
-            config = TrainConfig(dataset=choose_dataset(dataset.name, dataset.options))
+            config = TrainConfig(dataset=choose_dataset(dataset.name, dataset.given))
             self._read[name] = read_dataset(config, self.paths[dataset.name], self.tell)
         return self._read[name]
 

@@ -6,6 +6,7 @@ a heartbeat tells of those that died with their job in hand (docs/decisions/stud
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import traceback
@@ -16,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.trial import TrialState
 
 from wbczoo import files
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import Held, UsageError, WbczooError
 from wbczoo.progress import Tell
 from wbczoo.study.plan.plan import PLAN, StudyPlan, locate_data, read_plan
 from wbczoo.study.plan.trial import BaselineTrial, NetworkTrial, Trial
@@ -28,13 +28,14 @@ from wbczoo.study.run import estimate
 from wbczoo.study.run.classical import run_baseline
 from wbczoo.study.run.results import RESULTS, Row, append_results, done_trials, read_results
 from wbczoo.study.run.roles import Library
-from wbczoo.text import describe_error, format_duration
+from wbczoo.text import describe_error, first_line, format_duration
 
 # A process that shows no sign of life for so many seconds is taken for dead, and its job goes on
 # elsewhere.
 _HEARTBEAT = 5
 _GRACE = 30
 _RETRIES = 3
+_PAUSE = 1.0  # seconds between two looks at what another process does
 _LOST = (
     "Another process had it, and refused it, was stopped or died. Give the command again, and it "
     "is taken up."
@@ -103,11 +104,10 @@ def run_study(
     plan = read_plan(plan_path)
     trials = plan.trials(only)
     paths = locate_data(plan, data)
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; --out wants a folder for the study.")
+    _claim(out, plan_path, plan)
     context = open_context(Library(paths, tell), out, device, tell)
     out.mkdir(parents=True, exist_ok=True)
-    with FileLock(out / ".queue.lock"):  # so that two do not make the queue, or enter the same jobs
+    with files.locked(out / ".queue.lock"):  # two would enter the same jobs
         queue = _open_queue(plan, storage or f"sqlite:///{(out / 'queue.sqlite').resolve()}")
         done = keep_together(plan_path, plan, out)
         report = Report(before=len(done.keys() & trials.keys()))
@@ -128,6 +128,10 @@ def run_study(
             _enter(queue, theirs)
         job = [trials[key] for key in keys if key in trials and key not in done]
         for trial, row in run_job(job, context):
+            if row is None:
+                _enter(queue, [trial.key])
+                time.sleep(_PAUSE)
+                continue
             if isinstance(row, str):
                 report.refused[trial.key] = row
                 tell(f"refused {trial.model}, {trial.arena}: {row}")
@@ -153,6 +157,22 @@ def run_study(
     return report
 
 
+def _claim(out: Path, plan_path: Path, plan: StudyPlan) -> None:
+    """See that results may be written to a folder, which need not be there.
+
+    Raises:
+        UsageError: if it is a file, or holds another study's plan, which must not be lost.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; --out wants a folder for the study.")
+    kept = out / PLAN
+    if kept.exists() and not kept.samefile(plan_path):
+        with contextlib.suppress(UsageError):
+            if read_plan(kept).name == plan.name:
+                return
+        raise UsageError(f"{kept} is no plan of the study {plan.name}. Give --out another folder.")
+
+
 def keep_together(plan_path: Path, plan: StudyPlan, out: Path) -> dict[str, Row]:
     """Copy the plan, and those of its trials that were done beside it, into the folder of results.
 
@@ -170,8 +190,11 @@ def keep_together(plan_path: Path, plan: StudyPlan, out: Path) -> dict[str, Row]
     return done
 
 
-def run_job(job: Sequence[Trial], context: Any) -> Iterator[tuple[Trial, Row | str]]:
-    """Run the trials of one job; each comes with its row, or with why it has none."""
+def run_job(job: Sequence[Trial], context: Any) -> Iterator[tuple[Trial, Row | str | None]]:
+    """Run the trials of one job; each comes with its row, or with why it has none.
+
+    None stands for one that another process still trains, which had been taken for dead.
+    """
     from wbczoo.study.run import branches, heads, networks
 
     left = list(job)
@@ -189,6 +212,8 @@ def run_job(job: Sequence[Trial], context: Any) -> Iterator[tuple[Trial, Row | s
                 by = branches.run_branch if one.how == "cached branch" else networks.run_images
                 row = by(one, context)
             yield left.pop(0), row
+    except Held:
+        yield from ((one, None) for one in left)
     except Exception as error:  # a plugin's own failure too: the other trials go on
         if os.environ.get("WBCZOO_DEBUG"):
             traceback.print_exception(error)
@@ -217,7 +242,7 @@ def _open_queue(plan: StudyPlan, address: str) -> optuna.Study:
         except Exception as error:
             raise WbczooError(
                 f"The queue at {address} cannot be opened: {type(error).__name__}: "
-                f"{str(error).splitlines()[0]} Give another --storage."
+                f"{first_line(error)}. Give another --storage."
             ) from error
 
 
@@ -244,7 +269,7 @@ def _work(queue: optuna.Study, run_entry: RunEntry, trials: Container[str], tell
                 f"process has; if it died, they are taken up within {_GRACE + _HEARTBEAT} s"
             )
             said = True
-        time.sleep(1)
+        time.sleep(_PAUSE)
 
 
 def _take_one(queue: optuna.Study, run_entry: RunEntry) -> None:

@@ -17,10 +17,10 @@ from wbczoo.config import (
     RunConfig,
     TrainConfig,
     WeightsOrigin,
-    choose_options,
     train_config,
 )
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.parts import choose_options
 from wbczoo.tasks import CELL5, Task
 
 RUN = RunConfig(

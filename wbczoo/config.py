@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
-    PrivateAttr,
     SerializerFunctionWrapHandler,
-    TypeAdapter,
     ValidationError,
     field_validator,
     model_serializer,
@@ -22,7 +16,8 @@ from pydantic import (
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.specs import Option, Preprocessing
+from wbczoo.parts import Part, Strict, describe_findings
+from wbczoo.specs import Preprocessing
 from wbczoo.tasks import DEFAULT, Task
 
 __all__ = ["ModelConfig", "Part", "Preprocessing", "RunConfig", "TrainConfig", "WeightsOrigin"]
@@ -39,73 +34,7 @@ Precision = Literal["auto", "fp32", "bf16"]
 Positive = Annotated[int, Field(gt=0)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Part(_Strict):
-    """A plugin's part as it was used: what was selected, from where, with which options."""
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    options: dict[str, Option] = Field(default_factory=dict)
-    _places: dict[str, str] = PrivateAttr(default_factory=dict)
-
-    @property
-    def given(self) -> dict[str, Option]:
-        """The options with the paths of files as they were given, on the machine where that was."""
-        return {**self.options, **self._places}
-
-    def without_paths(self) -> Self:
-        """The same; an option that is a file's path becomes the file's name and SHA-256.
-
-        No path of a machine is then written into a run, a card or a model, and a run goes on
-        wherever its table lies.
-        """
-        found = {n: v for n, v in self.options.items() if isinstance(v, str) and Path(v).name}
-        found = {name: path for name, path in found.items() if os.path.isfile(path)}  # noqa: PTH113 - false of what no path can be
-        if not found:
-            return self
-        named = {n: f"{Path(p).name} sha256:{files.sha256_of(Path(p))}" for n, p in found.items()}
-        part = self.model_copy(update={"options": {**self.options, **named}})
-        part._places = {**self._places, **found}
-        return part
-
-    @classmethod
-    def of(cls, entry: Any, options: Mapping[str, object] | None = None) -> Self:
-        """A registry's entry with its declared options, and those that a user gave.
-
-        Args:
-            entry: what `Registry.find` returns.
-            options: name -> value, of the default's type or its text; the defaults for the rest.
-
-        Raises:
-            UsageError: for an option that the part does not declare, or of another type.
-        """
-        values = choose_options(options or {}, dict(entry.spec.options))
-        return cls(
-            name=entry.name,
-            distribution=entry.distribution,
-            version=entry.version,
-            options=values,
-        )
-
-    @property
-    def files_to_name(self) -> list[str]:
-        """Options that were a file's path on the machine where they were given, and are none here.
-
-        A config keeps the file's name and SHA-256; who uses it elsewhere must name the file again.
-        """
-        return [name for name, value in self.given.items() if " sha256:" in str(value)]
-
-    @property
-    def selector(self) -> str:
-        """The name that finds the part again, even where two distributions share it."""
-        return f"{self.distribution}:{self.name}" if self.distribution else self.name
-
-
-class WeightsOrigin(_Strict):
+class WeightsOrigin(Strict):
     """Where a backbone's initial weights came from.
 
     `source` is `none`, `hub` or the file's name; `sha256` and `description` are a file's own.
@@ -116,7 +45,7 @@ class WeightsOrigin(_Strict):
     description: str = ""
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """A composition: everything that decides the architecture, and the preprocessing's owner.
 
     `finder_sha256` is of the network that finds the cells of the crop `cell`; with another crop it
@@ -160,7 +89,7 @@ class ModelConfig(_Strict):
         return "+".join(parts) or "none"
 
 
-class TrainConfig(_Strict):
+class TrainConfig(Strict):
     """How a model is trained and on which photographs; two equal configs give equal runs.
 
     A field's description is also the help of the command line's option.
@@ -306,7 +235,7 @@ class TrainConfig(_Strict):
         return self.draw == "even" or (self.draw is None and bool(self.datasets))
 
 
-class RunConfig(_Strict):
+class RunConfig(Strict):
     """What `config.json` holds.
 
     Attributes:
@@ -357,47 +286,3 @@ def train_config(**settings: object) -> TrainConfig:
         return TrainConfig.model_validate(settings)
     except ValidationError as error:
         raise UsageError(describe_findings(error)) from None
-
-
-def choose_options(
-    given: Mapping[str, object], defaults: Mapping[str, Option]
-) -> dict[str, Option]:
-    """What a user gave over a part's declared defaults, each of its default's type.
-
-    Args:
-        given: name -> value; text is read as the default's type, for a command line has no other.
-
-    Raises:
-        UsageError: for an option that the part does not declare, or a value that is not of the
-            default's type.
-    """
-    options = dict(defaults)
-    for name, value in given.items():
-        if name not in defaults:
-            known = ", ".join(defaults) or "none"
-            raise UsageError(f"{name!r} is no option of this part; it has {known}.")
-        default = defaults[name]
-        kind: type = str if default is None else type(default)
-        if value is None and default is None:
-            continue
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        adapter: TypeAdapter[Option] = TypeAdapter(kind, config=_Strict.model_config)
-        try:
-            if isinstance(value, str):
-                options[name] = adapter.validate_strings(value)
-            else:
-                options[name] = adapter.validate_python(value, strict=True)
-        except ValidationError as error:
-            raise UsageError(f"The option {name}={value}: {describe_findings(error)}") from None
-    return options
-
-
-def describe_findings(error: ValidationError) -> str:
-    """Pydantic's findings as sentences, without its addresses."""
-    sentences = []
-    for finding in error.errors(include_url=False):
-        field = ".".join(str(step) for step in finding["loc"]) or "the value"
-        reason = finding["msg"].removeprefix("Value error, ")
-        sentences.append(f"{field}: {reason[:1].lower()}{reason[1:]}.")
-    return " ".join(sentences)

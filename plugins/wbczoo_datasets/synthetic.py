@@ -65,7 +65,7 @@ def prepare(
             raise UsageError(f"A synthetic set needs {name} of at least {least}, not {value}.")
     if seed < 0:
         raise UsageError(f"The seed of a synthetic set is 0 or more, not {seed}.")
-    crowds = _range("cells_per_field", cells_per_field, 0, 50)
+    crowds = _range("cells_per_field", cells_per_field, 0, 50) if cells_per_field else None
     sizes = _range("magnification", magnification or "0.5..1", 0.1, 2)
     if magnification and not crowds:
         raise UsageError("magnification is of fields: give cells_per_field, too.")
@@ -156,12 +156,10 @@ def _write_table(folder: Path, rows: list[tuple[str, ...]]) -> None:
         writer.writerows(sorted(rows))
 
 
-def _range(name: str, text: str | None, least: float, most: float) -> Span | None:
-    """The limits of `3` or `0..50`; None of nothing."""
-    if text is None:
-        return None
+def _range(name: str, text: str, least: float, most: float) -> Span:
+    """The limits of `3` or `0..50`."""
     try:
-        low, _, high = str(text).partition("..")
+        low, _, high = text.partition("..")
         found = float(low), float(high or low)
     except ValueError:
         found = (most, least)

@@ -9,9 +9,10 @@ from pydantic import ValidationError
 
 from wbczoo import registry
 from wbczoo.cells.crop import finder_sha256
-from wbczoo.config import ModelConfig, Part, describe_findings
+from wbczoo.config import ModelConfig, Part
 from wbczoo.errors import UsageError
 from wbczoo.images import find_crop
+from wbczoo.parts import describe_findings
 from wbczoo.specs import Size
 from wbczoo.tasks import DEFAULT, Task, parse
 

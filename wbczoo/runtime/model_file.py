@@ -11,9 +11,10 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from wbczoo import __version__, files
-from wbczoo.config import RunConfig, describe_findings
+from wbczoo.config import RunConfig
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
+from wbczoo.parts import describe_findings
 from wbczoo.runtime.card import Card
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task

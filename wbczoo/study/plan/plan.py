@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
-from wbczoo.config import Part, Positive, TrainConfig, describe_findings, train_config
+from wbczoo.config import Part, Positive, TrainConfig, train_config
 from wbczoo.errors import UsageError
+from wbczoo.parts import describe_findings
 from wbczoo.study.plan.grid import Arena, Block, Data, Seed, Some
 from wbczoo.study.plan.stated import Claim, PublishedTable, Strict
 from wbczoo.study.plan.trial import FIELDS, BaselineTrial, NetworkTrial, Trial

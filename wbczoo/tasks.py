@@ -10,7 +10,7 @@ from unicodedata import normalize
 from wbczoo.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-_COLUMNS = ("path", "error")
+_COLUMNS = ("path", "error", "novelty", "flags")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo.images import Pixels
+from wbczoo.runtime.flags import LIMIT
+from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.runtime.session import Session
 
-Answers = dict[str, NDArray[np.float32]]  # task -> probabilities (N, classes)
+# task -> probabilities (N, classes), and the novelty (N,) by its own name
+Answers = dict[str, NDArray[np.float32]]
 
 FEWEST = 500  # images that agreement is measured on
 
@@ -30,6 +33,8 @@ class Bound:
     difference: float
 
 
+SAME_SIDE = 0.99  # of the images, by their novelty
+
 BOUNDS = {"fp16": Bound(0.999, 0.01), "int8": Bound(0.995, 0.05)}
 
 
@@ -43,14 +48,21 @@ class TaskAgreement:
 
 @dataclass(frozen=True)
 class Agreement:
-    """What was found on `images` images, each task by its name."""
+    """What was found on `images` images, each task by its name.
+
+    Attributes:
+        novelty: how many of them lie on the same side of its limit; None of a model without.
+    """
 
     images: int
     source: str
     tasks: Mapping[str, TaskAgreement]
+    novelty: int | None = None
 
     def holds(self, bound: Bound) -> bool:
-        """Whether every task is within the bound; NaN is not."""
+        """Whether every task is within the bound, and the novelty in its own; NaN is not."""
+        if self.novelty is not None and self.novelty < SAME_SIDE * self.images:
+            return False
         return all(
             found.equal >= bound.equal * self.images and found.difference <= bound.difference
             for found in self.tasks.values()
@@ -58,26 +70,33 @@ class Agreement:
 
     def describe(self) -> str:
         """For a reader, in one line."""
-        return "; ".join(
+        told = [
             f"{task} {found.equal} of {self.images} equal, probabilities within "
             f"{found.difference:.2g}"
             for task, found in self.tasks.items()
-        )
+        ]
+        if self.novelty is not None:
+            told.append(f"novelty {self.novelty} of {self.images} on the same side of its limit")
+        return "; ".join(told)
 
     def as_json(self) -> dict[str, Any]:
         """For the card; a difference that is no number is null."""
         tasks = {task: asdict(found) for task, found in self.tasks.items()}
         for found in tasks.values():
             found["difference"] = found["difference"] if np.isfinite(found["difference"]) else None
-        return {"images": self.images, "source": self.source, "tasks": tasks}
+        document = {"images": self.images, "source": self.source, "tasks": tasks}
+        return document if self.novelty is None else {**document, "novelty": self.novelty}
 
 
 def ask(session: Session, images: Pixels) -> Answers:
-    """Each task's probabilities (N, classes) for preprocessed images (N, 3, H, W)."""
+    """Each task's probabilities, and the novelty if any, of images (N, 3, H, W)."""
     batches = [session.run(images[at : at + _BATCH]) for at in range(0, len(images), _BATCH)]
+    outputs = {task.name: f"{task.name}_probabilities" for task in session.tasks}
+    if session.file.has_novelty:
+        outputs[NOVELTY] = NOVELTY
     return {
-        task.name: np.concatenate([batch[f"{task.name}_probabilities"] for batch in batches])
-        for task in session.tasks
+        name: np.concatenate([batch[output] for batch in batches])
+        for name, output in outputs.items()
     }
 
 
@@ -89,8 +108,13 @@ def compare_answers(reference: Answers, found: Answers, source: str) -> Agreemen
             float(np.abs(expected - found[task]).max()),
         )
         for task, expected in reference.items()
+        if task != NOVELTY
     }
-    return Agreement(len(next(iter(reference.values()))), source, tasks)
+    images, same = len(next(iter(reference.values()))), None
+    if NOVELTY in reference:
+        sides = ((answers[NOVELTY] > LIMIT) for answers in (reference, found))
+        same = int(np.equal(*sides).sum()) if np.isfinite(found[NOVELTY]).all() else 0
+    return Agreement(images, source, tasks, same)
 
 
 def relative_speeds(graphs: Mapping[str, Path], images: Pixels) -> dict[str, float]:

@@ -53,6 +53,7 @@ def describe(
         "leaky": summary.get("leaky"),
         "best_epoch": summary.get("best_epoch"),
         "temperatures": summary.get("temperatures"),
+        "limits": summary.get("limits"),
         "evaluations": evaluations,
         "intended_use": INTENDED,
         "not_for": NOT_INTENDED,
@@ -79,6 +80,8 @@ def to_markdown(card: dict[str, Any]) -> str:
     lines += [f"- **{task}**: {', '.join(classes)}" for task, classes in card["tasks"].items()]
     lines += ["", "## What it was trained on", "", *_data_lines(card)]
     lines += ["", "## How well it does", "", *_figures(card["evaluations"])]
+    if card["limits"]:
+        lines += ["", "## When it does not know", "", *_limit_lines(card["limits"])]
     lines += ["", "## What it is for", "", card["intended_use"]]
     lines += ["", "## What it is not for", "", card["not_for"]]
     lines += ["", "## The file", "", *_file_lines(card)]
@@ -115,7 +118,8 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",
         *_crop_lines(card),
         "- outputs: "
-        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"]),
+        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"])
+        + (", `novelty`" if card["limits"] else ""),
         f"- {card['precision']}, {format_size(card['bytes'])}, ONNX opset {card['opset']}",
         f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
         f"{parity['images']} {parity['source']} (bound {parity['bound']:.2g}; batches of "
@@ -142,8 +146,34 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
             f"| {task} | {each['equal']} of {found['images']} | {each['difference']:.2g} |"
             for task, each in found["tasks"].items()
         ]
+        if "novelty" in found:
+            same = f"{found['novelty']} of {found['images']}"
+            lines += ["", f"By their novelty {same} lie on the same side of its limit."]
         lines += ["", "What was tried, with its speed relative to fp32 in the same process:", ""]
         lines += [f"- {_trial(trial)}" for trial in found["tried"]]
+    return lines
+
+
+def _limit_lines(limits: dict[str, Any]) -> list[str]:
+    if limits["unknown_above"] is None:
+        return [
+            "It has no limits: there were no validation photographs to fit them on. Its novelty "
+            "is 0 for the median of its training photographs, and grows with what is unlike them."
+        ]
+    lines = [
+        f"Limits were fitted on {limits['files']} validation files of {limits['groups']} groups, "
+        "each of which counts alike:",
+        "",
+        f"- `unknown`: a novelty above {limits['unknown_above']:g}, below which 95 % of cells of "
+        "known classes stay",
+    ]
+    for task, least in limits["unsure_below"].items():
+        lines.append(
+            f"- `unsure`: a probability of {task} below {least:.3g}, above which at most 5 % of "
+            "answers are wrong"
+            if least
+            else f"- {task} is never `unsure`: of all its answers at most 5 % are wrong"
+        )
     return lines
 
 

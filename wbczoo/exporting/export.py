@@ -20,6 +20,7 @@ from wbczoo.exporting.speed import measure_speed
 from wbczoo.images import Pixels
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
+from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.session import Session
 from wbczoo.specs import Preprocessing
 from wbczoo.training import checkpoint
@@ -86,6 +87,7 @@ def export(
     target = out
     if layout == "triton":
         target = triton.claim(out, config.model.name, overwrite)
+    limits = _limits_of(run_folder, model)
     preprocessing = config.model.preprocessing
     if embed_preprocess:
         refuse_crop(preprocessing)
@@ -99,7 +101,7 @@ def export(
     with place.put_in_place(target, beside=out) as aside:
         graph = aside / "model.onnx"
         tell("writing the graph")
-        write_graph(model, config, graph, weights_sha256, opset)
+        write_graph(model, config, graph, weights_sha256, opset, limits)
         tell(f"comparing it with PyTorch on {len(compared)} {source}")
         found = _check_parity(run_folder, model, graph, compared, source)
         measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
@@ -146,6 +148,20 @@ def _for_parity(
     return drawn, "synthetic images"
 
 
+def _limits_of(run_folder: Path, model: FusedClassifier) -> Limits | None:
+    """The limits that were fitted with a model's novelty; None of a model that has none."""
+    if model.novelty is None:
+        return None
+    found = files.read_json(run_folder / checkpoint.SUMMARY).get("limits")
+    try:
+        return Limits(found["unknown_above"], found["unsure_below"])
+    except (KeyError, TypeError):
+        raise WbczooError(
+            f"{run_folder / checkpoint.SUMMARY} lacks the limits that were fitted with the "
+            "novelty of this model; it is of another training. Train the run again."
+        ) from None
+
+
 def _check_parity(
     run_folder: Path, model: FusedClassifier, graph: Path, compared: Pixels, source: str
 ) -> parity.Parity:
@@ -158,7 +174,8 @@ def _check_parity(
     if not found.holds:
         raise WbczooError(
             f"The exported graph differs from PyTorch by {found.difference:.3g} in a logit, "
-            f"and {found.bound:.3g} is allowed; it was not written. Another --opset may help; "
+            f"and {found.bound:.3g} is allowed, or by {found.novelty:.3g} times what is allowed "
+            "in a novelty; it was not written. Another --opset may help; "
             "the part that differs should be reported to its author."
         )
     return found

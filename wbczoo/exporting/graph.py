@@ -22,6 +22,8 @@ from wbczoo import __version__
 from wbczoo.config import RunConfig
 from wbczoo.errors import WbczooError
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.runtime.flags import Limits
+from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.text import first_line
 
 FORMAT = 1
@@ -29,21 +31,15 @@ DEFAULT_OPSET = 18
 
 
 class Answers(nn.Module):
-    """A classifier with its calibrated probabilities, as the graph's flat outputs."""
+    """A classifier with calibrated probabilities and novelty, as the graph's flat outputs."""
 
     def __init__(self, model: FusedClassifier) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """uint8 (N, 3, H, W) -> for each task logits and probabilities (N, classes)."""
-        logits = self.model(images)
-        probabilities = self.model.probabilities(logits)
-        return tuple(
-            answer
-            for task in self.model.config.tasks
-            for answer in (logits[task.name], probabilities[task.name])
-        )
+        """uint8 (N, 3, H, W) -> each task's logits and probabilities (N, classes), novelty (N,)."""
+        return tuple(self.model.outputs(images).values())
 
 
 class PlainAttention(TorchFunctionMode):
@@ -92,13 +88,19 @@ def _attend(
 
 def output_names(model: FusedClassifier) -> list[str]:
     """Names of the graph's outputs, in order."""
-    return [
+    names = [
         f"{task.name}_{kind}" for task in model.config.tasks for kind in ("logits", "probabilities")
     ]
+    return names if model.novelty is None else [*names, NOVELTY]
 
 
 def write_graph(
-    model: FusedClassifier, run: RunConfig, path: Path, weights_sha256: str, opset: int
+    model: FusedClassifier,
+    run: RunConfig,
+    path: Path,
+    weights_sha256: str,
+    opset: int,
+    limits: Limits | None = None,
 ) -> None:
     """Write the model as one self-contained ONNX file with the design's names and metadata.
 
@@ -107,6 +109,7 @@ def write_graph(
         path: of the file; written directly, so give a place of its own.
         weights_sha256: of the run's `model.safetensors`.
         opset: of the ONNX standard's default domain.
+        limits: of flags; of a model without any if None.
 
     Raises:
         WbczooError: if the composition cannot be expressed in ONNX.
@@ -122,7 +125,10 @@ def write_graph(
             f"{run.model.name} cannot be exported to ONNX: {type(cause).__name__}: "
             f"{first_line(cause)}."
         ) from error
-    onnx.helper.set_model_props(proto, metadata(run, weights_sha256))
+    told = metadata(run, weights_sha256)
+    if limits is not None:
+        told["wbczoo.limits"] = json.dumps(limits.to_dict())
+    onnx.helper.set_model_props(proto, told)
     onnx.save(proto, path)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 from onnx import TensorProto, helper
 
-from wbczoo.runtime.model_file import INPUT
+from wbczoo.runtime.model_file import INPUT, NOVELTY
 
 # What scales and normalises an image. It stays in fp32, for its constants have no exact halves.
 _PREPARES = frozenset({"Cast", "Div", "Sub", "Mul", "Add", "ReduceSum"})
@@ -28,10 +28,11 @@ def half_graphs(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.ModelProto]]
 
 
 def convert(proto: onnx.ModelProto, last_kept: onnx.NodeProto | None) -> onnx.ModelProto:
-    """A copy in fp16 whose inputs, outputs and preparation of images stay as they are.
+    """A copy in fp16 whose inputs, outputs, preparation of images and novelty stay as they are.
 
     Done by onnxruntime's converter. What stays in fp32 is taken out before it and put back after,
-    for the converter would round between any two nodes that it is told to leave alone.
+    for the converter would round between any two nodes that it is told to leave alone. Squared
+    distances are beyond what fp16 can hold.
 
     Args:
         last_kept: this node, and all that leads to it, stay in fp32 as well.
@@ -42,37 +43,48 @@ def convert(proto: onnx.ModelProto, last_kept: onnx.NodeProto | None) -> onnx.Mo
     proto = onnx.shape_inference.infer_shapes(proto)
     graph = proto.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    kept = _preparing(graph) | (_leading_to(graph, last_kept) if last_kept else set())
+    kept = _preparing(graph) | (leading_to(graph, last_kept.output) if last_kept else set())
+    end = for_novelty(graph)
     front = [node for place, node in enumerate(graph.node) if place in kept]
-    rest = [node for place, node in enumerate(graph.node) if place not in kept]
-    front_reads = {name for node in front for name in node.input}
+    back = [node for place, node in enumerate(graph.node) if place in end]
+    rest = [node for place, node in enumerate(graph.node) if place not in kept | end]
+    reads = {name for node in (*front, *back) for name in node.input}
     rest_reads = {name for node in rest for name in node.input}
     handed_over = {name for node in front for name in node.output} & rest_reads
+    handed_back = {name for node in rest for name in node.output} & reads
     shapes = {value.name: value for value in graph.value_info}
-    own = [constants[name] for name in constants if name in front_reads]
+    own = [constants[name] for name in constants if name in reads]
 
     stripped = onnx.ModelProto()
     stripped.CopyFrom(proto)
     del stripped.graph.node[:], stripped.graph.initializer[:], stripped.graph.value_info[:]
     stripped.graph.node.extend(rest)
     stripped.graph.initializer.extend(constants[name] for name in constants if name in rest_reads)
-    stripped.graph.input.extend(
-        shapes.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-        for name in sorted(handed_over)
-    )
+    kept_outputs = [each for each in graph.output if each.name != NOVELTY]
+    del stripped.graph.output[:]
+    stripped.graph.output.extend(kept_outputs)
+    for listed, names in (
+        (stripped.graph.input, handed_over),
+        (stripped.graph.output, handed_back),
+    ):
+        listed.extend(
+            shapes.get(name) or helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            for name in sorted(names)
+        )
     halved = convert_float_to_float16(stripped, keep_io_types=True)
 
     whole = halved.graph
-    behind = [*whole.node]
-    del whole.node[:], whole.input[:], whole.value_info[:]
+    between = [*whole.node]
+    del whole.node[:], whole.input[:], whole.output[:], whole.value_info[:]
     whole.input.extend(graph.input)
-    for node in front:
+    whole.output.extend(graph.output)
+    for node in (*front, *back):
         for place, name in enumerate(node.input):
             if name in constants:
                 node.input[place] = f"fp32/{name}"
     for tensor in own:
         tensor.name = f"fp32/{tensor.name}"
-    whole.node.extend([*front, *behind])
+    whole.node.extend([*front, *between, *back])
     whole.initializer.extend(own)
     model = OnnxModel(halved)
     model.topological_sort()
@@ -93,9 +105,18 @@ def _preparing(graph: onnx.GraphProto) -> set[int]:
     return places
 
 
-def _leading_to(graph: onnx.GraphProto, last: onnx.NodeProto) -> set[int]:
-    """Places of a node and of all whose results it reads, near or far."""
-    wanted, places = {last.output[0]}, set()
+def for_novelty(graph: onnx.GraphProto) -> set[int]:
+    """Places of the nodes whose results are of use to the novelty alone."""
+    outputs = [each.name for each in graph.output]
+    if NOVELTY not in outputs:
+        return set()
+    needed = leading_to(graph, [name for name in outputs if name != NOVELTY])
+    return leading_to(graph, [NOVELTY]) - needed
+
+
+def leading_to(graph: onnx.GraphProto, names: Iterable[str]) -> set[int]:
+    """Places of the nodes that results of these names are made of, near or far."""
+    wanted, places = {*names}, set()
     for place in reversed(range(len(graph.node))):
         node = graph.node[place]
         if wanted & set(node.output):

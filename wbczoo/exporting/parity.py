@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wbczoo.errors import WbczooError
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.runtime.session import Session
 
 # An exporter that bakes the batch in is found by a batch of 1, an odd one and a larger one.
@@ -27,6 +28,8 @@ class Parity:
         difference: the largest absolute difference of any logit.
         bound: `TOLERANCE` times the larger of 1 and the largest logit.
         images: how many were compared, and what they are.
+        novelty: the largest difference of a novelty, in shares of what is allowed; 0 of a model
+            that has none.
     """
 
     difference: float
@@ -34,11 +37,12 @@ class Parity:
     batches: tuple[int, ...]
     images: int
     source: str
+    novelty: float = 0.0
 
     @property
     def holds(self) -> bool:
         """Whether the export answers as the model does."""
-        return self.difference <= self.bound  # False for NaN
+        return self.difference <= self.bound and self.novelty <= 1  # False for NaN
 
 
 def compare(
@@ -54,19 +58,22 @@ def compare(
         WbczooError: if onnxruntime refuses the graph, or a batch of it.
     """
     session = Session(graph, device="cpu")
-    difference, largest = 0.0, 0.0
+    gaps, sizes = {"logits": 0.0, NOVELTY: 0.0}, {"logits": 1.0, NOVELTY: 1.0}
     for size in batches:
         images = pixels[np.arange(size) % len(pixels)]
         with torch.inference_mode():
-            expected = model(torch.from_numpy(images))
+            expected = model.outputs(torch.from_numpy(images))
         try:
             found = session.run(images)
         except Exception as error:  # onnxruntime's own exceptions share no public base
             raise WbczooError(f"The exported graph fails on a batch of {size}: {error}") from error
-        for name, logits in expected.items():
-            reference = logits.numpy()
-            gap = np.abs(found[f"{name}_logits"] - reference).max()
-            difference = max(difference, float(gap)) if np.isfinite(gap) else float("nan")
-            largest = max(largest, float(np.abs(reference).max()))
-    bound = TOLERANCE * max(1.0, largest)
-    return Parity(difference, bound, tuple(batches), len(pixels), source)
+        for name, values in expected.items():
+            kind = name.rpartition("_")[2]
+            if kind in gaps:  # probabilities follow from logits
+                reference = values.numpy()
+                gap = float(np.abs(found[name] - reference).max())
+                gaps[kind] = max(gaps[kind], gap) if np.isfinite(gap) else float("nan")
+                sizes[kind] = max(sizes[kind], float(np.abs(reference).max()))
+    bound = TOLERANCE * sizes["logits"]
+    novelty = gaps[NOVELTY] / (TOLERANCE * sizes[NOVELTY])
+    return Parity(gaps["logits"], bound, tuple(batches), len(pixels), source, novelty)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from wbczoo.exporting.half import for_novelty
 from wbczoo.images import Pixels
 from wbczoo.runtime.model_file import INPUT
 
@@ -35,7 +36,9 @@ def quantised_graphs(graph: Path, calibration: Pixels, folder: Path) -> Iterator
     with _quiet():
         plain = folder / "folded.onnx"
         _fold(graph, plain)
-        nodes = onnx.load(plain).graph.node
+        body = onnx.load(plain).graph
+        apart = for_novelty(body)  # squared distances want more than 8 bits
+        nodes = [node for place, node in enumerate(body.node) if place not in apart]
         for number, (what, chosen) in enumerate(_choices(nodes)):
             path = folder / f"static-{number}.onnx"
             quantize_static(

@@ -98,8 +98,10 @@ def _block(value: onnx.ValueInfoProto, labels: str | None) -> str:
     lines = [
         f"name: {json.dumps(value.name)}",
         f"data_type: {_TYPES[kind.elem_type]}",
-        f"dims: [ {', '.join(map(str, shape))} ]",
+        f"dims: [ {', '.join(map(str, shape or [1]))} ]",
     ]
+    if not shape:  # one number for each image; Triton wants a side to be named
+        lines.append("reshape: { shape: [ ] }")
     if labels:
         lines.append(f"label_filename: {json.dumps(labels)}")
     return "  {\n" + "".join(f"    {line}\n" for line in lines) + "  }"

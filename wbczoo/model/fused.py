@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wbczoo.config import ModelConfig, Norm, Trainable
+from wbczoo.model.novelty import Novelty
 
 # ITU-R BT.601 luma, the grey of Pillow's and OpenCV's conversions.
 GREY = (0.299, 0.587, 0.114)
@@ -23,6 +24,10 @@ class FusedClassifier(nn.Module):
         backbone: (N, 3, H, W) -> (N, num_features, h, w), or None.
         sequence: grey (N, H, W) or feature map (N, C, h, w) -> (N, num_features), or None.
         reads: what the branch reads, `pixels` or `features`.
+
+    Attributes:
+        novelty: tells how far an image lies from all that the model learned; None before that is
+            fitted, after training.
     """
 
     mean: Tensor
@@ -51,6 +56,7 @@ class FusedClassifier(nn.Module):
         )
         # One for each task, fitted on validation groups after training (Guo et al. 2017).
         self.register_buffer("temperatures", torch.ones(len(config.tasks)))
+        self.novelty: Novelty | None = None
         for name, values in (
             ("mean", config.preprocessing.mean),
             ("std", config.preprocessing.std),
@@ -69,6 +75,10 @@ class FusedClassifier(nn.Module):
         Returns:
             task name -> logits (N, classes), before temperature.
         """
+        return self.logits(self.fuse(images))
+
+    def fuse(self, images: Tensor) -> Tensor:
+        """What the heads read of images (N, 3, H, W), uint8 RGB: (N, C + S)."""
         scaled = images.float() / 255  # (N, 3, H, W) in [0, 1]
         features = []
         feature_map = None
@@ -79,10 +89,31 @@ class FusedClassifier(nn.Module):
         if self.sequence is not None:
             read = (scaled * self.grey).sum(1) if self.reads == "pixels" else feature_map
             features.append(self.sequence(read).float())  # (N, S)
-        fused = torch.cat(features, 1)  # (N, C + S)
+        return torch.cat(features, 1)  # (N, C + S)
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """The backbone's and the branch's part (C, S) of the fused features."""
+        return self.backbone_features, self.sequence_features
+
+    def logits(self, fused: Tensor) -> dict[str, Tensor]:
+        """The logits (N, classes) of each task by its name, for fused features (N, C + S)."""
         return {
             task.name: self.heads[f"{task.name}_head"](fused).float() for task in self.config.tasks
         }
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """All that the exported graph answers images (N, 3, H, W), by its outputs' names."""
+        fused = self.fuse(images)
+        logits = self.logits(fused)
+        probabilities = self.probabilities(logits)
+        found = {}
+        for task in self.config.tasks:
+            found[f"{task.name}_logits"] = logits[task.name]
+            found[f"{task.name}_probabilities"] = probabilities[task.name]
+        if self.novelty is not None:
+            found["novelty"] = self.novelty(fused, logits)
+        return found
 
     def probabilities(self, logits: dict[str, Tensor]) -> dict[str, Tensor]:
         """Calibrated probabilities (N, classes) of each task's logits."""

@@ -16,11 +16,13 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
 from wbczoo.parts import describe_findings
 from wbczoo.runtime.card import Card
+from wbczoo.runtime.flags import LIMITS, Limits
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
 
 FORMAT = "1"
 INPUT = "images"
+NOVELTY = "novelty"
 
 MOST_TASKS = 100
 LARGEST_SIDE = 4096  # pixels, as of `--image-size`
@@ -38,6 +40,8 @@ class ModelFile:
         embedded: whether the graph resizes images itself. It then reads uint8 (N, H, W, 3) as
             they come from the camera, else uint8 (N, 3, H, W) that were resized before.
         size: (H, W) of the images that it reads, in pixels; None where it reads any.
+        limits: of flags; None where it was exported without.
+        has_novelty: whether it tells how far an image lies from all that it learned.
     """
 
     path: Path
@@ -49,15 +53,18 @@ class ModelFile:
     precision: str
     embedded: bool
     size: tuple[int, int] | None
+    limits: Limits | None = None
+    has_novelty: bool = False
 
     @property
-    def outputs(self) -> dict[str, int]:
-        """Each output's name, and how many classes it has."""
-        return {
-            f"{task.name}_{kind}": len(task.classes)
+    def outputs(self) -> dict[str, tuple[int, ...]]:
+        """Each output's name, and its shape behind the batch."""
+        shapes: dict[str, tuple[int, ...]] = {
+            f"{task.name}_{kind}": (len(task.classes),)
             for task in self.tasks
             for kind in ("logits", "probabilities")
         }
+        return {**shapes, NOVELTY: ()} if self.has_novelty else shapes
 
     @property
     def shape(self) -> str:
@@ -132,6 +139,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         tasks = _TASKS.validate_json(value("tasks"))
         preprocessing = _PREPROCESSING.validate_json(value("preprocessing"))
         strange = set(json.loads(value("preprocessing")))
+        limits = LIMITS.validate_json(metadata.get("wbczoo.limits", "null"))
     except ValidationError as error:
         raise WbczooError(
             f"The metadata of {path} are damaged: {describe_findings(error)}"
@@ -162,11 +170,13 @@ def describe(path: Path, session: Any) -> ModelFile:
         metadata.get("wbczoo.precision", "fp32"),
         embedded,
         size,
+        limits,
+        NOVELTY in outputs,
     )
     kept = {
-        name: shape[1]
+        name: tuple(shape[1:])
         for name, (kind, shape) in outputs.items()
-        if kind == "tensor(float)" and len(shape) == 2
+        if kind == "tensor(float)" and shape
     }
     if size == (0, 0) or not tasks or described.outputs.items() - kept.items():
         height, width = preprocessing.size

@@ -59,7 +59,7 @@ class FixedBatch:
 
     Args:
         network: opened with `batch` images as its batch.
-        outputs: each output's name and number of classes.
+        outputs: each output's name and its shape behind the batch.
         shape: of one image as the graph reads it.
         device: `cpu` or `cuda`, where the buffers lie.
     """
@@ -68,7 +68,7 @@ class FixedBatch:
         self,
         network: OnnxNetwork,
         batch: int,
-        outputs: Mapping[str, int],
+        outputs: Mapping[str, Sequence[int]],
         shape: Sequence[int],
         device: str,
     ) -> None:
@@ -80,9 +80,9 @@ class FixedBatch:
         self._images = onnxruntime.OrtValue.ortvalue_from_numpy(self._host, device, 0)
         self._outputs = {
             name: onnxruntime.OrtValue.ortvalue_from_shape_and_type(
-                [batch, classes], np.float32, device, 0
+                [batch, *rest], np.float32, device, 0
             )
-            for name, classes in outputs.items()
+            for name, rest in outputs.items()
         }
         self._binding = self._session.io_binding()
         self._binding.bind_ortvalue_input(INPUT, self._images)

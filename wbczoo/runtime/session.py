@@ -141,7 +141,8 @@ class Session:
                 that resizes by itself (N, H, W, 3), of the size that it reads.
 
         Returns:
-            `<task>_logits` and `<task>_probabilities` of each task, float32 (N, classes).
+            `<task>_logits` and `<task>_probabilities` of each task, float32 (N, classes); of a
+            model that tells it `novelty` too, float32 (N,).
 
         Raises:
             UsageError: if the pixels are of another type or shape.
@@ -154,7 +155,7 @@ class Session:
             )
         outputs = self.file.outputs
         if len(pixels) == 0:
-            return {name: np.zeros((0, size), np.float32) for name, size in outputs.items()}
+            return {name: np.zeros((0, *shape), np.float32) for name, shape in outputs.items()}
         try:
             found = self._network.run([*outputs], np.ascontiguousarray(pixels))
         except Exception as error:  # the runtimes' exceptions share no base of their own
@@ -162,8 +163,8 @@ class Session:
                 f"{self.path} failed on {len(pixels)} images: {reason_of(error)}. "
                 "If memory ran out, use a smaller batch."
             ) from None
-        for (name, classes), values in zip(outputs.items(), found, strict=True):
-            if values.shape != (len(pixels), classes):  # a graph may declare what it does not keep
+        for (name, shape), values in zip(outputs.items(), found, strict=True):
+            if values.shape != (len(pixels), *shape):  # a graph may declare what it does not keep
                 raise WbczooError(
                     f"{self.path} failed on {len(pixels)} images: {name} has the shape "
                     f"{values.shape}. The file is damaged; export the run again."

@@ -17,7 +17,7 @@ from wbczoo.images import Pixels
 from wbczoo.runtime import devices
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
-from wbczoo.runtime.model_file import INPUT
+from wbczoo.runtime.model_file import INPUT, NOVELTY
 from wbczoo.runtime.session import Device, Session
 from wbczoo.text import one_line
 
@@ -113,12 +113,17 @@ def verify(model: str | os.PathLike[str], device: Device = "auto") -> Verificati
 
     logits, probabilities = difference("_logits"), difference("_probabilities")
     largest = max(np.abs(recorded[name]).max() for name in recorded if name.endswith("_logits"))
-    bound = TOLERANCE[session.provider] * max(1.0, float(largest))
-    for what, found in (("logits", logits), ("probabilities", probabilities)):
-        if not found <= bound:
+    tolerance = TOLERANCE[session.provider]
+    bound = tolerance * max(1.0, float(largest))
+    told = [("logits differ", logits, bound), ("probabilities differ", probabilities, bound)]
+    if NOVELTY in recorded:
+        own = tolerance * max(1.0, float(np.abs(recorded[NOVELTY]).max()))
+        told.append(("novelties differ", difference(NOVELTY), own))
+    for what, found, allowed in told:
+        if not found <= allowed:
             problems.append(
-                f"The {what} differ from the recorded ones by {found:.2g}, and at most "
-                f"{bound:.2g} is allowed: this model does not answer as it did when exported."
+                f"The {what} from the recorded ones by {found:.2g}, and at most "
+                f"{allowed:.2g} is allowed: this model does not answer as it did when exported."
             )
     return Verification(
         model=str(path),
@@ -163,8 +168,8 @@ def _check_hashes(folder: Path, model: Path) -> tuple[tuple[str, ...], dict[str,
     return tuple(hashes), wrong
 
 
-def _read_example(path: Path, outputs: Mapping[str, int]) -> tuple[Pixels, Recorded]:
-    """The example's images (N, ...), and what each output was, (N, classes) by its name."""
+def _read_example(path: Path, outputs: Mapping[str, tuple[int, ...]]) -> tuple[Pixels, Recorded]:
+    """The example's images (N, ...), and what each output was, (N, ...) by its name."""
     try:
         with path.open("rb") as stream:
             with zipfile.ZipFile(stream) as archive:
@@ -191,9 +196,9 @@ def _read_example(path: Path, outputs: Mapping[str, int]) -> tuple[Pixels, Recor
         ) from None
     if images.ndim == 0 or not 0 < len(images) <= EXAMPLES:
         raise WbczooError(f"{path} holds no image, or more than {EXAMPLES}. Export the run again.")
-    for name, classes in outputs.items():
+    for name, shape in outputs.items():
         found = recorded[name]
-        if found.dtype.kind != "f" or found.shape != (len(images), classes):
+        if found.dtype.kind != "f" or found.shape != (len(images), *shape):
             raise _not_of(path, f"records {name} as {found.dtype} {found.shape}")
         if not np.isfinite(found).all():
             raise WbczooError(f"{path} records no numbers as {name}. Export the run again.")

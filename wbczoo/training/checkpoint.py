@@ -24,6 +24,7 @@ from wbczoo.config import RunConfig
 from wbczoo.errors import Held, UsageError, WbczooError
 from wbczoo.model.build import rebuild
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.model.novelty import Novelty
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -192,6 +193,7 @@ def load_model(folder: Path) -> tuple[RunConfig, FusedClassifier]:
     config = RunConfig.read(folder / CONFIG)
     tensors, _ = load_tensors(folder / MODEL)
     model = rebuild(config.model)
+    model.novelty = Novelty.of_state(tensors, model.widths)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

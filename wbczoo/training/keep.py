@@ -10,9 +10,11 @@ from wbczoo.config import RunConfig
 from wbczoo.data.prepared import Prepared
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import fit_temperature
+from wbczoo.metrics.limits import weigh
 from wbczoo.training import checkpoint, log
 from wbczoo.training.fit import Fit
 from wbczoo.training.inference import predict_logits
+from wbczoo.training.novelty import fit_novelty
 
 
 def refuse_nan(fit: Fit) -> None:
@@ -62,7 +64,7 @@ def commit(fit: Fit) -> None:
 
 
 def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
-    """Fit the best model's temperatures on validation groups, and write the summary and curves."""
+    """Fit what the best model says of its doubts, and write the summary and curves."""
     _, model = checkpoint.load_model(fit.out)
     model.move_to(fit.accelerator.device)
     if len(fit.validation):
@@ -71,6 +73,9 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
         for place, task in enumerate(run.model.tasks):
             truth = fit.validation.targets[task.name].numpy()
             model.temperatures[place] = fit_temperature(logits[task.name], truth)
+    fit.tell("fitting the novelty on the training photographs")
+    groups = [prepared.rows.groups[row] for row in prepared.used("validation")]
+    limits = fit_novelty(model, fit.training, fit.validation, weigh(groups), fit.config.seed)
     checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
     rows = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
     tasks = [task.name for task in run.model.tasks]
@@ -90,6 +95,7 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
             task.name: float(model.temperatures[place])
             for place, task in enumerate(run.model.tasks)
         },
+        "limits": {**limits.to_dict(), "groups": len(set(groups)), "files": len(groups)},
         "refused": dict(prepared.rows.refused),
     }
     files.write_json(fit.out / checkpoint.SUMMARY, summary)

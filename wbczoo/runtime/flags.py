@@ -1,0 +1,68 @@
+"""What is said of an answer beside its class: flags, and the limits past which they are raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from wbczoo.tasks import NUCLEUS_OF
+
+UNKNOWN = "unknown"  # further from what the model learned than nearly all that it knows
+UNSURE = "unsure"  # of answers with so low a probability too many are wrong
+CONTRADICTED = "contradicted"  # the answers to two tasks deny each other
+
+# Of novelty: nearly all that a model knows lies below.
+LIMIT = 1.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where flags begin; fitted on validation photographs, or given by a user.
+
+    Attributes:
+        unknown_above: a novelty; None where no novelty is too high.
+        unsure_below: a probability in [0, 1] by the task's name; a task without one is never
+            unsure.
+    """
+
+    unknown_above: float | None = None
+    unsure_below: Mapping[str, float] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What JSON can hold; `LIMITS` reads it."""
+        return asdict(self)
+
+    def flags(self, tasks: Mapping[str, Mapping[str, Any]], novelty: float | None) -> list[str]:
+        """The flags of an answer, in the order of this module.
+
+        Args:
+            tasks: by each one's name `{"class", "probability", ...}`.
+        """
+        return [*self._flags(tasks, novelty)]
+
+    def _flags(
+        self, tasks: Mapping[str, Mapping[str, Any]], novelty: float | None
+    ) -> Iterator[str]:
+        if None not in (novelty, self.unknown_above) and novelty > self.unknown_above:
+            yield UNKNOWN
+        if any(each["probability"] < self.unsure_below.get(t, 0.0) for t, each in tasks.items()):
+            yield UNSURE
+        if any(contradicts(each["class"], tasks) for each in tasks.values()):
+            yield CONTRADICTED
+
+
+LIMITS: TypeAdapter[Limits | None] = TypeAdapter(Limits | None)
+
+
+def contradicts(answer: str, tasks: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the answer about the nucleus denies that of another task, if it is asked.
+
+    Args:
+        answer: the other task's class; one that implies no nucleus is never denied.
+        tasks: by each one's name `{"class", ...}`.
+    """
+    implied, found = NUCLEUS_OF.get(answer), tasks.get("nucleus")
+    return found is not None and implied is not None and found["class"] != implied

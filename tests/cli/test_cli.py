@@ -135,7 +135,7 @@ def test_predict_answers_the_good_and_names_the_bad(
     table = wbczoo("predict", "mixed", "--model", small_export, "--format", "csv", expect=3,
                    cwd=tmp_path).stdout  # fmt: skip
     columns, *lines = csv.reader(io.StringIO(table))
-    assert columns[:4] == ["path", "error", "cell", "cell_probability"]
+    assert columns[:5] == ["path", "error", "novelty", "flags", "cell"]
     assert len(lines) == 5
     every = wbczoo("predict", folder / "b.jpg", folder / "c.png", "--model", small_export, expect=1)
     assert len(every.stdout.splitlines()) == 2

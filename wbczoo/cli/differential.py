@@ -18,6 +18,7 @@ from wbczoo.cli.options import (
     print_json,
     print_table,
     runtime_device_option,
+    unknown_above_option,
 )
 from wbczoo.cli.results import echo
 from wbczoo.text import format_limits, format_percent
@@ -34,11 +35,11 @@ from wbczoo.text import format_limits, format_percent
 )
 @click.option(
     "--min-probability",
+    "--unsure-below",
     type=click.FloatRange(0, 1),
-    default=0.0,
-    show_default=True,
-    help="Images whose class is less likely are put aside.",
+    help="Images whose class is less likely are put aside.  [default: the model's limit, or 0]",
 )
+@unknown_above_option
 @click.option(
     "--errors",
     "errors_from",
@@ -60,7 +61,8 @@ def command(
     model: Path,
     task_name: str | None,
     by: str | None,
-    min_probability: float,
+    min_probability: float | None,
+    unknown_above: float | None,
     errors_from: str | None,
     html: Path | None,
     overwrite: bool,
@@ -105,12 +107,16 @@ def command(
         if isinstance(path, Member) and path.broken:
             raise WbczooError(f"{path}: {path.broken}")
         group_of(str(path))
-    session = Session(model, device=device, engine=engine, parallel=cores())
+    session = Session(
+        model, device=device, engine=engine, parallel=cores(), unknown_above=unknown_above
+    )
     cells = choose_cells(cells, session.file)
     tasks = {task.name: task for task in session.tasks}
     if task_name is not None and task_name not in tasks:
         raise UsageError(f"The model has no task {task_name!r}; it has {', '.join(tasks)}.")
     task = tasks[task_name] if task_name else session.tasks[0]
+    if min_probability is None:
+        min_probability = session.limits.unsure_below.get(task.name, 0.0) if session.limits else 0.0
     if errors_from is None:
         explain_none(session, task)  # a damaged card is told before anything is computed
         errors = None
@@ -178,7 +184,8 @@ def _summary(group: Mapping[str, Any]) -> str:
     if "cells" in group:
         counted += f"{group['cells']} cells in "
     kinds = {"refused": "refused", "no_cell": "without a cell", "at_edge": "at the edge",
-             "unsure": "unsure", "contradicted": "contradicted"}  # fmt: skip
+             "unknown": "unknown", "unsure": "unsure",
+             "contradicted": "contradicted"}  # fmt: skip
     aside = ", ".join(f"{group[kind]} {words}" for kind, words in kinds.items() if kind in group)
     return f"{counted}{group['images']} images counted; {aside}"
 

@@ -189,6 +189,20 @@ cells_option = click.option(
     "image as it is.  [default: one]",
 )
 
+unknown_above_option = click.option(
+    "--unknown-above",
+    type=float,
+    metavar="NOVELTY",
+    help="Flag answers whose novelty is above this.  [default: the model's limit]",
+)
+
+unsure_below_option = click.option(
+    "--unsure-below",
+    type=click.FloatRange(0, 1),
+    metavar="PROBABILITY",
+    help="Flag answers with a probability below this.  [default: the model's limit of each task]",
+)
+
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
 )

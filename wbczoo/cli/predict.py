@@ -23,6 +23,8 @@ from wbczoo.cli.options import (
     engine_option,
     model_option,
     runtime_device_option,
+    unknown_above_option,
+    unsure_below_option,
 )
 from wbczoo.cli.results import stream
 from wbczoo.runtime.batches import BATCH
@@ -54,6 +56,8 @@ from wbczoo.runtime.batches import BATCH
     "--workers", type=click.IntRange(min=1), help="Threads that decode and, on the CPU, compute."
 )
 @cells_option
+@unknown_above_option
+@unsure_below_option
 @runtime_device_option
 @engine_option
 @click.pass_context
@@ -71,6 +75,8 @@ def command(
     batch_size: int,
     workers: int | None,
     cells: Any,
+    unknown_above: float | None,
+    unsure_below: float | None,
     device: Any,
     engine: Any,
 ) -> None:
@@ -85,10 +91,9 @@ def command(
     from wbczoo.images.file import claim_folder
     from wbczoo.progress import tell
     from wbczoo.runtime import predict_paths
-    from wbczoo.runtime.cells import FOUND, choose_cells
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.predict import load
-    from wbczoo.runtime.rows import write_as
+    from wbczoo.runtime.rows import further_columns, write_as
 
     if out is None and (resume or (overwrite and draw is None)):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
@@ -101,7 +106,10 @@ def command(
 
         inputs: list[str | Path] = [*found.places, find_model(model)]
         check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
-    session = load(model, device=device, engine=engine, parallel=workers or cores())
+    session = load(
+        model, device=device, engine=engine, parallel=workers or cores(),
+        unknown_above=unknown_above, unsure_below=unsure_below,
+    )  # fmt: skip
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
@@ -120,12 +128,14 @@ def command(
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
-        boxes = choose_cells(cells, session.file) in FOUND
         rows = predict_paths(
             session, found, batch_size=batch_size, workers=workers, cells=cells, draw=draw
         )
         with watch_rows(found.total) as advance:
-            count = write_as(layout, rows, session.tasks, stream(), boxes=boxes, advance=advance)
+            further = further_columns(session.file, session.limits, cells)
+            count = write_as(
+                layout, rows, session.tasks, stream(), further=further, advance=advance
+            )
     tell_count(count, found, "answered")
     ctx.exit(count.exit_code)
 

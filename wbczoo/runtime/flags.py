@@ -46,7 +46,8 @@ class Limits:
     def _flags(
         self, tasks: Mapping[str, Mapping[str, Any]], novelty: float | None
     ) -> Iterator[str]:
-        if None not in (novelty, self.unknown_above) and novelty > self.unknown_above:
+        limit = self.unknown_above
+        if novelty is not None and limit is not None and novelty > limit:
             yield UNKNOWN
         if any(each["probability"] < self.unsure_below.get(t, 0.0) for t, each in tasks.items()):
             yield UNSURE
@@ -64,5 +65,5 @@ def contradicts(answer: str, tasks: Mapping[str, Mapping[str, Any]]) -> bool:
         answer: the other task's class; one that implies no nucleus is never denied.
         tasks: by each one's name `{"class", ...}`.
     """
-    implied, found = NUCLEUS_OF.get(answer), tasks.get("nucleus")
-    return found is not None and implied is not None and found["class"] != implied
+    implied, found = NUCLEUS_OF.get(answer), tasks.get("nucleus", {"class": None})["class"]
+    return implied is not None and found != implied and found in NUCLEUS_OF.values()

@@ -29,6 +29,7 @@ from wbczoo.runtime.rows import (
     begins_image,
     count_row,
     csv_columns,
+    further_columns,
     write_as,
 )
 from wbczoo.runtime.session import Session
@@ -115,16 +116,17 @@ def write_rows(
     check_place(out, resume=resume, overwrite=overwrite)
     part, made_by = part_of(out), out.with_name(f"{out.name}.part.json")
     chosen = choose_cells(cells, session.file)
-    boxes = chosen in FOUND
     now = {
         "model": files.sha256_of(session.path),
         "row format": layout,
         "batch size": batch_size,
         "device": session.provider,
         "choice of --cells": chosen,
-        "finder": finder_sha256() if boxes else None,
+        "finder": finder_sha256() if chosen in FOUND else None,
+        "limits of flags": session.limits.to_dict() if session.limits else None,
     }
-    shape = _Shape(layout, session.tasks, batch_size, boxes, several=chosen == "all")
+    further = further_columns(session.file, session.limits, cells)
+    shape = _Shape(layout, session.tasks, batch_size, further, several=chosen == "all")
     with _alone(part):
         # The empty file comes first: whatever stops this, the state then tells what it was.
         part.open("ab" if resume else "wb").close()
@@ -146,7 +148,7 @@ class _Shape:
     layout: Layout
     tasks: Sequence[Task]
     batch_size: int
-    boxes: bool
+    further: Sequence[str]
     several: bool  # an image has as many rows as it has cells
 
 
@@ -195,7 +197,7 @@ def _keep(
     count, last, end, rows, again = Count(0, 0), None, 0, 0, 0
     batch: list[Found] = []
     headed = False
-    columns = csv_columns(shape.tasks, boxes=shape.boxes)
+    columns = csv_columns(shape.tasks, shape.further)
     with part.open("rb") as stream:
         for record in _whole_records(stream, shape.layout):
             end += len(record)
@@ -255,10 +257,11 @@ def _read_row(record: bytes, columns: Sequence[str], shape: _Shape, part: Path, 
 def _of_table(values: Mapping[str, str]) -> Row:
     row: Row = {"path": values["path"]}
     if values.get("left"):
-        row["box"] = [int(values[side]) for side in BOX_COLUMNS[:4]]
+        row["box"] = [int(values[side]) for side in BOX_COLUMNS]
     if values["error"]:
         return {**row, "error": values["error"]}
-    return row if NO_CELL in values.get("flags", "").split() else {**row, "tasks": {}}
+    row["flags"] = values.get("flags", "").split()
+    return row if NO_CELL in row["flags"] else {**row, "tasks": {}}
 
 
 def _as_told(path: str, layout: Layout) -> str:
@@ -276,7 +279,7 @@ def _append(
     try:
         with part.open("a", encoding="utf-8", newline="") as stream:
             count = write_as(
-                shape.layout, rows, shape.tasks, stream, boxes=shape.boxes, headed=kept.headed,
+                shape.layout, rows, shape.tasks, stream, further=shape.further, headed=kept.headed,
                 before=kept.last, advance=advance,
             )  # fmt: skip
             os.fsync(stream.fileno())

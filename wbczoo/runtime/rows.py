@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
-from wbczoo.runtime.cells import NO_CELL, from_the_top
+from wbczoo.runtime.cells import FOUND, NO_CELL, Cells, choose_cells, from_the_top
+from wbczoo.runtime.flags import Limits
+from wbczoo.runtime.model_file import NOVELTY, ModelFile
 from wbczoo.tasks import Task
 from wbczoo.text import csv_line
 
 Row = dict[str, Any]
 Layout = Literal["jsonl", "csv"]
 
-BOX_COLUMNS = ("left", "top", "right", "bottom", "flags")
+BOX_COLUMNS = ("left", "top", "right", "bottom")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def write_as(
     tasks: Sequence[Task],
     stream: TextIO,
     *,
-    boxes: bool = False,
+    further: Sequence[str] = (),
     headed: bool = False,
     before: Row | None = None,
     advance: Callable[[int], object] = int,
@@ -82,16 +84,16 @@ def write_as(
     """Write each row in a layout, at once; `advance` then hears of each image that begins.
 
     Args:
-        boxes: a table has the columns of `BOX_COLUMNS` too.
+        further: columns of a table, as `csv_columns` takes them.
         headed: a table's columns stand there already.
         before: the row that stands there already, if any.
     """
     if layout == "jsonl":
         return _write(rows, lambda row: _json_line(row, stream), stream, before, advance)
-    columns = [] if headed else csv_columns(tasks, boxes=boxes)
+    columns = [] if headed else csv_columns(tasks, further)
 
     def lines(row: Row) -> Iterator[list[object]]:
-        yield _cells(row, tasks, boxes=boxes)
+        yield _cells(row, tasks, further)
 
     return write_table(rows, columns, lines, stream, before=before, advance=advance)
 
@@ -110,7 +112,7 @@ def write_csv(
     tasks: Sequence[Task],
     stream: TextIO,
     *,
-    boxes: bool = False,
+    further: Sequence[str] = (),
     headed: bool = False,
 ) -> Count:
     """Write each row as one of a table, at once, under `csv_columns(tasks)`.
@@ -118,10 +120,10 @@ def write_csv(
     What `stream` cannot encode is written with backslashes.
 
     Args:
-        boxes: with the columns of `BOX_COLUMNS`.
+        further: columns, as `csv_columns` takes them.
         headed: the columns stand there already.
     """
-    return write_as("csv", rows, tasks, stream, boxes=boxes, headed=headed)
+    return write_as("csv", rows, tasks, stream, further=further, headed=headed)
 
 
 def write_table(
@@ -171,21 +173,39 @@ def _json_line(row: Row, stream: TextIO) -> str:
     return line + "\n"
 
 
-def csv_columns(tasks: Sequence[Task], *, boxes: bool = False) -> list[str]:
-    """`path,error`, with `boxes` then `BOX_COLUMNS`, then for each task
-    `<task>,<task>_probability,<task>_<class>...`.
+def further_columns(
+    file: ModelFile, limits: Limits | None, cells: Cells | None = None
+) -> tuple[str, ...]:
+    """What a table of a model's answers has beside paths, errors and classes.
+
+    Args:
+        limits: of the session.
+        cells: as `Session.answers` takes it.
     """
-    columns = ["path", "error", *(BOX_COLUMNS if boxes else ())]
+    boxes = choose_cells(cells, file) in FOUND
+    novelty = (NOVELTY,) if file.has_novelty else ()
+    flags = ("flags",) if boxes or limits is not None else ()
+    return (*(BOX_COLUMNS if boxes else ()), *novelty, *flags)
+
+
+def csv_columns(tasks: Sequence[Task], further: Sequence[str] = ()) -> list[str]:
+    """`path,error`, then for each task `<task>,<task>_probability,<task>_<class>...`.
+
+    Args:
+        further: what stands between, as `further_columns` tells.
+    """
+    columns = ["path", "error", *further]
     for task in tasks:
         columns += [task.name, f"{task.name}_probability"]
         columns += [f"{task.name}_{name}" for name in task.classes]
     return columns
 
 
-def _cells(row: Row, tasks: Sequence[Task], *, boxes: bool) -> list[object]:
+def _cells(row: Row, tasks: Sequence[Task], further: Sequence[str]) -> list[object]:
+    said = dict(zip(BOX_COLUMNS, row.get("box", ()), strict=False))
+    said |= {"novelty": row.get("novelty", ""), "flags": " ".join(row.get("flags", ()))}
     cells: list[object] = [row["path"], row.get("error", "")]
-    if boxes:
-        cells += [*row.get("box", [""] * 4), " ".join(row.get("flags", ()))]
+    cells += [said.get(name, "") for name in further]
     for task in tasks:
         answer = row["tasks"][task.name] if "tasks" in row else None
         if answer is None:

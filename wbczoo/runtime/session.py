@@ -16,6 +16,7 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.progress import tell
 from wbczoo.runtime import devices, onnx_file, providers
+from wbczoo.runtime.answers import Answer, answer_of, choose_limits
 from wbczoo.runtime.batches import BATCH, Sources, answered, several
 from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
 from wbczoo.runtime.folder import find_model
@@ -25,7 +26,6 @@ from wbczoo.tasks import Task
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
-Answer = dict[str, Any]
 
 
 class Network(Protocol):
@@ -57,11 +57,15 @@ class Session:
             another. Asked about one image at a time they answer 5 to 12 % sooner so on an idle
             machine, and 16 to 26 % later where other work wants the cores: then switch it off.
 
+        unknown_above, unsure_below: limits of flags, where the model's own will not do; the
+            second is a probability of every task.
+
     Attributes:
         file: what the model says of itself.
         path, tasks, preprocessing, config, version, weights_sha256: `file`'s own.
         provider: what computes, `CPUExecutionProvider`, `CUDAExecutionProvider`,
             `TensorrtExecutionProvider`, `OpenVINO fp32` or `OpenVINO bf16`.
+        limits: of the flags of answers; None where there are none to be raised.
         why_no_cuda: why `auto` took the CPU, or None.
         why_no_graph: why a fixed batch on CUDA is not a captured graph, or None.
 
@@ -82,11 +86,14 @@ class Session:
         parallel: int = 1,
         fixed_batch: int | None = None,
         spin: bool = True,
+        unknown_above: float | None = None,
+        unsure_below: float | None = None,
     ) -> None:
         path = find_model(model)
         self._opened = partial(
             type(self), path.absolute(), device=device, engine=engine, threads=threads,
-            parallel=parallel, fixed_batch=fixed_batch, spin=spin,
+            parallel=parallel, fixed_batch=fixed_batch, spin=spin, unknown_above=unknown_above,
+            unsure_below=unsure_below,
         )  # fmt: skip
         if threads is not None and threads < 1:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
@@ -124,6 +131,7 @@ class Session:
         self.config = self.file.config
         self.version = self.file.version
         self.weights_sha256 = self.file.weights_sha256
+        self.limits = choose_limits(self.file, unknown_above, unsure_below)
         self.provider: str = self._network.provider
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
         self._parallel = parallel if on_cpu else 1
@@ -193,6 +201,8 @@ class Session:
         Yields:
             for each source `{"tasks": {task: {"class", "probability", "probabilities"}}}`, where
             probabilities are of each class by name; or `{"error": reason}` if it was refused.
+            A model that tells it adds `"novelty"`, and one with limits `"flags"`, which holds of
+            `unknown`, `unsure` and `contradicted` what is true (`wbczoo.runtime.flags`).
             An answer about a cell has `"box"`, [left, top, right, bottom] in pixels, and
             `"flags"`, which may hold `at-edge`; where no cell is found, there is
             `{"flags": ["no-cell"]}` and no class. Under `all` there is one for each cell, from
@@ -234,14 +244,12 @@ class Session:
         for places in alike.values():
             outputs = self.run(np.stack([np.asarray(batch[place].pixels) for place in places]))
             for row, place in enumerate(places):
-                answers[place] |= self._told({name: each[row] for name, each in outputs.items()})
+                mine = {name: each[row] for name, each in outputs.items()}
+                told = answer_of(self.file, self.limits, mine)
+                if "flags" in told:
+                    told["flags"] += answers[place].get("flags", [])
+                answers[place] |= told
         return answers
-
-    def _told(self, outputs: dict[str, NDArray[np.float32]]) -> Answer:
-        probabilities = {t.name: outputs[f"{t.name}_probabilities"] for t in self.tasks}
-        if all(np.isfinite(values).all() for values in probabilities.values()):
-            return {"tasks": {t.name: _named(t, probabilities[t.name]) for t in self.tasks}}
-        return {"error": "The model's answer is not a number; its weights are damaged."}
 
     def _open(
         self, path: Path, device: Device, threads: int | None, parallel: int, batch: int | None,
@@ -293,14 +301,3 @@ class Session:
 def _glance(path: Path) -> Any:
     """An onnxruntime session that was opened for its description alone."""
     return providers.open_session(path, [(devices.CPU, {})], 1, optimised=False)
-
-
-def _named(task: Task, probabilities: NDArray[np.float32]) -> dict[str, Any]:
-    # The shortest decimals that are the same float32, not the longer ones of its float64.
-    values = [float(str(value)) for value in probabilities]
-    best = int(probabilities.argmax())
-    return {
-        "class": task.classes[best],
-        "probability": values[best],
-        "probabilities": dict(zip(task.classes, values, strict=True)),
-    }

@@ -16,9 +16,10 @@ from wbczoo.runtime.cells import AT_EDGE, FOUND, NO_CELL, Cells
 from wbczoo.runtime.differential.confusion import Confusion, explain_none, read_card
 from wbczoo.runtime.differential.correction import Correction, correct
 from wbczoo.runtime.differential.shares import multinomial_intervals
+from wbczoo.runtime.flags import UNKNOWN, contradicts
 from wbczoo.runtime.rows import Row, begins_image
 from wbczoo.runtime.session import Session
-from wbczoo.tasks import INTENDED, NOT_INTENDED, NUCLEUS_OF, Task
+from wbczoo.tasks import INTENDED, NOT_INTENDED, Task
 from wbczoo.text import printable
 
 FEWEST = 100  # cells; under it a laboratory does not report a differential
@@ -36,7 +37,8 @@ class Tally:
     Attributes:
         classes: class -> images, or cells, that count for it.
         answered: class -> all that were given it, put aside as unsure or contradicted or not.
-        refused, unsure, contradicted, no_cell, at_edge: what counts for none, by its place.
+        refused, unsure, contradicted, unknown, no_cell, at_edge: what counts for none, by its
+            place.
         images: how many there were.
     """
 
@@ -45,6 +47,7 @@ class Tally:
     refused: list[Place] = field(default_factory=list)
     unsure: list[Place] = field(default_factory=list)
     contradicted: list[Place] = field(default_factory=list)
+    unknown: list[Place] = field(default_factory=list)
     no_cell: list[Place] = field(default_factory=list)
     at_edge: list[Place] = field(default_factory=list)
     images: int = 0
@@ -91,8 +94,9 @@ def count(
 ) -> dict[str, Tally]:
     """Count the answers of each group, in the order in which groups are met.
 
-    An image counts for its class unless it was refused, no cell is found in it, its class is less
-    likely than `least`, or the answer to another task denies it, such as a polynuclear lymphocyte.
+    An image counts for its class unless it was refused, no cell is found in it, it is unknown to
+    the model, its class is less likely than `least`, or the answer to another task denies it,
+    such as a polynuclear lymphocyte.
 
     Args:
         rows: of `predict_paths`.
@@ -103,7 +107,6 @@ def count(
             the frame count for no class, for some of them is missing.
     """
     tallies: dict[str, Tally] = {}
-    nucleus = next((each for each in tasks if each.name == "nucleus"), None)
     before: Row | None = None
     for row in rows:
         tally = tallies.setdefault(group_of(row["path"]), Tally())
@@ -121,17 +124,14 @@ def count(
         if each_cell and AT_EDGE in flags:
             tally.at_edge.append(place)
             continue
+        if UNKNOWN in flags:
+            tally.unknown.append(place)
+            continue
         answer = row["tasks"][task.name]
         tally.answered[answer["class"]] += 1
-        implied = NUCLEUS_OF.get(answer["class"])
         if answer["probability"] < least:
             tally.unsure.append(place)
-        elif (
-            nucleus is not None
-            and task is not nucleus
-            and implied in nucleus.classes
-            and row["tasks"]["nucleus"]["class"] != implied
-        ):
+        elif contradicts(answer["class"], {each.name: row["tasks"][each.name] for each in tasks}):
             tally.contradicted.append(place)
         else:
             tally.classes[answer["class"]] += 1
@@ -156,12 +156,16 @@ def describe(
     """
     card = read_card(session)
     unit = "cell" if cells == "all" else "image"
+    most = session.limits.unknown_above if session.limits else None
+    kinds = ["refused", "unsure", "contradicted", *["unknown"] * (most is not None)]
+    kinds += ["no_cell"] * (cells in FOUND) + ["at_edge"] * (cells == "all")
     return {
         "model": session.config.model.name,
         "weights_sha256": session.weights_sha256,
         "task": task.name,
         "classes": list(task.classes),
         "least_probability": least,
+        **({"most_novelty": most} if most is not None else {}),
         **({"cells": cells} if cells else {}),
         "interval": f"95 %, of all classes at once (Goodman 1965), by {unit}: it speaks of chance "
         "in which cells were photographed, not of the model's errors",
@@ -171,20 +175,26 @@ def describe(
         if errors
         else None,
         "why_no_correction": None if errors else explain_none(session, task),
-        "groups": [_describe_group(name, t, task, errors, cells) for name, t in tallies.items()],
+        "groups": [
+            _describe_group(name, tally, task, errors, cells, kinds)
+            for name, tally in tallies.items()
+        ],
         "intended_use": printable(str(card.get("intended_use", INTENDED))),
         "not_for": printable(str(card.get("not_for", NOT_INTENDED))),
     }
 
 
 def _describe_group(
-    name: str, tally: Tally, task: Task, errors: Confusion | None, cells: Cells | None
+    name: str,
+    tally: Tally,
+    task: Task,
+    errors: Confusion | None,
+    cells: Cells | None,
+    kinds: Sequence[str],
 ) -> dict[str, Any]:
     counts = np.array([tally.classes[each] for each in task.classes], np.int64)
     total = int(counts.sum())
     limits = multinomial_intervals(counts)
-    kinds = ["refused", "unsure", "contradicted"]
-    kinds += ["no_cell"] * (cells in FOUND) + ["at_edge"] * (cells == "all")
     aside = {kind: getattr(tally, kind) for kind in kinds}
     warnings = []
     if total < FEWEST:

@@ -1,0 +1,77 @@
+"""What a network gave for an image is put into words here: classes, novelty and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wbczoo.errors import UsageError
+from wbczoo.runtime.flags import Limits
+from wbczoo.runtime.model_file import NOVELTY, ModelFile
+from wbczoo.tasks import Task
+
+Answer = dict[str, Any]
+
+
+def choose_limits(
+    file: ModelFile, unknown_above: float | None, unsure_below: float | None
+) -> Limits | None:
+    """The limits that a model was exported with, but for those that a user gives anew.
+
+    Args:
+        unknown_above: a novelty.
+        unsure_below: a probability of every task.
+
+    Returns:
+        None where there are neither.
+
+    Raises:
+        UsageError: if a novelty is limited of a model that tells none.
+    """
+    if unknown_above is not None and not file.has_novelty:
+        raise UsageError(
+            f"{file.path} tells no novelty, so nothing is unknown to it. Leave out "
+            "--unknown-above, or train the model again: what is trained now tells it."
+        )
+    limits = file.limits
+    if unknown_above is not None:
+        limits = replace(limits or Limits(), unknown_above=unknown_above)
+    if unsure_below is not None:
+        below = {task.name: unsure_below for task in file.tasks}
+        limits = replace(limits or Limits(), unsure_below=below)
+    return limits
+
+
+def answer_of(
+    file: ModelFile, limits: Limits | None, outputs: Mapping[str, NDArray[np.float32]]
+) -> Answer:
+    """The answer about one image, as `Session.answers` yields it.
+
+    Args:
+        outputs: of one image, by name.
+    """
+    probabilities = {task.name: outputs[f"{task.name}_probabilities"] for task in file.tasks}
+    numbers = [*probabilities.values(), outputs.get(NOVELTY, np.float32(0))]
+    if not all(np.isfinite(values).all() for values in numbers):
+        return {"error": "The model's answer is not a number; its weights are damaged."}
+    answer: Answer = {"tasks": {t.name: _named(t, probabilities[t.name]) for t in file.tasks}}
+    if NOVELTY in outputs:
+        answer[NOVELTY] = float(str(outputs[NOVELTY]))
+    if limits is not None:
+        answer["flags"] = limits.flags(answer["tasks"], answer.get(NOVELTY))
+    return answer
+
+
+def _named(task: Task, probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    # The shortest decimals that are the same float32, not the longer ones of its float64.
+    values = [float(str(value)) for value in probabilities]
+    best = int(probabilities.argmax())
+    return {
+        "class": task.classes[best],
+        "probability": values[best],
+        "probabilities": dict(zip(task.classes, values, strict=True)),
+    }

@@ -13,6 +13,8 @@ import pytest
 from commands import ROOT
 from elsewhere import Elsewhere, build_wheel
 
+from wbczoo.cli import VERBS
+
 MB = 1_000_000
 INSTALLERS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")
 
@@ -126,3 +128,16 @@ def test_the_documented_list_is_enough_for_the_cpu_and_smaller(
     print(f"{weight / MB:.1f} MB")
     if sys.platform == "linux":
         assert weight <= 200 * MB
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.version_info >= (3, 13), reason="the lowest NumPy has no wheel for it")
+def test_the_lowest_versions_that_are_promised_are_enough(
+    wheel: Path, small_export: Path, smears: Path, tmp_path: Path
+) -> None:
+    small = make_empty(tmp_path)
+    small.pip("install", "--no-compile", *(each.replace(">=", "==") for each in read_recipe()))
+    small.pip("install", "--no-compile", "--no-deps", wheel)
+    use(small, small_export, smears)
+    for verb in VERBS:
+        small.run("wbczoo", verb, "--help")

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import pytest
 from commands import Completed, call
 from small_study import PLAN, write_plan
@@ -27,16 +24,15 @@ def done_study(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     """The small study's plan and its folder, by two processes at once."""
     folder = tmp_path_factory.mktemp("study")
     plan, out = write_plan(folder, smears), folder / "out"
-    command = [sys.executable, "-m", "wbczoo", "study", "run", plan, "--out", out, "--json",
-               "--device", "cpu"]  # fmt: skip
-    both = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    told = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    assert sum(json.loads(out)["done_now"] for out, _ in told) == 9
-    assert any("left for one process" in err for _, err in told)
+    command = ["study", "run", plan, "--out", out, "--json", "--device", "cpu"]
+    logs = [folder / "one", folder / "other"]
+    both = [forked.start(call, command, log=log) for log in logs]
+    for process in both:
+        process.join()
+    told = [log.with_suffix(".err").read_text() for log in logs]
+    assert [process.exitcode for process in both] == [0, 0], told
+    assert sum(json.loads(log.read_text())["done_now"] for log in logs) == 9
+    assert any("left for one process" in err for err in told)
     return plan, out
 
 
@@ -90,16 +86,11 @@ def test_a_killed_study_goes_on(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, out = write_plan(tmp_path, smears), tmp_path / "out"
-    command = [sys.executable, "-m", "wbczoo", "study", "run", plan, "--out", out]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    assert process.stderr is not None
-    while b"are left" not in process.stderr.readline():
-        pass
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not read_results(out / "results.jsonl"):
+    process = forked.start(call, ["study", "run", plan, "--out", out], log=tmp_path / "log")
+    while process.is_alive() and not read_results(out / "results.jsonl"):
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     before = read_results(out / "results.jsonl")
     monkeypatch.setattr(running, "_GRACE", 2)
     monkeypatch.setattr(running, "_HEARTBEAT", 1)

@@ -8,7 +8,7 @@ views need no comparison of their own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from wbczoo.audit.cache import read_keypoints
 from wbczoo.audit.keypoints import Keypoints, Match, compare
 from wbczoo.audit.neighbours import Vectors, aggregate, nearest
+from wbczoo.data.prepared import readers
 from wbczoo.data.samples import Rows
 from wbczoo.errors import WbczooError
 from wbczoo.progress import bar
@@ -104,11 +105,7 @@ def _read(
     rows: Rows, chosen: Sequence[int], found: Audit, pool: ThreadPoolExecutor
 ) -> dict[int, Keypoints]:
     """The keypoints of each row that can be read; equal bytes are decoded once."""
-
-    def reader(path: str) -> Callable[[], bytes]:
-        return lambda: rows.source.read(path)
-
-    wanted = {rows.hashes[row]: reader(rows.samples[row].path) for row in chosen}
+    wanted = readers(rows, chosen)
     with bar(len(wanted), "keypoints", unit="image") as advance:
         known = read_keypoints(wanted, pool=pool, advance=advance)
     keypoints = {}

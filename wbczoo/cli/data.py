@@ -17,7 +17,7 @@ from wbczoo.cli.options import (
     print_facts,
     print_json,
     print_table,
-    split_config,
+    split_from,
     tasks_option,
 )
 from wbczoo.cli.results import echo
@@ -88,10 +88,7 @@ def show(
     /,
     data: Path,
     protocol: str | None,
-    part: str | None,
-    fold: str | None,
     tasks: tuple[Task, ...],
-    seed: int,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -105,7 +102,7 @@ def show(
     from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
-    config = split_config(dataset_from(options), protocol, part, fold, seed)
+    config = split_from({**options, "protocol": protocol})
     rows = read_dataset(config, data, tell)
     files = Counter((s.part, s.split or "", s.label) for s in rows.samples)
     photographs: dict[tuple[str, str, str], set[str]] = {}

@@ -9,15 +9,16 @@ import click
 
 from wbczoo.cli.options import (
     data_argument,
-    dataset_from,
     dataset_options,
     json_option,
     print_json,
     print_table,
-    split_config,
+    split_from,
+    tasks_option,
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
+from wbczoo.tasks import Task
 
 _SHOWN = 20  # groups in the table; --json has them all
 
@@ -26,7 +27,7 @@ _SHOWN = 20  # groups in the table; --json has them all
 @data_argument
 @dataset_options
 @split_settings(shown="none: the published split is audited")
-@click.option("--task", "tasks", multiple=True, help="A task; repeat it.")
+@tasks_option
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @click.option("--check", is_flag=True, help="Compare with the photographs that the data declare.")
 @json_option
@@ -36,10 +37,7 @@ def audit(
     /,
     data: Path,
     protocol: str | None,
-    part: str | None,
-    fold: str | None,
-    tasks: tuple[str, ...],
-    seed: int,
+    tasks: tuple[Task, ...],
     check: bool,
     as_json: bool,
     **options: Any,
@@ -50,7 +48,6 @@ def audit(
 
     Example: wbczoo data audit smears --protocol report
     """
-    from wbczoo import tasks as task_module
     from wbczoo.audit.report import check as hold_against
     from wbczoo.audit.report import (
         describe,
@@ -63,14 +60,14 @@ def audit(
     from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
-    config = split_config(dataset_from(options), protocol, part, fold, seed)
+    config = split_from({**options, "protocol": protocol})
     rows = read_dataset(config, data, tell)
     if check:
         require_photographs(rows)
     if protocol is None:
-        sides = published_sides(rows, part)
+        sides = published_sides(rows, config.part)
     else:
-        sides = planned_sides(plan_split(rows, task_module.parse(tasks), config))
+        sides = planned_sides(plan_split(rows, tasks, config))
     found = find_leaks(rows, sides)
     for path, reason in found.refused.items():
         tell(f"refused {path}: {reason}")

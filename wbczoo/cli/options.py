@@ -286,25 +286,22 @@ def parse_fold(text: str | None) -> int | Literal["all"] | None:
     return int(text)
 
 
-def split_config(
-    dataset: Part, protocol: str | None, part: str | None, fold: str | None, seed: int
-) -> TrainConfig:
-    """What a split is drawn by; of `grouped` fold 0 unless another is named.
+def split_from(options: dict[str, Any]) -> TrainConfig:
+    """What a split is drawn by, from all options but tasks; of `grouped` fold 0 unless named.
 
     Raises:
         UsageError: for a fold that is none, or where the protocol has none.
     """
     from wbczoo.config import train_config
 
-    number = parse_fold(fold)
+    protocol, number = options.pop("protocol"), parse_fold(options.pop("fold"))
     if number is not None and protocol != "grouped":
         raise UsageError(f"--fold belongs to --protocol grouped, not to {protocol or 'none'}.")
     return train_config(
-        dataset=dataset,
+        dataset=dataset_from(options),
         protocol=protocol or "official",
-        part=part,
         fold=0 if number in (None, "all") else number,
-        seed=seed,
+        **options,
     )
 
 

@@ -19,6 +19,7 @@ NAMES = ["Müller/1.jpg", "b/2.jpg"]
         "file,group\nMüller/1.jpg,p1\nb/2.jpg,p2\n",
         "file;group\nMüller/1.jpg;p1\nb/2.jpg;p2\n",
         "file\tgroup\nMüller/1.jpg\tp1\nb/2.jpg\tp2\n",
+        "sep=|\nfile|group\nMüller/1.jpg|p1\nb/2.jpg|p2\n",
         "\ufeff File , Group \r\n Müller/1.jpg , p1 \r\n\r\nb/2.jpg, p2\r\n,,\r\n",
         "group,note,file\np1,\"a, b\",./Müller//1.jpg\np2,,b\\2.jpg\np2,again,'b/2.jpg'\n".replace(
             "'", '"'
@@ -33,6 +34,9 @@ def test_a_table_is_read_however_it_is_written(text: str, form: str, tmp_path: P
     for name, group in zip(NAMES, ("p1", "p2"), strict=True):
         assert table.find(normalize(form, name)) == {"group": group}
     assert table.find("2.jpg", "x/2.jpg") is None
+    # The sign that Windows copies before a path, and the blank in a Mac's names of screenshots.
+    path.write_text("file,group\n\u202ax/9 AM.jpg,p3\n", encoding="utf-8")
+    assert read_table(path, ["group"]).find("x/9\u202fAM.jpg") == {"group": "p3"}
     assert table.find("2.jpg", "b/2.jpg") == {"group": "p2"}
 
 

@@ -205,6 +205,8 @@ def test_a_damaged_file_is_told_by_its_path(kind: str, drawn: Path, tmp_path: Pa
 def test_a_file_that_is_not_there_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no weights file .*gone\.safetensors\. --weights takes"):
         weights.find("mobilenetv2", str(tmp_path / "gone.safetensors"))
+    with pytest.raises(UsageError, match=r"no weights file .*, but a folder"):
+        weights.find("mobilenetv2", str(tmp_path))
     with pytest.raises(UsageError, match="no weights file imagenett"):
         weights.find("mobilenetv2", "imagenett")
 

@@ -19,8 +19,7 @@ _SEPARATORS = ",;\t"
 class Table:
     """What a table says of image files; a name meets a file's whatever way the two are written.
 
-    Slashes of both kinds are one, and so are composed and decomposed letters; `./` and blanks
-    around a cell do not count.
+    Slashes of both kinds are one, and so is all that `plain` takes for one; `./` does not count.
 
     Attributes:
         rows: a file's name -> its row, column -> cell.
@@ -109,15 +108,18 @@ def _split(text: str) -> list[tuple[int, list[str]]]:
     """The lines that hold something, each with its number, as cells without blanks around them."""
     # The first line holds names of columns, in which none of the three has a place.
     header = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(_SEPARATORS, key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
+    named = header.startswith("sep=")  # a line of Excel's alone, which names the separator
+    separator = header[4:5] if named else max(_SEPARATORS, key=header.count)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=separator or ",", skipinitialspace=True
+    )
     lines = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
-    return [(number, cells) for number, cells in lines if any(cells)]
+    return [(number, cells) for number, cells in lines if any(cells)][named:]
 
 
 def _key(name: str) -> str:
     """What all ways to write a file's name have in common."""
-    return str(PurePosixPath(normalize("NFC", name).strip().replace("\\", "/")))
+    return str(PurePosixPath(plain(name).replace("\\", "/")))
 
 
 def _told(row: Mapping[str, str]) -> str:

@@ -148,8 +148,9 @@ def _read(path: Path) -> InitialWeights:
     from safetensors import safe_open
 
     if not path.is_file():
+        folder = ", but a folder" if path.is_dir() else ""
         raise UsageError(
-            f"There is no weights file {path}. --weights takes none, imagenet or a "
+            f"There is no weights file {path}{folder}. --weights takes none, imagenet or a "
             "safetensors file."
         )
     if path.suffix != ".safetensors":

@@ -152,7 +152,7 @@ def _limits_of(run_folder: Path, model: FusedClassifier) -> Limits | None:
     """The limits that were fitted with a model's novelty; None of a model that has none."""
     if model.novelty is None:
         return None
-    found = files.read_json(run_folder / checkpoint.SUMMARY).get("limits")
+    found: Any = files.read_json(run_folder / checkpoint.SUMMARY).get("limits")
     try:
         return Limits(found["unknown_above"], found["unsure_below"])
     except (KeyError, TypeError):

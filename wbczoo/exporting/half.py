@@ -51,7 +51,9 @@ def convert(proto: onnx.ModelProto, last_kept: onnx.NodeProto | None) -> onnx.Mo
     reads = {name for node in (*front, *back) for name in node.input}
     rest_reads = {name for node in rest for name in node.input}
     handed_over = {name for node in front for name in node.output} & rest_reads
+    # Logits are read by the novelty, and handed back as the outputs that they are.
     handed_back = {name for node in rest for name in node.output} & reads
+    handed_back -= {each.name for each in graph.output}
     shapes = {value.name: value for value in graph.value_info}
     own = [constants[name] for name in constants if name in reads]
 

@@ -56,8 +56,10 @@ class Novelty(nn.Module):
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor], widths: tuple[int, int]) -> Self | None:
         """One of the shapes that a model's state holds, to be loaded; None where it holds none."""
-        found = [state[key] for name in _NAMES if (key := f"novelty.{name}") in state]
-        return cls(*map(torch.zeros_like, found), widths) if len(found) == len(_NAMES) else None
+        if not all(f"novelty.{name}" in state for name in _NAMES):
+            return None
+        shapes = {name: torch.zeros_like(state[f"novelty.{name}"]) for name in _NAMES}
+        return cls(**shapes, widths=widths)
 
     def forward(self, fused: Tensor, logits: Mapping[str, Tensor]) -> Tensor:
         """(N,) for what the heads read of images, (N, C + S), and what they answered."""
@@ -76,7 +78,7 @@ class Novelty(nn.Module):
 
 def condense(fused: Tensor, widths: tuple[int, int]) -> Tensor:
     """Fused features (N, C + S) whose parts have unit length, a wide branch averaged: (N, D)."""
-    pooled, sequence = fused.split(widths, 1)
+    pooled, sequence = torch.split(fused, [*widths], 1)
     if widths[1] > _WIDEST:
         sequence = F.avg_pool1d(sequence[:, None], widths[1] // _WIDEST).squeeze(1)
     return torch.cat([F.normalize(part) for part in (pooled, sequence) if part.shape[1]], 1)

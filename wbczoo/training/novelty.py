@@ -88,8 +88,15 @@ def _place(features: Tensor, known: NDArray[np.int64], widths: tuple[int, int]) 
     # What lies beyond the axes counts as much as all that lies along them.
     beyond = ((moved**2).sum(1) - (placed**2).sum(1)).mean()
     scales = np.array([dimensions / max(beyond, _LEAST), 1.0, 1.0, 0.0])
-    parts = (torch.from_numpy(part) for part in (centre, axes.T, whiten, means @ whiten, scales))
-    return Novelty(*(part.float().contiguous() for part in parts), widths).to(features.device)
+    parts = {
+        "centre": centre,
+        "axes": axes.T,
+        "whiten": whiten,
+        "means": means @ whiten,
+        "scales": scales,
+    }
+    tensors = {n: torch.from_numpy(part).float().contiguous() for n, part in parts.items()}
+    return Novelty(**tensors, widths=widths).to(features.device)
 
 
 def _scale(novelty: Novelty, features: Tensor, logits: dict[str, Tensor], weights: Floats) -> None:
@@ -101,7 +108,8 @@ def _scale(novelty: Novelty, features: Tensor, logits: dict[str, Tensor], weight
 
     terms = [each.cpu().double().numpy() for each in novelty.terms(features, logits)]
     found = [spread(each) for each in terms]
-    at, by = spread(sum((each - a) / b for each, (a, b) in zip(terms, found, strict=True)))
+    together = np.sum([(each - a) / b for each, (a, b) in zip(terms, found, strict=True)], axis=0)
+    at, by = spread(together)
     by *= (1 + 1e-5) / LIMIT  # what rounds otherwise elsewhere is still below
     slopes = [1 / (b * by) for _, b in found]
     offset = -at / by - sum(slope * a for slope, (a, _) in zip(slopes, found, strict=True))

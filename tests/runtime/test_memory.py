@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drawn_fields import write_model
 from tiny_images import picture
 
 from wbczoo.runtime import Session, predict_paths
@@ -60,3 +61,33 @@ def test_few_images_are_taken_ahead_of_their_rows(model: Path, tmp_path: Path) -
         ahead.append(taken - number)
     assert len(ahead) == 200
     assert max(ahead) <= 16
+
+
+LITTLE = """
+import resource
+import sys
+from pathlib import Path
+import numpy as np
+import wbczoo
+from wbczoo.runtime import Session
+ordinary, session = sys.argv[1], Session(sys.argv[2], device="cpu", threads=1)
+# 7 megapixels so long and thin that the finder pads them to many times as many
+thin = np.full((16, 450_000, 3), 220, np.uint8)
+asked = [ordinary, thin, ordinary]
+wbczoo.locate(ordinary)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (96 << 20), resource.RLIM_INFINITY))
+for answers in (wbczoo.locate(asked, workers=1), session.predict(asked, workers=1)):
+    print(*("error" in each for each in answers), answers[1]["error"])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells it")
+def test_an_image_whose_cells_need_too_much_memory_is_refused_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(picture(0, 64))
+    model = write_model(tmp_path / "model.onnx")
+    command = [sys.executable, "-c", LITTLE, str(tmp_path / "a.png"), str(model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    refusal = "Finding its cells needs more memory than there is; cut the image into tiles."
+    assert done.stdout.splitlines() == [f"False True False {refusal}"] * 2
+    assert "onnxruntime" not in done.stderr

@@ -51,6 +51,7 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
 
     Raises:
         ValueError: if the image is not uint8 RGB, or has no pixel.
+        MemoryError: if it needs more memory than there is.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(

@@ -55,7 +55,7 @@ def _session() -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     # One thread: the answer is then the same whatever the machine's load and settings.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised, and said once
     return onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
 
 
@@ -70,6 +70,9 @@ def candidates(
 
     Returns:
         what looks like white cells, and what looks like red ones.
+
+    Raises:
+        MemoryError: if the network needs more than there is.
     """
     marked: tuple[list[Marked], list[Marked]] = ([], [])
     for factor, level in seen:
@@ -107,7 +110,11 @@ def _ask(level: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.fl
     height, width = level.shape[1:]
     padded = np.zeros((1, 3, -(-height // _ALIGN) * _ALIGN, -(-width // _ALIGN) * _ALIGN), "f4")
     padded[0, :, :height, :width] = level
-    heat, sides = _session().run(None, {_session().get_inputs()[0].name: padded})
+    session = _session()
+    try:
+        heat, sides = session.run(None, {session.get_inputs()[0].name: padded})
+    except Exception as error:  # onnxruntime's share no base; of this graph only memory can fail
+        raise MemoryError(str(error)) from None
     rows, columns = -(-height // STRIDE), -(-width // STRIDE)
     sides = sides.reshape(2, 4, *sides.shape[2:])
     return heat[0, :, :rows, :columns], sides[:, :, :rows, :columns]

@@ -11,6 +11,7 @@ import numpy as np
 from wbczoo import images
 from wbczoo.cells import Found, find
 from wbczoo.cells.crop import best_cell, crop_cells
+from wbczoo.cells.finder import THRESHOLD
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images import Pixels
 from wbczoo.runtime.model_file import ModelFile
@@ -58,6 +59,23 @@ def choose_cells(cells: Cells | None, file: ModelFile) -> Cells | None:
     return cells
 
 
+def decode_and_find(
+    source: images.Source, threshold: float = THRESHOLD
+) -> tuple[Pixels, list[Found]]:
+    """An image, and its white cells from this score on.
+
+    Raises:
+        ImageRefused: as `images.decode` does, and if finding needs more memory than there is.
+    """
+    image = images.decode(source)
+    try:
+        return image, find(image, threshold=threshold)
+    except MemoryError:
+        raise ImageRefused(
+            "Finding its cells needs more memory than there is; cut the image into tiles."
+        ) from None
+
+
 def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None) -> list[Shown]:
     """What a model reads of a source: under `all` of each cell, else one thing.
 
@@ -71,8 +89,7 @@ def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None
             return [Shown(_of_size(images.decode(source), file.size), {})]
         whole = replace(file.preprocessing, crop="none")
         if cells in FOUND:
-            image = images.decode(source)
-            found = find(image)
+            image, found = decode_and_find(source)
             if not found:
                 return [Shown(None, {**known, "flags": [NO_CELL]})]
             chosen = [best_cell(found)] if cells == "one" else _each_once(found)

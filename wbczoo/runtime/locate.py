@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from wbczoo import images
-from wbczoo.cells import Found, find
+from wbczoo.cells import Found
 from wbczoo.cells.finder import THRESHOLD
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images.archives.members import Member
 from wbczoo.runtime.batches import Sources, ahead, several
-from wbczoo.runtime.cells import NO_CELL
+from wbczoo.runtime.cells import NO_CELL, decode_and_find
 from wbczoo.runtime.devices import cores
 from wbczoo.runtime.drawing import write_picture
 from wbczoo.runtime.rows import Count, Row, write_table
@@ -80,11 +80,11 @@ def _rows(
     def look(source: images.Source) -> Row:
         row: Row = {"path": str(source)} if named else {}
         try:
-            image = images.decode(source)
+            image, found = decode_and_find(source, least)
         except ImageRefused as refusal:
             return {**row, "error": str(refusal)}
         height, width = image.shape[:2]
-        cells = [describe(cell) for cell in find(image, threshold=least)]
+        cells = [describe(cell) for cell in found]
         if draw is not None:
             write_picture(draw, row["path"], image, cells or [{"flags": [NO_CELL]}])
         return {**row, "width": width, "height": height, "cells": cells}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from wbczoo.text import printable
+
 
 class WbczooError(Exception):
     """Something failed; the message is a sentence that says what, where and what to do."""
@@ -32,7 +34,7 @@ class BoundMissed(WbczooError):  # noqa: N818 - what was measured, no fault of t
 
 
 def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few names for a sentence, and how many more there are."""
-    listed = list(names)
+    """The first few names for a sentence, which no name can break, and how many more there are."""
+    listed = [printable(name) for name in names]
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more if listed else "no files"

@@ -152,6 +152,6 @@ INTENDED = (
 )
 NOT_INTENDED = (
     "Diagnosis, or any decision about a patient. It knows only the classes above and answers one "
-    "of them for every image, also for one without a white cell. Other stains, scanners and "
+    "of them for whatever it is shown, also for what is no white cell. Other stains, scanners and "
     "laboratories must be measured before its answers mean anything there."
 )

@@ -172,7 +172,9 @@ def test_a_card_without_evaluations_has_none(tmp_path: Path) -> None:
     session = session_of(tmp_path)
     with pytest.raises(UsageError, match=r"it has none\.$"):
         choose_errors("official", session, CELL, nothing)
-    assert "--errors but it has no evaluation without leak. " in explain_none(session, CELL)
+    with pytest.raises(UsageError, match=r"card \(it has none\), a folder"):
+        choose_errors("odd", session, CELL, nothing)
+    assert " no evaluation without leak to name. Review some " in explain_none(session, CELL)
 
 
 def test_reviewed_cells_of_a_folder_are_answered(tmp_path: Path) -> None:

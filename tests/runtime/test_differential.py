@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from commands import ROOT, Completed, call
+from PIL import Image
 from tiny_archives import write_tar, write_zip
 
 from wbczoo.errors import UsageError, WbczooError
@@ -164,6 +166,20 @@ def test_an_image_that_was_named_twice_counts_once(
     assert "3 images count in two groups" in done.stderr
     answered = call(["predict", "cells", "cells/0.jpg", "--model", measured])
     assert answered == 3  # what was asked, each
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="such names cannot be there")
+def test_no_name_writes_to_the_terminal(model: Path, wbczoo: Run, tmp_path: Path) -> None:
+    group = tmp_path / "red\x1b[31m"
+    group.mkdir()
+    for name in ("a.png", "a\x1b[2J\nError: all is lost.png"):
+        Image.new("RGB", (32, 32)).save(group / name)
+    (group / "notes.\x1b[32m").touch()
+    done = wbczoo("differential", tmp_path, "--by", "folder", "--model", model, "--device", "cpu")
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "red\\u001b[31m: 0 of 1 images" in done.stdout
+    assert "red\\u001b[31m/a\\u001b[2J\\u000aError: all is lost.png" in done.stdout
+    assert "1 .\\u001b[32m" in done.stderr
 
 
 def test_a_page_never_takes_the_place_of_an_image_or_of_anything_unasked(

@@ -21,7 +21,7 @@ from wbczoo.cli.options import (
     unknown_above_option,
 )
 from wbczoo.cli.results import echo
-from wbczoo.text import format_limits, format_percent
+from wbczoo.text import format_limits, format_percent, printable
 
 
 @click.command("differential")
@@ -161,7 +161,7 @@ def command(
 
 def _print(document: Mapping[str, Any]) -> None:
     for group in document["groups"]:
-        echo(f"{group['name']}: {_summary(group)}")
+        echo(f"{printable(group['name'])}: {_summary(group)}")
         rows = [
             _row(name, found, document["correction"]) for name, found in group["classes"].items()
         ]

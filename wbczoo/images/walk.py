@@ -16,6 +16,7 @@ from wbczoo.images.archives.members import Member
 from wbczoo.images.archives.tars import Tar
 from wbczoo.images.archives.zips import Zip
 from wbczoo.images.file import SUFFIXES, is_clutter, is_image, suffix_of
+from wbczoo.text import printable
 
 Found = str | Member
 
@@ -286,7 +287,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
     """`passed over, being no images: 2 .heic, 1 .txt`."""
-    told = ", ".join(f"{count} {kind}" for kind, count in sorted(passed_over.items()))
+    told = ", ".join(f"{count} {printable(kind)}" for kind, count in sorted(passed_over.items()))
     return f"passed over, being no images: {told}"
 
 

@@ -100,24 +100,29 @@ def choose_errors(choice: str, session: Session, task: Task, predict: Predict) -
     if path.suffix.lower() == ".csv":
         return _of_table(path, task)
     raise UsageError(
-        f"--errors takes a protocol of the model's card ({_names(session, task)}), a folder of "
-        f"reviewed cells, or a CSV file with truth and answer; {choice} is none of them."
+        f"--errors takes a protocol of the model's card ({_names(session, task) or 'it has none'}),"
+        f" a folder of reviewed cells, or a CSV file with truth and answer; {choice} is none of "
+        "them."
     )
 
 
 def explain_none(session: Session, task: Task) -> str:
     """Why nothing is corrected where no errors were named, and what would be needed."""
+    names = _names(session, task)
+    named = (
+        "If these images come from the laboratory of an evaluation on the model's card, name it: "
+        f"--errors {names}. Otherwise review"
+        if names
+        else "The model's card has no evaluation without leak to name. Review"
+    )
     return (
-        "no errors were named, and errors that were measured elsewhere correct nothing. If these "
-        "images come from the laboratory of an evaluation on the model's card, name it: --errors "
-        f"{_names(session, task)}. Otherwise review some hundred of these cells and name their "
-        "folder: --errors FOLDER."
+        "no errors were named, and errors that were measured elsewhere correct nothing. "
+        f"{named} some hundred of these cells and name their folder: --errors FOLDER."
     )
 
 
 def _names(session: Session, task: Task) -> str:
-    names = [each.name for each in measured_errors(read_card(session), task)]
-    return " or ".join(names) or "but it has no evaluation without leak"
+    return " or ".join(each.name for each in measured_errors(read_card(session), task))
 
 
 def _of_evaluation(

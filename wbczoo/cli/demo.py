@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,12 +14,16 @@ from wbczoo.cli.settings import setting
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 
+if TYPE_CHECKING:
+    from wbczoo.runtime.rows import Row
+
 PHOTOGRAPHS = 120
 VIEWS = 4
 EPOCHS = 8
+CELLS, SIZE = "9..12", "0.4"  # of the field
 _ASKED = 4
 
-Answer = tuple[str, ...]  # image, and of each task the class and its probability
+Answer = tuple[str, ...]  # image or box, and of each task the class and its probability
 
 
 @click.command("demo")
@@ -35,6 +38,8 @@ Answer = tuple[str, ...]  # image, and of each task the class and its probabilit
 def command(out: Path, seed: int) -> None:
     """Draw smears, train mobilenetv2 + bilstm a little, measure, export, verify and predict.
 
+    At its end the published model answers each cell of a drawn field, and draws it.
+
     The images are drawn, so the figures speak of the software and of nothing else.
 
     Example: wbczoo demo --out runs/demo
@@ -47,8 +52,8 @@ def command(out: Path, seed: int) -> None:
     echo()
     asked = ("image", "cell", "probability", "nucleus", "probability")
     print_table(found.answers, asked)
-    echo(f"\nThe published model {found.published} answers the same drawn images so:\n")
-    print_table(found.published_answers, asked)
+    echo(f"\nThe published model {found.published} answers the cells of a drawn field so:\n")
+    print_table(found.field_answers, ("box", *asked[1:], "flags"))
     echo()
     print_table(found.paths, ("what", "where"))
 
@@ -60,12 +65,14 @@ class Demonstration:
     figures: list[tuple[str, str, str]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     published: str = ""
-    published_answers: list[Answer] = field(default_factory=list)
+    field_answers: list[Answer] = field(default_factory=list)
     paths: list[tuple[str, str]] = field(default_factory=list)
 
 
 def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
-    """Draw, train, evaluate, export, verify, predict; all below `out`.
+    """Draw, train, evaluate, export, verify, predict, and find the cells of a whole field.
+
+    Everything is written below `out`.
 
     Raises:
         UsageError: if `out` is there already.
@@ -73,7 +80,7 @@ def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
     from wbczoo import evaluate, export, train, verify
     from wbczoo.registry import datasets
     from wbczoo.registry.models import published
-    from wbczoo.runtime import find_images
+    from wbczoo.runtime import Session, find_images, predict_paths
 
     if out.exists():
         raise UsageError(f"{out} is there already. Delete it, or give --out a new folder.")
@@ -118,28 +125,32 @@ def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
     found.published = known.names[0]
     images = find_images([str(smears / "test")])
     images = images[:: max(1, len(images) // _ASKED)][:_ASKED]
-    found.answers = _ask(exported, images, smears)
-    tell(f"asking the published model {found.published}, which learned from real smears")
-    found.published_answers = _ask(known.default, images, smears)
+    found.answers = [
+        (str(Path(row["path"]).relative_to(smears)), *_answer(row))
+        for row in predict_paths(Session(exported), images)
+    ]
+    tell(f"asking the published model {found.published} about every cell of a drawn field")
+    fields, pictures = out / "fields", out / "pictures"
+    spec.prepare(fields, photographs=8, seed=seed, cells_per_field=CELLS, magnification=SIZE)
+    asked = find_images([str(fields)])[:1]
+    pictures.mkdir()
+    found.field_answers = [
+        (" ".join(map(str, row["box"])), *_answer(row), " ".join(row["flags"]))
+        for row in predict_paths(Session(known.default), asked, cells="all", draw=pictures)
+        if "box" in row
+    ]
     found.paths = [
         ("images", str(smears)),
         ("run", str(run)),
         ("curves", str(run / "curves.png")),
         ("export", str(exported / "model.onnx")),
         ("card", str(exported / "card.md")),
+        ("field", str(next(pictures.iterdir()))),
     ]
     return found
 
 
-def _ask(model: Path, images: Sequence[Any], root: Path) -> list[Answer]:
-    """What a model answers about images, by the runtime alone."""
-    from wbczoo.runtime import Session, predict_paths
-
-    answers = []
-    for row in predict_paths(Session(model), images):
-        answer = [str(Path(row["path"]).relative_to(root))]
-        for task in ("cell", "nucleus"):
-            found = row["tasks"][task]
-            answer += [found["class"], f"{found['probability']:.2f}"]
-        answers.append(tuple(answer))
-    return answers
+def _answer(row: Row) -> Answer:
+    """The classes of both tasks with their probabilities."""
+    answers = [row["tasks"][task] for task in ("cell", "nucleus")]
+    return tuple(text for each in answers for text in (each["class"], f"{each['probability']:.2f}"))

@@ -17,6 +17,10 @@ from wbczoo.runtime.flags import LIMIT, Limits
 # Of the space in which distances are measured. More find little more, and cost bytes.
 DIMENSIONS = 32
 
+# Training images of a class, on average, from which its spread can be told at all. Of a class of
+# one image every distance is rounding.
+FEWEST = 4
+
 # So many training images tell the covariance well, and more only take time.
 MOST = 2048
 
@@ -34,7 +38,8 @@ def fit_novelty(
 
     What the tasks say together is a class. The median of the validation's novelty becomes 0, and
     `KNOWN` of it lies below `LIMIT`. Where there is no validation it is the training's; its own
-    images say little of others, so that there are no limits then.
+    images say little of others, so that there are no limits then. Of fewer than `FEWEST` training
+    images for each class there is no novelty either.
 
     Args:
         model: in evaluation mode, on the device of the batches.
@@ -44,6 +49,8 @@ def fit_novelty(
     """
     chosen = np.sort(draw_order(seed, 0, len(training))[:MOST])
     known = np.stack([values.numpy()[chosen] for values in training.targets.values()], 1)
+    if len(known) < FEWEST * len(np.unique(known, axis=0)):
+        return Limits()
     features, logits = _read(model, training, chosen)
     model.novelty = _place(features, known, model.widths)
     if not len(validation):

@@ -8,6 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from wbczoo.evaluation import novelty
 from wbczoo.metrics.formulas import COVERAGES
 from wbczoo.text import format_figure
 
@@ -140,6 +141,8 @@ def table(document: Mapping[str, Any]) -> str:
         parts.append(
             f"The tasks contradict each other: {format_figure(rate)} of {rate['files']} files."
         )
+    if "novelty" in document:
+        parts.append(novelty.table(document["novelty"]))
     for task, count in document.get("left_out", {}).items():
         parts.append(f"The task {task} leaves out {count} files by their labels.")
     parts += [f"Refused {path}: {reason}" for path, reason in document.get("refused", {}).items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,14 +20,17 @@ from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.evaluation.laboratories import by_laboratory
 from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
+from wbczoo.evaluation.novelty import describe_novelty, unknown_rows
 from wbczoo.metrics import measure, measure_contradictions, restrict
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell, bar
+from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.tasks import NUCLEUS_OF, Task
 
 if TYPE_CHECKING:
     from wbczoo.runtime.session import Session
 
+# task -> (N, classes), and the novelty (N,) by its own name where the model tells it.
 Probabilities = dict[str, NDArray[np.float32]]
 Predict = Callable[[PixelCache, NDArray[np.int64]], Probabilities]
 
@@ -40,7 +43,8 @@ class Scored:
     """The test rows that were answered, and the answers.
 
     `checked` says whether the rows could be held against what the model has seen: a lone export
-    that is asked about other data than its own does not know.
+    that is asked about other data than its own does not know. `unknown` are rows of classes that
+    the model has not, and their answers; of a model without novelty none.
     """
 
     rows: Rows
@@ -48,6 +52,7 @@ class Scored:
     chosen: tuple[int, ...]
     probabilities: Probabilities
     checked: bool = True
+    unknown: tuple[tuple[int, ...], Probabilities] = ((), {})
 
 
 def asked_of(
@@ -142,13 +147,22 @@ def score(
     if seen is not None:
         refuse_seen(rows, plan, seen)
     cache = PixelCache(model.preprocessing)
-    refused = fill(cache, rows, plan.test, tell)
-    rows = rows.keep(lambda row: True, refused)
-    chosen = tuple(row for row in plan.test if rows.samples[row].path not in refused)
+
+    def answer(wanted: tuple[int, ...]) -> tuple[tuple[int, ...], Probabilities]:
+        nonlocal rows
+        refused = fill(cache, rows, wanted, tell)
+        rows = rows.keep(lambda row: True, refused)
+        chosen = tuple(row for row in wanted if rows.samples[row].path not in refused)
+        places = cache.rows([rows.hashes[row] for row in chosen])
+        return chosen, predict(cache, places) if chosen else {}
+
+    chosen, probabilities = answer(plan.test)
     if not chosen:
         raise WbczooError(f"{rows.source.root}: every image to test on was refused.")
-    places = cache.rows([rows.hashes[row] for row in chosen])
-    return Scored(rows, plan, chosen, predict(cache, places), seen is not None)
+    unknown: tuple[tuple[int, ...], Probabilities] = ((), {})
+    if NOVELTY in probabilities:
+        unknown = answer(unknown_rows(rows, plan, model.tasks))
+    return Scored(rows, plan, chosen, probabilities, seen is not None, unknown)
 
 
 def report(
@@ -214,6 +228,8 @@ def report(
             )
     if first.plan.protocol == "laboratory" or len({rows.laboratories[row] for row in chosen}) > 1:
         document |= by_laboratory(rows, chosen, tasks, probabilities, settings)
+    if all(NOVELTY in fold.probabilities for fold in folds):
+        document[NOVELTY] = describe_novelty(rows, tasks, _novelties(folds), settings)
     cell = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF)), None)
     nucleus = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF.values())), None)
     if cell and nucleus:
@@ -228,6 +244,19 @@ def report(
             **settings,
         )
     return document
+
+
+def _novelties(folds: Sequence[Scored]) -> Iterator[tuple[Sequence[int], NDArray[np.float32]]]:
+    asked = Counter(row for fold in folds for row in fold.unknown[0])
+    turns = Counter[int]()
+    for fold in folds:
+        yield fold.chosen, fold.probabilities[NOVELTY]
+        unknown, answers = fold.unknown
+        # Of several folds that were asked about one row, one answers for all.
+        mine = [at for at, row in enumerate(unknown) if turns[row] == row % asked[row]]
+        turns.update(unknown)
+        if mine:
+            yield [unknown[at] for at in mine], answers[NOVELTY][mine]
 
 
 def _left_out(rows: Rows, plan: Plan, task: Task) -> dict[str, int]:
@@ -264,11 +293,9 @@ def over_shared(
 
 
 def predict_with_torch(model: Any, device: str) -> Predict:
-    """How a run's model answers rows of the pixel cache, calibrated."""
-    import torch
-
+    """How a run's model answers rows of the pixel cache, calibrated, and its novelty if any."""
     from wbczoo.data.batches import Batches
-    from wbczoo.training.inference import choose_device, predict_logits
+    from wbczoo.training.inference import choose_device, predict_outputs
 
     where = choose_device(device)
     model.move_to(where)
@@ -276,13 +303,15 @@ def predict_with_torch(model: Any, device: str) -> Predict:
     def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
         batches = Batches(cache.pixels(), places, {}, where)
         with bar(len(places), "answering", unit="image") as advance:
-            logits = predict_logits(model, batches, advance=advance)
-        as_tensors = {name: torch.from_numpy(values).to(where) for name, values in logits.items()}
-        return {
-            name: values.cpu().numpy() for name, values in model.probabilities(as_tensors).items()
-        }
+            found = predict_outputs(model, batches, advance=advance)
+        return _answers_of([task.name for task in model.config.tasks], found)
 
     return predict
+
+
+def _answers_of(tasks: Sequence[str], outputs: Mapping[str, NDArray[np.float32]]) -> Probabilities:
+    answers = {task: outputs[f"{task}_probabilities"] for task in tasks}
+    return answers | ({NOVELTY: outputs[NOVELTY]} if NOVELTY in outputs else {})
 
 
 def predict_with_session(session: Session, batch_size: int = 32) -> Predict:
@@ -300,14 +329,15 @@ def predict_with_session(session: Session, batch_size: int = 32) -> Predict:
 
     def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
         pixels = cache.pixels()
-        found: dict[str, list[NDArray[np.float32]]] = {task.name: [] for task in session.tasks}
+        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in file.outputs}
         with bar(len(places), "answering", unit="image") as advance:
             for start in range(0, len(places), batch_size):
                 batch = pixels[places[start : start + batch_size]]  # (N, H, W, 3)
                 outputs = session.run(batch if file.embedded else batch.transpose(0, 3, 1, 2))
                 for name, kept in found.items():
-                    kept.append(outputs[f"{name}_probabilities"])
+                    kept.append(outputs[name])
                 advance(len(batch))
-        return {name: np.concatenate(kept) for name, kept in found.items()}
+        whole = {name: np.concatenate(kept) for name, kept in found.items()}
+        return _answers_of([task.name for task in session.tasks], whole)
 
     return predict

@@ -107,3 +107,24 @@ def predict_logits(
         else np.zeros((0, len(task.classes)), np.float32)
         for task in model.config.tasks
     }
+
+
+def predict_outputs(
+    model: FusedClassifier,
+    batches: Batches,
+    *,
+    batch_size: int = 64,
+    advance: Callable[[int], object] = lambda count: None,
+) -> dict[str, NDArray[np.float32]]:
+    """What the exported graph would answer every image of `batches`, in order, by its outputs.
+
+    The model is in evaluation mode.
+    """
+    found: dict[str, list[NDArray[np.float32]]] = {}
+    with torch.inference_mode():
+        for start in range(0, len(batches), batch_size):
+            positions = np.arange(start, min(start + batch_size, len(batches)))
+            for name, values in model.outputs(batches.images(positions)).items():
+                found.setdefault(name, []).append(values.cpu().numpy())
+            advance(len(positions))
+    return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -74,8 +74,10 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
             truth = fit.validation.targets[task.name].numpy()
             model.temperatures[place] = fit_temperature(logits[task.name], truth)
     fit.tell("fitting the novelty on the training photographs")
-    groups = [prepared.rows.groups[row] for row in prepared.used("validation")]
-    limits = fit_novelty(model, fit.training, fit.validation, weigh(groups), fit.config.seed)
+    used, rows_of = prepared.used("validation"), prepared.rows
+    groups = [rows_of.groups[row] for row in used]
+    weights = weigh(groups, [rows_of.laboratories[row] for row in used])
+    limits = fit_novelty(model, fit.training, fit.validation, weights, fit.config.seed)
     checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
     rows = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
     tasks = [task.name for task in run.model.tasks]

@@ -14,14 +14,12 @@ from wbczoo.config import Part, RunConfig, TrainConfig
 from wbczoo.data.prepared import Data, Places, choose_data, read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
+from wbczoo.evaluation.answer import Predict, predict_with_session, predict_with_torch
 from wbczoo.evaluation.figures import Evaluation
 from wbczoo.evaluation.leakage import Seen
 from wbczoo.evaluation.score import (
-    Predict,
     Scored,
     asked_of,
-    predict_with_session,
-    predict_with_torch,
     report,
     score,
     tested_laboratories,

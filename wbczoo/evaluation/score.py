@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +18,15 @@ from wbczoo.data.prepared import count, fill
 from wbczoo.data.samples import Rows
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.evaluation.answer import Predict, Probabilities
 from wbczoo.evaluation.laboratories import by_laboratory
 from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
 from wbczoo.evaluation.novelty import describe_novelty, unknown_rows
 from wbczoo.metrics import measure, measure_contradictions, restrict
 from wbczoo.metrics.intervals import METHOD
-from wbczoo.progress import Tell, bar
+from wbczoo.progress import Tell
 from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.tasks import NUCLEUS_OF, Task
-
-if TYPE_CHECKING:
-    from wbczoo.runtime.session import Session
-
-# task -> (N, classes), and the novelty (N,) by its own name where the model tells it.
-Probabilities = dict[str, NDArray[np.float32]]
-Predict = Callable[[PixelCache, NDArray[np.int64]], Probabilities]
 
 # What stands beside every number of a data set whose files' origin nobody knows.
 BY_FILE = "by file; no bound on generalisation"
@@ -290,54 +284,3 @@ def over_shared(
     return measure(
         Task(task.name, shared), narrowed, restrict(probabilities, kept), groups, strata, **settings
     )
-
-
-def predict_with_torch(model: Any, device: str) -> Predict:
-    """How a run's model answers rows of the pixel cache, calibrated, and its novelty if any."""
-    from wbczoo.data.batches import Batches
-    from wbczoo.training.inference import choose_device, predict_outputs
-
-    where = choose_device(device)
-    model.move_to(where)
-
-    def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
-        batches = Batches(cache.pixels(), places, {}, where)
-        with bar(len(places), "answering", unit="image") as advance:
-            found = predict_outputs(model, batches, advance=advance)
-        return _answers_of([task.name for task in model.config.tasks], found)
-
-    return predict
-
-
-def _answers_of(tasks: Sequence[str], outputs: Mapping[str, NDArray[np.float32]]) -> Probabilities:
-    answers = {task: outputs[f"{task}_probabilities"] for task in tasks}
-    return answers | ({NOVELTY: outputs[NOVELTY]} if NOVELTY in outputs else {})
-
-
-def predict_with_session(session: Session, batch_size: int = 32) -> Predict:
-    """How an export answers rows of the pixel cache, without torch.
-
-    Raises:
-        UsageError: if it resizes by itself and reads another size than the cache holds.
-    """
-    file = session.file
-    if file.embedded and file.size not in (None, file.preprocessing.size):
-        raise UsageError(
-            f"{session.path} reads images as they come from its camera, which the pixel cache "
-            "does not hold. Evaluate the run, or an export without --embed-preprocess."
-        )
-
-    def predict(cache: PixelCache, places: NDArray[np.int64]) -> Probabilities:
-        pixels = cache.pixels()
-        found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in file.outputs}
-        with bar(len(places), "answering", unit="image") as advance:
-            for start in range(0, len(places), batch_size):
-                batch = pixels[places[start : start + batch_size]]  # (N, H, W, 3)
-                outputs = session.run(batch if file.embedded else batch.transpose(0, 3, 1, 2))
-                for name, kept in found.items():
-                    kept.append(outputs[name])
-                advance(len(batch))
-        whole = {name: np.concatenate(kept) for name, kept in found.items()}
-        return _answers_of([task.name for task in session.tasks], whole)
-
-    return predict

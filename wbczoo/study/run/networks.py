@@ -5,7 +5,7 @@ from __future__ import annotations
 from wbczoo.config import RunConfig
 from wbczoo.data.cache import PixelCache
 from wbczoo.data.prepared import fill, prepare
-from wbczoo.evaluation.score import predict_with_torch
+from wbczoo.evaluation.answer import predict_with_torch
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import Context, compose_trial
 from wbczoo.study.run.results import Answered, Row, run_folds

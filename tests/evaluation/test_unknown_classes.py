@@ -54,7 +54,7 @@ def test_unknown_classes_are_measured_of_a_run_and_of_its_export(
     again = json.loads(wbczoo("evaluate", left_out / "export", *command, "--json").stdout)
     assert again["novelty"] == found
     told = wbczoo("evaluate", left_out / "run", *command).stdout
-    assert "6 of 2 groups of classes that it has not: monocyte (6)" in told
+    assert "6 files of 2 groups of classes that it has not: monocyte (6)" in told
     assert "AUROC, known against unknown" in told
 
 
@@ -75,7 +75,7 @@ def test_most_of_the_validation_lies_below_the_limit_in_the_export(
     novelty = session.run(np.ascontiguousarray(np.stack(shown).transpose(0, 3, 1, 2)))["novelty"]
     weights = weigh(groups)
     assert weights[novelty <= 1].sum() >= 0.95 - 1e-9
-    assert weights[novelty <= 0].sum() >= 0.5 - 1e-9
+    assert weights[novelty <= 1e-4].sum() >= 0.5 - 1e-9
     assert novelty.max() >= 1 - 1e-4  # and no more room than need be
 
 

@@ -49,7 +49,7 @@ def describe_novelty(
     answered: Iterable[tuple[Sequence[int], NDArray[np.float32]]],
     settings: Mapping[str, int],
 ) -> dict[str, Any]:
-    """What the evaluation's document says of the novelty, and of how many files of each label.
+    """What the evaluation's document says of the novelty: over all rows, and by laboratory.
 
     Args:
         answered: rows, known and unknown, with the novelty of each.
@@ -60,25 +60,38 @@ def describe_novelty(
     novelty = np.concatenate([values for _, values in parts]).astype(np.float64)
     targets = np.stack([values[chosen] for values in rows.targets(tasks).values()])
     known = (targets != LEFT_OUT).any(0)
-    labels = [rows.samples[row].label for row in chosen]
-    groups = [rows.groups[row] for row in chosen]
-    strata = [rows.strata[row] for row in chosen]
-    found = measure_unknown(novelty, known, LIMIT, groups, strata, **settings)
-    told = Counter(label for label, own in zip(labels, known, strict=True) if not own)
-    return {**found, "labels": dict(told)}
+    columns = (rows.groups, rows.strata, rows.laboratories)
+    groups, strata, laboratories = (
+        np.array([column[row] for row in chosen], object) for column in columns
+    )
+
+    def measured(at: NDArray[np.bool_]) -> dict[str, Any]:
+        return measure_unknown(
+            novelty[at], known[at], LIMIT, groups[at].tolist(), strata[at].tolist(), **settings
+        )
+
+    told = Counter(
+        rows.samples[row].label for row, own in zip(chosen, known, strict=True) if not own
+    )
+    found = {**measured(np.ones(len(chosen), bool)), "labels": dict(told)}
+    names = dict.fromkeys(laboratories.tolist())
+    if len(names) > 1:
+        found["laboratories"] = {name: measured(laboratories == name) for name in names}
+    return found
 
 
 def table(found: Mapping[str, Any]) -> str:
     """The same for a person to read."""
     labels = ", ".join(f"{label} ({count})" for label, count in found["labels"].items())
     told = [
-        f"Novelty, on {found['known_files']} files of {found['known_groups']} groups that the "
-        f"model knows and {found['unknown_files']} of {found['unknown_groups']} of classes that "
-        f"it has not{': ' if labels else ''}{labels}."
+        f"Novelty, on {found['known_files']} files of {found['known_groups']} groups of classes "
+        f"that the model has and {found['unknown_files']} files of {found['unknown_groups']} "
+        f"groups of classes that it has not{': ' if labels else ''}{labels}."
     ]
+    named = {"novelty": found, **found.get("laboratories", {})}
     rows = [
-        [words, format_figure(found[name])]
+        [words, *(format_figure(each[name]) for each in named.values())]
         for name, words in _NAMES.items()
         if found[name]["value"] is not None
     ]
-    return "\n\n".join([*told, tabulate(rows, ["novelty", ""], disable_numparse=True)])
+    return "\n\n".join([*told, tabulate(rows, ["", *named], disable_numparse=True)])

@@ -62,7 +62,10 @@ class Stub(nn.Module):
     """A model whose fused features are its images' channels, and whose logits are three of them."""
 
     widths = (6, 0)
-    novelty: Novelty
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.novelty: Any = None
 
     def fuse(self, images: Tensor) -> Tensor:
         """uint8 (N, 3, 1, 2) -> (N, 6)."""
@@ -134,12 +137,30 @@ def test_without_validation_there_is_a_novelty_and_no_limit() -> None:
     assert np.median(model.ask(images_of({0: 30, 1: 30}, 0))) == pytest.approx(0, abs=0.05)
 
 
-@pytest.mark.parametrize("counts", [{0: 1}, {0: 2}, {0: 1, 1: 1}])
-def test_few_and_equal_images_give_numbers(counts: dict[int, int]) -> None:
+@pytest.mark.parametrize("counts", [{0: 1}, {0: 3}, {0: 4, 1: 3}])
+def test_of_too_few_images_a_class_there_is_no_novelty(counts: dict[int, int]) -> None:
     few = images_of(counts, 0)
+    model, limits = fit(few, few, ["one"] * len(few))
+    assert model.novelty is None
+    assert limits == Limits()
+
+
+def test_few_and_equal_images_give_numbers_that_rounding_does_not_move() -> None:
+    few = images_of({0: 4, 1: 4}, 0)
     model, _ = fit(few, few, ["one"] * len(few))
     assert np.isfinite(model.ask(images_of({0: 3, 3: 3}, 1))).all()
     black = Batches(np.zeros((4, 1, 2, 3), np.uint8), np.arange(4),
                     {"kind": np.zeros(4, np.int64)}, torch.device("cpu"))  # fmt: skip
     model, _ = fit(black, black, ["one"] * 4)
     assert np.isfinite(model.ask(few)).all()
+    assert float(np.ptp(model.ask(black))) < 1e-3
+
+
+def test_where_little_lies_beyond_the_axes_rounding_does_not_count() -> None:
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(512, 8, generator=generator)).Q
+    features = torch.randn(50, 8, generator=generator) @ axes.T / 8**0.5  # nothing lies beyond
+    tensors = [torch.zeros(512), axes, torch.eye(8), torch.zeros(1, 8)]
+    novelty = Novelty(*tensors, torch.tensor([1e6, 1.0, 0.0, 0.0]), (512, 0))
+    distance, _ = novelty.terms(features, {"a": torch.zeros(50, 2)})
+    torch.testing.assert_close(distance, (features @ axes).norm(dim=1), rtol=1e-4, atol=1e-4)

@@ -41,8 +41,8 @@ def levels(image: Pixels) -> list[tuple[int, Pixels]]:
     """The image at ever smaller sizes, each half the one before, by means over squares.
 
     The first level is smaller than the image by a whole factor that grows with the fifth root of
-    the pixels: 1 up to 320x240, 2 at 640x480, 3 at 4000x3000, where a cell of 21 pixels is still
-    seen. So the time grows less than the pixels do.
+    the pixels: 1 up to 320x240, 2 at 640x480, 3 at 4000x3000. So the time grows less than
+    the pixels do, and in a large field small cells are missed (docs/locate.md).
 
     Args:
         image: uint8 RGB (H, W, 3), at least 1x1.

@@ -70,7 +70,8 @@ class Novelty(nn.Module):
         """The distance and the energy, (N,) each, of condensed features (N, D)."""
         moved = features - self.centre
         placed = moved @ self.axes  # (N, K)
-        beyond = (moved.square().sum(1) - placed.square().sum(1)).relu()  # (N,)
+        # Not a difference of squares: where little lies beyond, it would be rounding alone.
+        beyond = (moved - placed @ self.axes.T).square().sum(1)  # (N,)
         within = ((placed @ self.whiten)[:, None] - self.means).square().sum(2).amin(1)  # (N,)
         energy = -torch.stack([values.logsumexp(1) for values in logits.values()]).sum(0)
         return (within + self.scales[0] * beyond).sqrt(), energy

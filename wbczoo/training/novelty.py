@@ -28,6 +28,10 @@ _BATCH = 64
 
 _LEAST = 1e-6  # of a variance of features of unit length
 
+# Of a distance in units of a class's spread, of an energy in nats, and of their sum: what spreads
+# less is rounding, as among equal images, and is not made larger.
+_NARROWEST = 0.05
+
 Floats = NDArray[np.float64]
 
 
@@ -111,7 +115,7 @@ def _scale(novelty: Novelty, features: Tensor, logits: dict[str, Tensor], weight
 
     def spread(values: Floats) -> tuple[float, float]:
         median = quantile(values, weights, 0.5)
-        return median, (quantile(values, weights, KNOWN) - median) or 1.0
+        return median, max(quantile(values, weights, KNOWN) - median, _NARROWEST)
 
     terms = [each.cpu().double().numpy() for each in novelty.terms(features, logits)]
     found = [spread(each) for each in terms]

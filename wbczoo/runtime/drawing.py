@@ -138,12 +138,11 @@ def _colour(cell: Mapping[str, Any]) -> str:
 
 
 def _words(cell: Mapping[str, Any]) -> str:
-    """The class of each task with its probability, else the score; then the flags."""
-    lines = [
-        f"{answer['class']} {answer['probability']:.2f}"
-        for answer in cell.get("tasks", {}).values()
-        if answer.get("class") is not None
-    ]
+    """Each class that a task answers with its probability, once, else the score; then the flags."""
+    answers = [a for a in cell.get("tasks", {}).values() if a.get("class") is not None]
+    # Of tasks that say the same the first speaks.
+    classes = {answer["class"]: answer["probability"] for answer in reversed(answers)}
+    lines = [f"{name} {classes[name]:.2f}" for name in dict.fromkeys(a["class"] for a in answers)]
     if not lines and "score" in cell:
         lines = [f"{cell['score']:.2f}"]
     flags = [*cell.get("flags", ())]

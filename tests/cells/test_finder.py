@@ -137,7 +137,10 @@ def test_the_same_image_gives_the_same_cells_in_any_memory_layout() -> None:
 def test_models_were_trained_on_what_was_found_here(
     seed: int, box: Box, score: float, red_cell: float
 ) -> None:
-    """Equal bit for bit on one processor; on others the network's last digits may differ."""
+    """Equal bit for bit on one processor; on others the network's last digits may differ.
+
+    Whoever changes these numbers raises `wbczoo.cells.finder.RULES` too, for the pixel cache.
+    """
     (found,) = find(photograph(seed)[0])
     assert found.box == pytest.approx(box, abs=1)
     assert found.score == pytest.approx(score, abs=0.01)

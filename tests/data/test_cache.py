@@ -365,5 +365,8 @@ def test_another_finder_crops_into_another_folder(
     cropped = Preprocessing(crop="cell")
     before = PixelCache(cropped, tmp_path).folder
     assert PixelCache(cropped, tmp_path).folder == before
+    with monkeypatch.context() as other:
+        other.setattr("wbczoo.data.cache.RULES", 0)
+        assert PixelCache(cropped, tmp_path).folder != before
     monkeypatch.setattr("wbczoo.data.cache.finder_sha256", lambda: "0" * 64)
     assert PixelCache(cropped, tmp_path).folder != before

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from wbczoo import files, images
 from wbczoo.cells.crop import finder_sha256
+from wbczoo.cells.finder import RULES
 from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.files import cache_folder as cache_folder
 from wbczoo.specs import Preprocessing
@@ -59,7 +60,7 @@ class PixelCache:
             "antialias": preprocessing.antialias,
         }
         if preprocessing.crop == "cell":
-            recipe["finder"] = finder_sha256()
+            recipe["finder"] = f"{RULES} {finder_sha256()}"
         name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = (folder or cache_folder()) / "pixels" / name
         self.shape = (*preprocessing.size, 3)  # (H, W, 3)

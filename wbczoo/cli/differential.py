@@ -10,17 +10,15 @@ from typing import Any
 import click
 
 from wbczoo.cli.images import images_argument, images_from, null_option
-from wbczoo.cli.options import (
+from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.cli.results import echo
+from wbczoo.cli.runtime_options import (
     cells_option,
     engine_option,
-    json_option,
     model_option,
-    print_json,
-    print_table,
     runtime_device_option,
     unknown_above_option,
 )
-from wbczoo.cli.results import echo
 from wbczoo.text import format_limits, format_percent, printable
 
 

@@ -148,61 +148,6 @@ device_option = click.option(
 )
 
 
-def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
-    """A path as it is; a published model's folder by its name; the default one where none is."""
-    from wbczoo.registry.models import resolve
-
-    folder = resolve(given)
-    if given is None:
-        click.echo(f"answered by the published model {folder.name}", err=True)
-    return folder
-
-
-model_option = click.option(
-    "--model",
-    metavar="PATH|NAME",
-    callback=_find_model,
-    help="An export's folder, its model.onnx alone, or a published model's name.  "
-    "[default: the first of exports/published.toml]",
-)
-
-runtime_device_option = click.option(
-    "--device",
-    type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto says what it got.",
-)
-
-engine_option = click.option(
-    "--engine",
-    type=click.Choice(["onnxruntime", "openvino", "openvino-bf16"]),
-    default="onnxruntime",
-    show_default=True,
-    help="What computes; OpenVINO only on the CPU.",
-)
-
-cells_option = click.option(
-    "--cells",
-    type=click.Choice(["one", "all", "whole"]),
-    help="Of a model trained with --crop cell: the best cell of each image, each cell, or the "
-    "image as it is.  [default: one]",
-)
-
-unknown_above_option = click.option(
-    "--unknown-above",
-    type=float,
-    metavar="NOVELTY",
-    help="Flag answers whose novelty is above this.  [default: the model's limit]",
-)
-
-unsure_below_option = click.option(
-    "--unsure-below",
-    type=click.FloatRange(0, 1),
-    metavar="PROBABILITY",
-    help="Flag answers with a probability below this.  [default: the model's limit of each task]",
-)
-
 out_option = click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="A new folder for the result."
 )

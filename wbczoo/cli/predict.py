@@ -18,7 +18,8 @@ from wbczoo.cli.images import (
     watch,
     watch_rows,
 )
-from wbczoo.cli.options import (
+from wbczoo.cli.results import stream
+from wbczoo.cli.runtime_options import (
     cells_option,
     engine_option,
     model_option,
@@ -26,7 +27,6 @@ from wbczoo.cli.options import (
     unknown_above_option,
     unsure_below_option,
 )
-from wbczoo.cli.results import stream
 from wbczoo.runtime.batches import BATCH
 
 

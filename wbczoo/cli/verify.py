@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import json_option, print_facts, runtime_device_option
+from wbczoo.cli.options import json_option, print_facts
+from wbczoo.cli.runtime_options import runtime_device_option
 
 
 @click.command("verify")

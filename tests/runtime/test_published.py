@@ -26,6 +26,7 @@ def test_a_published_model_is_whole_and_small(name: str) -> None:
     ]  # fmt: skip
     assert (folder / "model.onnx").stat().st_size <= 12_000_000
     assert verify(folder).ok
+    assert MODELS.good_for[name]
 
 
 @pytest.mark.parametrize("name", MODELS.names)
@@ -44,7 +45,8 @@ def test_where_nobody_names_a_model_the_published_one_answers(
 ) -> None:
     image = next((smears / "test").rglob("*.jpg"))
     plain = wbczoo("predict", image, "--device", "cpu", cwd=tmp_path)
-    assert f"published model {MODELS.names[0]}" in plain.stderr
+    good_for = MODELS.good_for[MODELS.names[0]]
+    assert f"published model {MODELS.names[0]}, for {good_for}" in plain.stderr
     named = wbczoo("predict", image, "--model", MODELS.names[0], "--device", "cpu", cwd=tmp_path)
     assert named.stdout == plain.stdout
     answer = json.loads(plain.stdout)

@@ -9,12 +9,16 @@ import click
 
 def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
     """A path as it is; a published model's folder by its name; the default one where none is."""
-    from wbczoo.registry.models import resolve
+    from wbczoo.registry.models import published, resolve
 
-    folder = resolve(given)
     if given is None:
-        click.echo(f"answered by the published model {folder.name}", err=True)
-    return folder
+        known = published()
+        said = known.good_for.get(known.names[0])
+        told = f"answered by the published model {known.names[0]}" + (
+            f", for {said}" if said else ""
+        )
+        click.echo(told, err=True)
+    return resolve(given)
 
 
 model_option = click.option(

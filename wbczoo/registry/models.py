@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,12 @@ class Published:
     Attributes:
         folder: where their folders lie.
         names: of the models, the default first.
+        good_for: name -> a line of what a model is for.
     """
 
     folder: Path
     names: tuple[str, ...]
+    good_for: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def default(self) -> Path:
@@ -129,7 +131,7 @@ def published() -> Published:
     package = Path(__file__).parent
     for folder in (package / "published", package.parents[1] / "exports"):
         if (folder / LIST).is_file():
-            return Published(folder, _names(folder / LIST))
+            return Published(folder, *_read_list(folder / LIST))
     raise WbczooError(
         "This installation of wbczoo has no published model. Name one with --model, or install "
         "wbczoo again."
@@ -159,14 +161,15 @@ def resolve(model: str | os.PathLike[str] | None) -> Path:
     return path if path.exists() else find_published(os.fspath(model))
 
 
-def _names(path: Path) -> tuple[str, ...]:
+def _read_list(path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     try:
-        names = tomllib.loads(path.read_text(encoding="utf-8"))["models"]
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        names, good_for = document["models"], document.get("good_for", {})
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
         raise WbczooError(f"{path} names no published models: {error}.") from None
     if not names or not all(isinstance(name, str) for name in names):
         raise WbczooError(f"{path} names no published models: `models` is {names!r}.")
-    return tuple(names)
+    return tuple(names), good_for
 
 
 def _describe(name: str, folder: Path, graph: Path, ours: bool) -> TrainedModel:

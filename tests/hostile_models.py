@@ -209,11 +209,13 @@ PLACES = tuple(_PLACES)
 
 def renamed_output(model: ModelProto) -> None:
     """The graph answers under another name than its metadata say."""
-    last = model.graph.node[-1]
-    old, last.output[0] = last.output[0], "renamed"
-    for output in model.graph.output:
-        if output.name == old:
-            output.name = "renamed"
+    output = model.graph.output[0]
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            for place, name in enumerate(names):
+                if name == output.name:
+                    names[place] = "renamed"
+    output.name = "renamed"
 
 
 def answered_by(op_type: str, *more: TensorProto, kind: int = TensorProto.FLOAT) -> Change:

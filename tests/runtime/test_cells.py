@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Completed
+from commands import Completed
 from drawn_fields import CROPPED, FIELDS, fields, smear, write_fields, write_model
 
 from wbczoo import images

@@ -60,9 +60,7 @@ def test_speed_is_told_beside_the_network_s_own(fields: Fields) -> None:
     (row,) = measure_speed(fields.boxed[0], [(320, 240)])
     assert (row["width"], row["height"]) == (320, 240)
     assert row["of_bound"] == pytest.approx(row["bound_milliseconds"] / row["milliseconds"])
-    assert (
-        row["peak_megabytes"] is None or row["peak_megabytes"] > 20
-    )
+    assert row["peak_megabytes"] is None or row["peak_megabytes"] > 20
 
 
 def test_the_whole_table_from_one_call(

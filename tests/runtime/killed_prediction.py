@@ -1,4 +1,4 @@
-"""A prediction that ends itself by SIGKILL: `killed_prediction.py PLACE COUNT predict ...`.
+"""A call that ends itself by SIGKILL: `killed_prediction.py PLACE COUNT predict|locate ...`.
 
 PLACE is where it happens for the COUNTth time: with a `half-row` written, `before-rename` or
 `after-rename` of a file; the row's other half and what comes after are lost. At `no-rename` it
@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +17,6 @@ from typing import Any, TextIO
 def main(place: str, count: int, arguments: list[str]) -> int:
     """Run the command with one trap laid."""
     from wbczoo.cli import main as wbczoo
-    from wbczoo.runtime import resume
 
     met = 0
 
@@ -48,7 +46,15 @@ def main(place: str, count: int, arguments: list[str]) -> int:
 
         def __init__(self, stream: TextIO) -> None:
             self._stream = stream
-            self.encoding = stream.encoding
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        def __enter__(self) -> Halving:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._stream.close()
 
         def write(self, text: str) -> None:
             if meet():
@@ -57,16 +63,14 @@ def main(place: str, count: int, arguments: list[str]) -> int:
                 die()
             self._stream.write(text)
 
-        def flush(self) -> None:
-            self._stream.flush()
+    whole = Path.open
 
-    whole = resume.write_as
-
-    def halved(layout: Any, rows: Iterable[Any], tasks: Any, stream: TextIO, **more: Any) -> Any:
-        return whole(layout, rows, tasks, Halving(stream), **more)  # type: ignore[arg-type]
+    def halved(self: Path, mode: str = "r", *given: Any, **more: Any) -> Any:
+        stream: Any = whole(self, mode, *given, **more)
+        return Halving(stream) if mode == "a" else stream
 
     if place == "half-row":
-        resume.write_as = halved  # type: ignore[assignment]
+        Path.open = halved  # type: ignore[method-assign, assignment]
     else:
         Path.replace = trapped_replace  # type: ignore[method-assign]
     return wbczoo(arguments)

@@ -14,7 +14,9 @@ from tiny_images import picture
 from wbczoo.errors import UsageError
 from wbczoo.runtime import Session
 from wbczoo.runtime.cells import Cells
-from wbczoo.runtime.resume import Layout, part_of, write_rows
+from wbczoo.runtime.part_file import part_of
+from wbczoo.runtime.resume import write_rows
+from wbczoo.runtime.rows import Layout
 
 BATCH, IMAGES = 4, 11
 Advance = Callable[[int], object]

@@ -158,7 +158,7 @@ def test_a_file_that_is_there_is_kept_until_it_is_given_up(
     assert out.read_text() == "mine"
     part.write_text("half")
     assert "--resume to go on" in refusal(command)
-    assert "would tell what model" in refusal(command, "--resume")
+    assert "would tell what its rows" in refusal(command, "--resume")
     assert (out.read_text(), part.read_text()) == ("mine", "half")
     wbczoo(*command, "--overwrite", cwd=tree, expect=3)
     assert out.read_bytes() == undisturbed["jsonl"]

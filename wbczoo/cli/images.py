@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,19 @@ def watch(total: int | None, done: int = 0) -> AbstractContextManager[Callable[[
 def watch_rows(total: int | None) -> AbstractContextManager[Callable[[int], object]]:
     """The same while rows go to stdout; none where they are seen themselves."""
     return watch(total) if _goes_to_a_file() else nullcontext(int)
+
+
+@contextmanager
+def kept_if_stopped(out: Path) -> Iterator[None]:
+    """Whoever stops the rows' way into a file hears how it goes on."""
+    from wbczoo.progress import tell
+    from wbczoo.runtime.part_file import part_of
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell(f"the rows so far are kept in {part_of(out)}; --resume goes on behind them")
+        raise
 
 
 def tell_count(count: Count, found: Images, done: str) -> None:

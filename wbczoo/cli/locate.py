@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -13,6 +14,7 @@ from wbczoo.cli.images import (
     draw_option,
     images_argument,
     images_from,
+    kept_if_stopped,
     null_option,
     tell_count,
     watch,
@@ -48,6 +50,7 @@ _GEOJSON = (".geojson", ".json")  # what QuPath takes for one
     type=click.FloatRange(0, 1),
     help="The lowest score of a cell.  [default: the finder's own]",
 )
+@click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out and --draw name.")
 @null_option
 @click.option("--workers", type=click.IntRange(min=1), help="Images that are looked at at once.")
@@ -59,6 +62,7 @@ def command(
     out: Path | None,
     draw: Path | None,
     least: float | None,
+    resume: bool,
     overwrite: bool,
     null: bool,
     workers: int | None,
@@ -73,23 +77,36 @@ def command(
     from wbczoo.cells.finder import THRESHOLD
     from wbczoo.errors import UsageError
     from wbczoo.images.file import claim_file, claim_folder
-    from wbczoo.runtime import locate_paths
+    from wbczoo.runtime.locate import locate_paths, write_cells, write_located
+    from wbczoo.runtime.part_file import check_place
 
-    if overwrite and out is None and draw is None:
-        raise UsageError("--overwrite speaks of files; name them with --out or --draw.")
+    if out is None and (resume or (overwrite and draw is None)):
+        raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
+    if resume and layout == "geojson":
+        raise UsageError("--resume goes on behind rows; --format geojson writes documents.")
     found = images_from(images, null=null)
     if draw is not None:
-        claim_folder(draw, "--draw", overwrite=overwrite, inputs=found.places)
-    if layout == "geojson":
-        _check_collections(out, found.total)
-    if out is not None:
-        claim = claim_folder if _is_folder(out, layout) else claim_file
-        claim(out, "--out", overwrite=overwrite, inputs=found.places)
-    rows = locate_paths(
-        found, least=THRESHOLD if least is None else least, workers=workers, draw=draw
-    )
-    with watch_rows(found.total) if out is None else watch(found.total) as advance:
-        count = _write(_watched(rows, advance), layout, out)
+        claim_folder(draw, "--draw", overwrite=overwrite or resume, inputs=found.places)
+    least = THRESHOLD if least is None else least
+    if out is not None and layout != "geojson":
+        check_place(out, resume=resume, overwrite=overwrite, inputs=found.places)
+        with kept_if_stopped(out):
+            count = write_located(
+                out, found, layout=layout, least=least, workers=workers, draw=draw, resume=resume,
+                overwrite=overwrite, watch=partial(watch, found.total),
+            ).count  # fmt: skip
+    else:
+        if layout == "geojson":
+            _check_collections(out, found.total)
+        if out is not None:
+            claim = claim_folder if _is_folder(out) else claim_file
+            claim(out, "--out", overwrite=overwrite, inputs=found.places)
+        rows = locate_paths(found, least=least, workers=workers, draw=draw)
+        with watch_rows(found.total) if out is None else watch(found.total) as advance:
+            if layout == "geojson":
+                count = _write_collections(_watched(rows, advance), out)
+            else:
+                count = write_cells(layout, rows, stream(), advance=advance)
     tell_count(count, found, "looked at")
     ctx.exit(count.exit_code)
 
@@ -97,34 +114,21 @@ def command(
 def _check_collections(out: Path | None, total: int | None) -> None:
     from wbczoo.errors import UsageError
 
-    if total != 1 and (out is None or not _is_folder(out, "geojson")):
+    if total != 1 and (out is None or not _is_folder(out)):
         raise UsageError(
             "GeoJSON is a document for each image, and several may be meant; name a folder for "
             "them with --out."
         )
 
 
-def _is_folder(out: Path, layout: str) -> bool:
-    return layout == "geojson" and (out.is_dir() or out.suffix.lower() not in _GEOJSON)
+def _is_folder(out: Path) -> bool:
+    return out.is_dir() or out.suffix.lower() not in _GEOJSON
 
 
 def _watched(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
     for row in rows:
         yield row
         advance(1)
-
-
-def _write(rows: Iterable[Row], layout: str, out: Path | None) -> Count:
-    from wbczoo.runtime.locate import write_cells
-    from wbczoo.runtime.rows import write_jsonl
-
-    if layout == "geojson":
-        return _write_collections(rows, out)
-    write = write_cells if layout == "csv" else write_jsonl
-    if out is None:
-        return write(rows, stream())
-    with _opened_aside(out) as target:
-        return write(rows, target)
 
 
 def _write_collections(rows: Iterable[Row], out: Path | None) -> Count:
@@ -136,7 +140,7 @@ def _write_collections(rows: Iterable[Row], out: Path | None) -> Count:
     from wbczoo.text import printable
 
     count = Count(0, 0)
-    folder = out is not None and _is_folder(out, "geojson")
+    folder = out is not None and _is_folder(out)
     for row in rows:
         if "error" in row:
             tell(printable(f"{row['path']}: {row['error']}"))

@@ -13,6 +13,7 @@ from wbczoo.cli.images import (
     draw_option,
     images_argument,
     images_from,
+    kept_if_stopped,
     null_option,
     tell_count,
     watch,
@@ -102,7 +103,8 @@ def command(
         claim_folder(draw, "--draw", overwrite=overwrite or resume, inputs=found.places)
     if out is not None:
         from wbczoo.runtime.folder import find_model
-        from wbczoo.runtime.resume import check_place, part_of, write_rows
+        from wbczoo.runtime.part_file import check_place
+        from wbczoo.runtime.resume import write_rows
 
         inputs: list[str | Path] = [*found.places, find_model(model)]
         check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
@@ -116,15 +118,12 @@ def command(
     layout = "jsonl" if as_json else layout
     begun = time.perf_counter()
     if out is not None:
-        try:
+        with kept_if_stopped(out):
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
                 resume=resume, overwrite=overwrite, cells=cells, draw=draw,
                 watch=partial(watch, found.total),
             )  # fmt: skip
-        except KeyboardInterrupt:
-            tell(f"the rows so far are kept in {part_of(out)}; --resume goes on behind them")
-            raise
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:

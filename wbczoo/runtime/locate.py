@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from wbczoo import images
 from wbczoo.cells import Found
-from wbczoo.cells.finder import THRESHOLD
+from wbczoo.cells.crop import finder_sha256
+from wbczoo.cells.finder import RULES, THRESHOLD
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images.archives.members import Member
 from wbczoo.runtime.batches import Sources, ahead, several
 from wbczoo.runtime.cells import NO_CELL, decode_and_find
 from wbczoo.runtime.devices import cores
 from wbczoo.runtime.drawing import write_picture
-from wbczoo.runtime.rows import Count, Row, write_table
+from wbczoo.runtime.part_file import Form, Watch, Written, table_line, whole_records, write_part
+from wbczoo.runtime.rows import Count, Layout, Row, write_as, write_table
 
 COLUMNS = ("path", "error", "width", "height", "cell", "left", "top", "right", "bottom",
            "score", "nucleus_area", "nucleus_diameter", "at_edge")  # fmt: skip
@@ -104,9 +108,84 @@ def describe(cell: Found) -> dict[str, Any]:
     }
 
 
-def write_cells(rows: Iterable[Row], stream: TextIO) -> Count:
-    """Write a line of a table for each cell, and one for each image that shows or has none."""
-    return write_table(rows, COLUMNS, _lines, stream)
+def write_cells(
+    layout: Layout, rows: Iterable[Row], stream: TextIO, *, headed: bool = False, **how: Any
+) -> Count:
+    """Write a JSON line for each image, or a line of a table for each cell and each image without.
+
+    Args:
+        headed: a table's columns stand there already.
+        how: as of `write_as`.
+    """
+    if layout == "jsonl":
+        return write_as(layout, rows, (), stream, **how)
+    return write_table(rows, () if headed else COLUMNS, _lines, stream, **how)
+
+
+def write_located(
+    out: Path,
+    paths: Iterable[str | Member],
+    *,
+    layout: Layout,
+    least: float = THRESHOLD,
+    workers: int | None = None,
+    draw: Path | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    watch: Watch,
+) -> Written:
+    """Find the white cells of images into a file, as `part_file.write_part` writes it.
+
+    Args:
+        least, workers, draw: as of `locate_paths`; pictures are drawn of the images that are
+            looked at.
+        watch: is given the number of images that are there, and yields what counts further ones.
+
+    Raises:
+        UsageError, WbczooError: as `write_part`, which knows rows of another finder, layout or
+            lowest score.
+    """
+    if layout == "csv":
+        form = Form(layout, COLUMNS, partial(write_cells, layout), _of_table, _whole_images)
+    else:
+        form = Form(layout, (), partial(write_cells, layout), _of_json)
+    made_by = {
+        "row format": layout,
+        "finder": f"{RULES} {finder_sha256()}",
+        "lowest score": least,
+    }
+    compute = partial(locate_paths, least=least, workers=workers, draw=draw)
+    return write_part(
+        out, paths, compute, form, made_by, resume=resume, overwrite=overwrite, watch=watch
+    )
+
+
+def _of_json(row: Row) -> Row:
+    if not {"cells", "error"} & row.keys():
+        raise ValueError
+    return row
+
+
+def _of_table(values: Row) -> Row:
+    return {name: values[name] for name in ("path", "error") if values[name]}
+
+
+def _whole_images(stream: BinaryIO, layout: Layout) -> Iterator[bytes]:
+    """The columns, then all lines of each image; the last image may lack cells and is left out."""
+    lines = b""
+    for place, record in enumerate(whole_records(stream, layout)):
+        if place < 2 or _begins_image(record):
+            if lines:
+                yield lines
+            lines = b""
+        lines += record
+
+
+def _begins_image(record: bytes) -> bool:
+    try:
+        return table_line(record, COLUMNS)["cell"] in ("", "1")
+    except (ValueError, csv.Error):  # whoever reads it says so
+        return True
 
 
 def _lines(row: Row) -> Iterator[list[object]]:

@@ -248,6 +248,10 @@ class RunConfig(Strict):
     train: TrainConfig | None = None
     split_sha256: str = ""
 
+    def with_tasks(self, tasks: tuple[Task, ...]) -> Self:
+        """The same of other tasks."""
+        return self.model_copy(update={"model": self.model.model_copy(update={"tasks": tasks})})
+
     @classmethod
     def parse(cls, text: str | bytes, where: str) -> Self:
         """Read a config from JSON; `where` names it in the error.

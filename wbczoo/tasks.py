@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from unicodedata import normalize
+from unicodedata import combining, normalize
 
 from wbczoo.errors import UsageError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _COLUMNS = ("path", "error", "novelty", "flags")
+# A plural's s: no word ends in it that is short, or ends as `mass`, `virus` and `mitosis` do.
+_PLURAL = re.compile(r"(?<=[a-z]{2}[a-hj-rtv-z])s$")
+
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Task:
     Args:
         name: lower-case identifier; ONNX outputs are named after it.
         classes: at least two distinct lower-case names; their order is the order of the logits.
+            `own` alone stands for all classes that the data have, until these are read.
 
     Raises:
         UsageError: if the name or the classes are not of that form.
@@ -42,11 +47,18 @@ class Task:
                 f"The task {self.name!r} cannot be told apart in a table: no task may be called "
                 f"{' or '.join(_COLUMNS)}, and no class probability."
             )
+        if self.takes_all:
+            return
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise UsageError(
                 f"The task {self.name!r} needs at least two different classes, "
                 f"but it has {', '.join(self.classes) or 'none'}."
             )
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether its classes are those that the data have, which nobody has read yet."""
+        return self.classes == (OWN,)
 
 
 CELL = Task("cell", ("eosinophil", "lymphocyte", "monocyte", "neutrophil"))
@@ -94,6 +106,8 @@ NUCLEUS_OF: Mapping[str, str] = {
 def parse(texts: Sequence[str | Task]) -> tuple[Task, ...]:
     """Turn what `--task` was given into tasks: a shipped name, or `name=class,class,...`.
 
+    `own`, or `name=own`, is a task of all classes that the data have.
+
     Returns the default pair for an empty sequence; what is a task already stays so.
 
     Raises:
@@ -111,10 +125,12 @@ def parse(texts: Sequence[str | Task]) -> tuple[Task, ...]:
             tasks.append(Task(name.strip(), tuple(c.strip() for c in classes.split(","))))
         elif name in SHIPPED:
             tasks.append(SHIPPED[name])
+        elif name == OWN:
+            tasks.append(Task(OWN, (OWN,)))
         else:
             raise UsageError(
-                f"There is no task {name!r}. Shipped are {', '.join(SHIPPED)}; "
-                "write NAME=CLASS,CLASS for one of your own."
+                f"There is no task {name!r}. Shipped are {', '.join(SHIPPED)}; write `own` for all "
+                "classes that your data have, or NAME=CLASS,CLASS for some of them."
             )
     names = [task.name for task in tasks]
     if len(set(names)) != len(names):
@@ -128,16 +144,28 @@ def class_of(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> s
     A data set's own table (`labels[task.name][raw]`) decides first. A label that it does not have
     is the class that it equals but for case, plural, and what stands between words (`Band
     Neutrophils` is `band_neutrophil`). A task without a table then takes the name that the table
-    `*` has, where the data set declares one. What a table says beyond a task's classes is left
-    out.
+    `*` has, where the data set declares one, or the class that `own` makes of it. What a table
+    says beyond a task's classes is left out.
     """
     if (named := labels.get(task.name, {}).get(raw)) is not None:
         return named if named in task.classes else None
     name = fold(raw)
     names = [name, name.removesuffix("s")]
     if task.name not in labels:
-        names.append(labels.get(ANY, {}).get(raw, name))
+        names += [labels.get(ANY, {}).get(raw, name), class_named(raw)]
     return next((each for each in names if each in task.classes), None)
+
+
+def class_named(raw: str) -> str:
+    """The class that a raw label names by itself: folded, without accents, in the singular.
+
+    `Band Neutrophils` is `band_neutrophil`, and `3`, since no name begins with a digit, `class_3`.
+    It is "" for a label that makes no name of Latin letters.
+    """
+    plain = "".join(sign for sign in normalize("NFKD", raw) if not combining(sign))
+    name = _PLURAL.sub("", fold(plain))
+    name = f"class_{name}" if name[:1].isdigit() else name
+    return name if _NAME.fullmatch(name) else ""
 
 
 def fold(raw: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil, floor
 
 _LONGEST = 500  # characters of what a stranger says
@@ -33,6 +33,12 @@ def format_limits(low: float, high: float) -> str:
 def format_count(number: int | None) -> str:
     """A count, or that nobody knows it."""
     return "unknown" if number is None else str(number)
+
+
+def format_class(name: str, labels: Iterable[str] = ()) -> str:
+    """`band_neutrophil (Band Neutrophils)`: a class, and the raw labels that say it otherwise."""
+    others = [printable(label) for label in labels if label != name]
+    return f"{name} ({', '.join(others)})" if others else name
 
 
 def format_size(number: int) -> str:

@@ -11,11 +11,14 @@ import pytest
 from commands import SMALL_TRAINING, call
 
 from wbczoo.config import RunConfig, train_config
+from wbczoo.data.classes import explain_left_out, settle_tasks
 from wbczoo.data.prepared import prepare
-from wbczoo.errors import WbczooError
+from wbczoo.data.samples import Rows, read_rows
+from wbczoo.errors import UsageError, WbczooError
 from wbczoo.model.compose import compose
+from wbczoo.registry import datasets
 from wbczoo.specs import Preprocessing
-from wbczoo.tasks import CELL, DEFAULT, Task
+from wbczoo.tasks import CELL, DEFAULT, Task, parse
 from wbczoo.training.folds import train_folds
 
 PREPROCESSING = Preprocessing(size=(32, 32))
@@ -112,3 +115,78 @@ def test_what_was_not_learned_and_not_validated_stands_in_summary_table_and_card
     card = (tmp_path / "export" / "card.md").read_text()
     assert "| cell | neutrophil | **none: it was never learned** | 0 | 0 |" in card
     assert "| cell | eosinophil | 1 | 0 | 1 |" in card
+
+
+# --- own classes ---------------------------------------------------------------------------------
+
+TEN = ("Band Neutrophils", "Segmented-Neutrophils", "EOS", "lymphocyte", "Réactive lymphocytes",
+       "Monocytes", "Blasts", "Smudge", "Mitosis", "3")  # fmt: skip
+NAMES = ("band_neutrophil", "blast", "class_3", "eos", "lymphocyte", "mitosis", "monocyte",
+         "reactive_lymphocyte", "segmented_neutrophil", "smudge")  # fmt: skip
+
+
+def read(root: Path) -> Rows:
+    return read_rows(datasets.spec("folder"), root)
+
+
+def test_own_takes_every_class_and_leaves_no_label_out(folders: Folders) -> None:
+    rows = read(folders({"": dict.fromkeys(TEN, 2)}))
+    (own,) = settle_tasks(rows, parse(["own"]))
+    assert own == Task("own", NAMES)
+    assert rows.left_out(own) == {}
+    assert rows.files_of(own)["reactive_lymphocyte"] == {"Réactive lymphocytes": 2}
+    (renamed,) = settle_tasks(rows, parse(["stage=own"]))
+    assert renamed == Task("stage", NAMES)
+
+
+def test_labels_of_one_name_are_one_class_of_own(folders: Folders) -> None:
+    rows = read(folders({"": {"Blasts": 2, "blast": 1, "BLAST": 1, "Mass": 1, "virus": 1}}))
+    (own,) = settle_tasks(rows, parse(["own"]))
+    assert own.classes == ("blast", "mass", "virus")
+    assert rows.files_of(own)["blast"] == {"BLAST": 1, "Blasts": 2, "blast": 1}
+
+
+def test_a_label_without_latin_letters_wants_a_name(folders: Folders) -> None:
+    rows = read(folders({"": {"嗜酸": 2, "eosinophil": 2}}))
+    with pytest.raises(UsageError, match=r"嗜酸.*--label 嗜酸=NAME"):
+        settle_tasks(rows, parse(["own"]))
+
+
+def test_a_class_that_no_image_has_is_refused_with_the_nearest(folders: Folders) -> None:
+    rows = read(folders({"": {"Band Neutrophils": 2, "Smudge": 2, "monocyte": 1}}))
+    with pytest.raises(UsageError, match=r"'band_neutrofil'.*mean band_neutrophil\?.*Smudge"):
+        settle_tasks(rows, parse(["stage=smudge,band_neutrofil"]))
+    assert settle_tasks(rows, [CELL]) == (CELL,)  # a shipped task may know more than there is
+
+
+def test_a_tenth_without_a_class_of_the_default_tasks_is_no_hindrance(folders: Folders) -> None:
+    rows = read(folders({"": {"eosinophil": 9, "neutrophil": 9, "Smudge": 2}}))
+    assert explain_left_out(rows, DEFAULT) == ""
+
+
+def test_where_more_than_a_tenth_has_none_it_is_said_what_to_add(folders: Folders) -> None:
+    rows = read(folders({"": {"eosinophil": 4, "Smudge": 4, "neutrofil": 1, "promonocytes": 1}}))
+    told = explain_left_out(rows, DEFAULT)
+    assert "6 of 10 images" in told
+    assert "Smudge (4), neutrofil (1), promonocytes (1). Add --task own" in told
+    assert "--task cell --task nucleus" in told
+    assert told.endswith("Perhaps neutrofil is neutrophil: --label neutrofil=neutrophil.")
+
+
+def test_a_training_without_a_task_stops_and_own_trains_all_that_there_is(
+    folders: Folders, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run = folders({"": dict.fromkeys(TEN, 4)}), tmp_path / "run"
+    command = ["train", root, *SMALL_TRAINING, "--protocol", "grouped", "--fold", "0",
+               "--each-file-a-photograph", "--epochs", "1", "--out", run]  # fmt: skip
+    assert call(command) == 2
+    assert "24 of 40 images" in capsys.readouterr().err
+    assert not run.exists()
+    assert call([*command, "--task", "own", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)["data"]
+    assert list(data["classes"]["own"]) == list(NAMES)
+    assert sum(data[role]["files"] for role in ("train", "validation", "test")) == 40
+    assert data["labels"]["own"]["class_3"] == ["3"]
+    assert call(["train", root, *command[2:], "--task", "own", "--resume", "--json"]) == 0
+    assert call(["build", "--seq", "gru", "--task", "own"]) == 2
+    assert "own=CLASS,CLASS" in capsys.readouterr().err

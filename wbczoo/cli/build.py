@@ -9,6 +9,7 @@ import click
 
 from wbczoo.cli.options import composition_options, json_option, print_facts
 from wbczoo.cli.settings import setting
+from wbczoo.tasks import DEFAULT
 
 
 @click.command("build")
@@ -25,7 +26,7 @@ def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> 
     from wbczoo.model.build import create_model
     from wbczoo.training.checkpoint import describe_model, save_untrained
 
-    model = create_model(**options)
+    model = create_model(**{**options, "tasks": options["tasks"] or DEFAULT})
     model.open_for_training(trainable)
     document = describe_model(model)
     if out is not None:

@@ -22,8 +22,8 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
-from wbczoo.tasks import Task
-from wbczoo.text import format_count
+from wbczoo.tasks import DEFAULT, Task
+from wbczoo.text import format_class, format_count
 
 
 @click.group("data")
@@ -98,12 +98,17 @@ def show(
 
     Example: wbczoo data show blood-cells.zip --dataset bccd --protocol official
     """
+    from wbczoo.data.classes import explain_left_out, settle_tasks
     from wbczoo.data.prepared import count, read_dataset
     from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
     config = split_from({**options, "protocol": protocol})
     rows = read_dataset(config, data, tell)
+    if not tasks and (left := explain_left_out(rows, DEFAULT)):
+        tell(left)
+    named = settle_tasks(rows, tasks)
+    tasks = named or DEFAULT
     files = Counter((s.part, s.split or "", s.label) for s in rows.samples)
     photographs: dict[tuple[str, str, str], set[str]] = {}
     for row, sample in enumerate(rows.samples):
@@ -119,6 +124,7 @@ def show(
         "refused": dict(rows.refused),
         "passed_over": dict(rows.passed_over),
         "contradictions": rows.contradictions(),
+        "classes": {task.name: rows.files_of(task) for task in named},
         "left_out": {task.name: rows.left_out(task) for task in tasks},
         "labels": [
             {
@@ -171,6 +177,9 @@ def _print(document: dict[str, Any]) -> None:
         ],
         ("part", "split", "label", "photographs", "files"),
     )
+    for task, classes in document["classes"].items():
+        found = (f"{sum(of.values())} {format_class(name, of)}" for name, of in classes.items())
+        echo(f"\nclasses of {task}: {', '.join(found)}")
     for task, left in document["left_out"].items():
         if left:
             told = ", ".join(f"{n} {label or '(no label)'}" for label, n in sorted(left.items()))

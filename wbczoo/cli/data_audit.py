@@ -18,7 +18,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
-from wbczoo.tasks import Task
+from wbczoo.tasks import DEFAULT, Task
 
 _SHOWN = 20  # groups in the table; --json has them all
 
@@ -56,6 +56,7 @@ def audit(
         require_photographs,
     )
     from wbczoo.audit.search import audit as find_leaks
+    from wbczoo.data.classes import settle_tasks
     from wbczoo.data.prepared import read_dataset
     from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
@@ -67,7 +68,7 @@ def audit(
     if protocol is None:
         sides = published_sides(rows, config.part)
     else:
-        sides = planned_sides(plan_split(rows, tasks, config))
+        sides = planned_sides(plan_split(rows, settle_tasks(rows, tasks or DEFAULT), config))
     found = find_leaks(rows, sides)
     for path, reason in found.refused.items():
         tell(f"refused {path}: {reason}")

@@ -11,7 +11,7 @@ import click
 
 from wbczoo.cli.results import echo, stream
 from wbczoo.errors import UsageError
-from wbczoo.tasks import parse
+from wbczoo.tasks import DEFAULT, parse
 
 if TYPE_CHECKING:  # `list` and --help start without pydantic
     from wbczoo.config import ModelConfig, Part, TrainConfig
@@ -35,7 +35,7 @@ def together(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def _parse_tasks(ctx: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> Any:
-    return parse(texts)
+    return parse(texts) if texts else ()
 
 
 def _parse_pairs(
@@ -74,7 +74,8 @@ tasks_option = click.option(
     "tasks",
     multiple=True,
     callback=_parse_tasks,
-    help="A task, or NAME=CLASS,CLASS; repeat it.  [default: cell and nucleus]",
+    help="A task, NAME=CLASS,CLASS, or own for all classes of the data; repeat it.  [default: cell "
+    "and nucleus]",
 )
 
 
@@ -173,6 +174,7 @@ def compose_from(options: dict[str, Any]) -> ModelConfig:
 
     names = ("backbone", "sequence", "tasks", "hidden", "image_size", "crop")
     chosen = {name: options.pop(name) for name in (*names, "backbone_options", "sequence_options")}
+    chosen["tasks"] = chosen["tasks"] or DEFAULT
     return compose(**chosen)
 
 

@@ -21,7 +21,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import settings
-from wbczoo.text import format_count
+from wbczoo.text import format_class, format_count
 
 
 @click.command("train")
@@ -52,7 +52,7 @@ def command(
       wbczoo train blood-cells.zip --dataset bccd --protocol official \\
           --backbone mobilenetv2 --seq bilstm --trainable all --epochs 1 --out runs/a
       wbczoo train --data bccd=blood-cells.zip --data pbc=pbc.zip --data raabin=raabin.zip \\
-          --protocol laboratory --hold-out raabin --backbone mobilenetv2 --out runs/b
+          --task cell5 --protocol laboratory --hold-out raabin --backbone mobilenetv2 --out runs/b
     """
     from wbczoo.training.run import train
 
@@ -86,10 +86,12 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     for name, roles in data.get("laboratories", {}).items():
         told = (f"{roles[role]['files']} {role}" for role in roles if roles[role]["files"])
         rows.append((f"files of {name}", ", ".join(told)))
-    rows += [
-        (f"training files, {task}", ", ".join(f"{n['train']} {name}" for name, n in found.items()))
-        for task, found in data["classes"].items()
-    ]
+    for task, found in data["classes"].items():
+        raw = data.get("labels", {}).get(task, {})
+        told = (
+            f"{n['train']} {format_class(name, raw.get(name, ()))}" for name, n in found.items()
+        )
+        rows.append((f"training files, {task}", ", ".join(told)))
     rows += [(name, str(number)) for name, number in data["counts"].items() if number]
     rows += [
         (

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 
 import numpy as np
 
 from wbczoo.data.plan import Plan, Role
 from wbczoo.data.samples import Rows
-from wbczoo.errors import WbczooError
+from wbczoo.errors import UsageError, WbczooError, some
 from wbczoo.progress import Tell
-from wbczoo.tasks import Task
+from wbczoo.tasks import SHIPPED, Task, class_named
 
 # task -> class -> role -> files
 ClassCounts = dict[str, dict[str, dict[Role, int]]]
+# task -> class -> raw labels
+Labels = dict[str, dict[str, list[str]]]
 
 ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
@@ -23,6 +28,80 @@ _MEANS: dict[Role, str] = {
     "validation": "the best epoch and the temperatures are chosen without them",
     "test": "nothing will be measured of them",
 }
+
+
+def settle_tasks(rows: Rows, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """The tasks with the classes that they have in these data: `own` takes all that there are.
+
+    Raises:
+        UsageError: for a label that makes no class's name, and for a class of a user's own task
+            that no image has; the nearest that there is is named.
+    """
+    settled = []
+    for task in tasks:
+        raw = sorted({rows.label_of(task, row) for row in range(len(rows))} - {""})
+        if task.takes_all:
+            settled.append(_own(task, raw, rows))
+            continue
+        shown = {rows.class_of(task, row) for row in range(len(rows))}
+        lacking = [name for name in task.classes if name not in shown]
+        if lacking and task not in SHIPPED.values():
+            near = get_close_matches(lacking[0], filter(None, map(class_named, raw)), 1)
+            raise UsageError(
+                f"The task {task.name} has the class {lacking[0]!r}, of which no image in "
+                f"{rows.source.root} is."
+                + (f" Did you mean {near[0]}?" if near else "")
+                + f" The labels there are {some(raw, most=20)}."
+            )
+        settled.append(task)
+    return tuple(settled)
+
+
+def _own(task: Task, raw: Sequence[str], rows: Rows) -> Task:
+    if nameless := [label for label in raw if not class_named(label)]:
+        raise UsageError(
+            f"The label {nameless[0]!r} makes no class's name, which is Latin letters, digits and "
+            f"underscores. Say what to call it: --label {nameless[0]}=NAME."
+        )
+    classes = tuple(sorted({class_named(label) for label in raw}))
+    if len(classes) < 2:
+        raise UsageError(
+            f"{rows.source.root} has labels of {classes[0] if classes else 'no class'} alone for "
+            f"the task {task.name}; a classifier needs two classes."
+        )
+    return Task(task.name, classes)
+
+
+def explain_left_out(rows: Rows, tasks: Sequence[Task]) -> str:
+    """What to do where more than a tenth of the files has a label that none of the tasks knows.
+
+    Args:
+        tasks: those that are meant where a user named none.
+
+    Returns:
+        a sentence, or "" where it is no more than that.
+    """
+    unknown = Counter(
+        label
+        for row, sample in enumerate(rows.samples)
+        if (label := sample.label) and not any(rows.class_of(task, row) for task in tasks)
+    )
+    if 10 * unknown.total() <= len(rows):
+        return ""
+    told = [f"{label} ({files})" for label, files in unknown.most_common()]
+    names = {name for task in tasks for name in task.classes}
+    near = [
+        f"{label} is {name}: --label {shlex.quote(f'{label}={name}')}"
+        for label in unknown
+        if (name := _misspelt(class_named(label), names))
+    ]
+    flags = " ".join(f"--task {task.name}" for task in tasks)
+    return (
+        f"{unknown.total()} of {len(rows)} images in {rows.source.root} have a label that is no "
+        f"class of {' and '.join(task.name for task in tasks)}, the tasks where none is named: "
+        f"{some(told, most=12)}. Add --task own to take all classes that the data have, or "
+        f"{flags} to leave these images out." + (f" Perhaps {'; '.join(near)}." if near else "")
+    )
 
 
 def count_classes(rows: Rows, plan: Plan, tasks: Sequence[Task]) -> ClassCounts:
@@ -37,6 +116,19 @@ def count_classes(rows: Rows, plan: Plan, tasks: Sequence[Task]) -> ClassCounts:
             for name, count in zip(task.classes, counts.tolist(), strict=True):
                 found[task.name][name][role] = count
     return found
+
+
+def _misspelt(word: str, names: Iterable[str]) -> str:
+    """The name that a word is but for a letter or two; `promonocyte` is another word."""
+    alike = [name for name in names if abs(len(name) - len(word)) < 2]
+    return next(iter(get_close_matches(word, alike, 1, 0.8)), "")
+
+
+def describe_labels(rows: Rows, tasks: Sequence[Task]) -> dict[str, Labels]:
+    """Under `labels`, the raw labels of each class of a user's own tasks, where there are such."""
+    own = [task for task in tasks if task not in SHIPPED.values()]
+    labels = {t.name: {name: [*raw] for name, raw in rows.files_of(t).items()} for t in own}
+    return {"labels": labels} if own else {}
 
 
 def refuse_one_class(rows: Rows, plan: Plan, tasks: Sequence[Task]) -> None:

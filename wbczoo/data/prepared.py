@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wbczoo import progress
 from wbczoo.config import Part, TrainConfig
 from wbczoo.data.cache import PixelCache
-from wbczoo.data.classes import count_classes, refuse_one_class, tell_lacking
+from wbczoo.data.classes import count_classes, describe_labels, refuse_one_class, tell_lacking
 from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.samples import Rows, join, read_rows
 from wbczoo.data.splits import plan_split
@@ -185,6 +185,7 @@ class Prepared:
             "split_sha256": self.digest,
             **{role: count(self.rows, self.used(role)) for role in roles},
             "classes": count_classes(self.rows, self.plan, self.tasks),
+            **describe_labels(self.rows, self.tasks),
             "counts": self.plan.counts,
             "left_out": {
                 task.name: left for task in self.tasks if (left := self.rows.left_out(task))

@@ -72,9 +72,13 @@ class Rows:
         """The first row of each content hash."""
         return {digest: row for row, digest in reversed(list(enumerate(self.hashes)))}
 
+    def label_of(self, task: Task, row: int) -> str:
+        """A row's raw label, as a task reads it; "" where there is none."""
+        return self.samples[row].label
+
     def class_of(self, task: Task, row: int) -> str | None:
         """A row's class in a task, or None where the task leaves it out."""
-        return class_of(task, self.samples[row].label, self.labels[row])
+        return class_of(task, self.label_of(task, row), self.labels[row])
 
     @cached_property
     def strata(self) -> tuple[str, ...]:
@@ -96,7 +100,15 @@ class Rows:
     def left_out(self, task: Task) -> dict[str, int]:
         """How many rows of each raw label a task leaves out."""
         rows = [row for row in range(len(self)) if self.class_of(task, row) is None]
-        return dict(Counter(self.samples[row].label for row in rows))
+        return dict(Counter(self.label_of(task, row) for row in rows))
+
+    def files_of(self, task: Task) -> dict[str, dict[str, int]]:
+        """For each class of a task the raw labels that are it, and how many rows have them."""
+        found: dict[str, Counter[str]] = {name: Counter() for name in task.classes}
+        for row in range(len(self)):
+            if (name := self.class_of(task, row)) is not None:
+                found[name][self.label_of(task, row)] += 1
+        return {name: dict(sorted(labels.items())) for name, labels in found.items()}
 
     def contradictions(self) -> list[dict[str, str]]:
         """Files with equal bytes and different labels: path -> label, for each such content."""

@@ -12,7 +12,7 @@ from wbczoo.exporting.front_matter import write_front_matter
 from wbczoo.exporting.parity import Parity
 from wbczoo.registry import backbones, datasets, sequences
 from wbczoo.tasks import INTENDED, NOT_INTENDED
-from wbczoo.text import format_count, format_figure, format_size
+from wbczoo.text import format_class, format_count, format_figure, format_size
 from wbczoo.training import checkpoint
 
 
@@ -246,7 +246,7 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
     return [
         *lines,
         *_laboratory_lines(data.get("laboratories", {})),
-        *_class_lines(data.get("classes", {})),
+        *_class_lines(data.get("classes", {}), data.get("labels", {})),
     ]
 
 
@@ -262,12 +262,15 @@ def _laboratory_lines(laboratories: dict[str, dict[str, dict[str, int]]]) -> lis
     return lines if laboratories else []
 
 
-def _class_lines(tasks: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+def _class_lines(
+    tasks: dict[str, dict[str, dict[str, int]]], labels: dict[str, dict[str, list[str]]]
+) -> list[str]:
     lines = ["", "| task | class | training files | validation files | test files |"]
     lines.append("|---|---|---|---|---|")
     for task, classes in tasks.items():
         for name, files_of in classes.items():
             trained = files_of["train"] or "**none: it was never learned**"
+            name = format_class(name, labels.get(task, {}).get(name, ())).replace("|", r"\|")
             lines.append(
                 f"| {task} | {name} | {trained} | {files_of['validation']} | {files_of['test']} |"
             )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbczoo import registry
 from wbczoo.config import ModelConfig
+from wbczoo.errors import UsageError
 from wbczoo.model.compose import compose
 from wbczoo.registry.sandbox import explained
 
@@ -32,6 +33,11 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
 
     from wbczoo.model import weights as initial
 
+    if open_tasks := [task.name for task in config.tasks if task.takes_all]:
+        raise UsageError(
+            f"The task {open_tasks[0]} takes its classes from data, and there are none here: name "
+            f"them, {open_tasks[0]}=CLASS,CLASS."
+        )
     found = initial.find(config.backbone.name, weights)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the GPUs' generators too.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.config import RunConfig
-from wbczoo.data.classes import refuse_one_class
+from wbczoo.data.classes import explain_left_out, refuse_one_class, settle_tasks
 from wbczoo.data.prepared import Places, Prepared, prepare, read_dataset
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
@@ -24,6 +24,7 @@ def train_folds(
     *,
     tell: Tell,
     resume: bool = False,
+    tasks_by_default: bool = False,
     **settings: Any,
 ) -> list[dict[str, Any]]:
     """Train under the run's protocol.
@@ -33,6 +34,7 @@ def train_folds(
 
     Args:
         fold: a number, or `all` (or None, which means all) for `grouped`; None elsewhere.
+        tasks_by_default: nobody named the run's tasks, so that they must know most labels.
         settings: of `wbczoo.training.train.train`.
 
     Returns:
@@ -57,6 +59,9 @@ def train_folds(
     for folder in turns:
         refuse_taken(folder, resume)
     rows = read_dataset(config, places, tell)
+    if tasks_by_default and (left := explain_left_out(rows, run.model.tasks)):
+        raise UsageError(left)
+    run = run.with_tasks(settle_tasks(rows, run.model.tasks))
     if config.protocol == "laboratory" and config.hold_out == "all":
         names = sorted(set(rows.laboratories))
         turns = {out / f"laboratory-{name}": {"hold_out": name} for name in names}

@@ -13,6 +13,7 @@ from wbczoo.config import Part, RunConfig, TrainConfig, train_config
 from wbczoo.data.prepared import Data, choose_data
 from wbczoo.model.compose import compose
 from wbczoo.progress import Tell
+from wbczoo.tasks import DEFAULT
 from wbczoo.training.folds import train_folds
 
 
@@ -66,18 +67,20 @@ def train(
         options: of the composition, as `create_model` takes them (`tasks`, `hidden`, `image_size`,
             `crop`, `backbone_options`, `sequence_options`), and the fields of
             `wbczoo.config.TrainConfig` (`protocol`, `hold_out`, `trainable`, `epochs`, `lr`,
-            `seed`, ...).
+            `seed`, ...). `tasks=["own"]` takes all classes that the data have.
 
     Raises:
-        UsageError: if a part or a setting cannot be, the data do not fit, or `out` is taken.
+        UsageError: if a part or a setting cannot be, the data do not fit, `out` is taken, or no
+            task is named and more than a tenth of the files has no class of the default ones.
         WbczooError: if weights or the device cannot be had, the loss is no number, or the disk
             is full.
         KeyboardInterrupt: after Ctrl-C, when the state is saved.
     """
     parts, places = choose_data(data, dataset, dataset_options)
+    tasks = options.pop("tasks", None)
     chosen = {name: options.pop(name) for name in TrainConfig.model_fields if name in options}
     run = RunConfig(
-        model=compose(backbone, sequence, **options),
+        model=compose(backbone, sequence, tasks=tasks or DEFAULT, **options),
         train=train_config(**parts, **chosen),
     )
     summaries = train_folds(
@@ -88,6 +91,7 @@ def train(
         weights=weights,
         device=device,
         resume=resume,
+        tasks_by_default=not tasks,
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
         tell=tell,

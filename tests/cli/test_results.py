@@ -149,6 +149,15 @@ def test_help_and_results_stay_on_stdout_when_the_reader_leaves() -> None:
         assert done.stderr == ""
 
 
+def test_a_reader_who_has_left_is_no_fault() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "wbczoo", "list", "--json"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_no_command_prints_results_past_the_stream_for_them() -> None:
     for path in (ROOT / "wbczoo" / "cli").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

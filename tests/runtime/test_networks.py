@@ -16,6 +16,7 @@ from tiny_export import SIZE, TASKS, expected_logits, write_model
 from wbczoo import images
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.runtime import Session, devices, providers
+from wbczoo.runtime.batches import ahead
 from wbczoo.runtime.session import Engine
 
 
@@ -209,3 +210,21 @@ def test_of_endless_sources_a_few_batches_are_taken_ahead(model: Path) -> None:
     for answered, _ in enumerate(itertools.islice(answers, 200)):
         most = max(most, taken - answered)
     assert most <= (3 + 1) * 4
+
+
+def test_a_thread_may_end_the_work_that_it_is_part_of() -> None:
+    """As the garbage collector does, which comes to any thread, once a reader has gone."""
+    coming: list[Iterator[int]] = []
+    asked, done = threading.Event(), threading.Event()
+
+    def work(number: int) -> int:
+        if number == 1:
+            asked.wait()
+            coming.pop().close()  # type: ignore[attr-defined]
+            done.set()
+        return number
+
+    coming.append(ahead(range(9), work, workers=1, window=2))
+    assert next(coming[0]) == 0
+    asked.set()
+    assert done.wait(30)

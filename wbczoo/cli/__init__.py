@@ -102,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 stopped by Ctrl-C.
     """
     _prepare_streams_and_signals()
+    stdout = sys.stdout
     try:
         code: Any = cli.main(
             None if arguments is None else [*arguments],
@@ -118,9 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:  # the reader went away (`| head`)
-        return 1
     except (Exception, SystemExit) as error:  # a plugin's `sys.exit(0)` must not pass for success
+        # Where the reader went away (`| head`), click wraps the stream and leaves by itself.
+        if isinstance(error, BrokenPipeError) or sys.stdout is not stdout:
+            return 1
         return _explain(error)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,8 @@ BATCH = 8
 
 # One batch is being answered while the others are decoded.
 WINDOW = 3
+
+_THREADS = "wbczoo-answer"
 
 
 def several(sources: Sources) -> Iterable[images.Source]:
@@ -88,7 +91,7 @@ def ahead(items: Iterable[S], work: Callable[[S], T], *, workers: int, window: i
         window: items that are taken beyond those whose result was taken, at most.
     """
     waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="wbczoo-answer")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=_THREADS)
     try:
         for item in items:
             waiting.append(pool.submit(work, item))
@@ -97,7 +100,9 @@ def ahead(items: Iterable[S], work: Callable[[S], T], *, workers: int, window: i
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # One of the pool's own threads may close this, as garbage; it cannot wait for itself.
+        ours = threading.current_thread().name.startswith(_THREADS)
+        pool.shutdown(wait=not ours, cancel_futures=True)
 
 
 def _in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

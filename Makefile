@@ -25,11 +25,14 @@ check: $(READY)
 	$(BIN)/lint-imports
 
 # Two processes of one thread each are quicker than one of two, and share what they train once.
+# Each takes whole files, in the order of tests/conftest.py.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY) check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not nightly'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) -m 'not nightly'
 
 test-all: $(READY) check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
 
 # Small faults are planted in the core; quick tests must notice nine of ten (docs/decisions/mutants.md).
 mutants: $(READY)

@@ -29,7 +29,20 @@ LIMIT = 30.0  # seconds that a command may take on a loaded machine; a whole one
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """More kills than there is time for: `pytest tests/training/test_resume.py --kills 200`."""
-    parser.addoption("--kills", type=int, default=20, help="how often a training is killed")
+    parser.addoption("--kills", type=int, default=10, help="how often a training is killed")
+
+
+# Of one test or of few, and minutes long: what is begun last keeps one process waiting for another.
+LONG = (
+    "test_tutorial.py", "test_notebook.py", "test_archive.py", "test_bench.py", "test_kit.py",
+    "test_small_install.py", "test_strangers_wheel.py", "test_pairs.py", "test_breadth.py",
+    "test_several_devices.py", "test_resume.py", "test_doctor.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files come first; with --no-loadscope-reorder that is the order of two processes too."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.fixture(scope="session")

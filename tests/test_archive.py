@@ -91,6 +91,7 @@ def test_another_protocol_meets_training_photographs_and_says_how_many(
     assert "photographs" in failed.stderr
 
 
+@pytest.mark.nightly  # tests/evaluation/test_evaluate.py scores drawn images so
 def test_external_is_scored_over_the_shared_classes_too(
     wbczoo: Run, exported: Path, shared: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_external_is_scored_over_the_shared_classes_too(
     ]  # fmt: skip
 
 
+@pytest.mark.nightly  # other tests read the sample, and train tasks of other classes
 def test_cell5_trains_on_the_pbc_sample(wbczoo: Run, shared: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WBCZOO_WEIGHTS", str(shared / "weights"))

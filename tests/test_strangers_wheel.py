@@ -19,6 +19,7 @@ COMPOSITION = ("--backbone", "squeezenet1_1", "--seq", "renet", "--seq-option", 
                "--hidden", "8", "--image-size", "64", "--weights", "none")  # fmt: skip
 
 
+@pytest.mark.nightly  # the tutorial's parts go the same way; tests/model/test_build.py misses one
 def test_a_strangers_branch_goes_the_whole_way_and_leaves(
     elsewhere: Elsewhere, tmp_path: Path
 ) -> None:

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from commands import SMALL, Completed
 
+from wbczoo.bench import prediction
+from wbczoo.bench.prediction import Contestant
+from wbczoo.process import JobProcess
+
 
 def test_bench_train_prints_both_speeds_and_their_ratio(
     wbczoo: Callable[..., Completed], smears: Path
@@ -58,15 +62,34 @@ def test_bench_predict_compares_each_in_its_own_process(
     assert ours["of_bound"] == pytest.approx(fastest / ours["bound_images_per_second"])
 
 
+@pytest.mark.nightly  # a minute of processes; the test below asks what each of them does
 def test_bench_predict_keeps_the_row_of_what_cannot_be_measured(
-    wbczoo: Callable[..., Completed], smears: Path, small_run: Path, small_export: Path
+    wbczoo: Callable[..., Completed], smears: Path, small_export: Path
 ) -> None:
     command = ("bench", "predict", smears, "--model", small_export, "--batch-size", "2")
     settings = ("--rounds", "1", "--limit", "2", "--no-compile")
     done = wbczoo(*command, *settings, "--run", smears)  # no run: PyTorch has nothing to open
     assert "config.json" in done.stdout
     assert "wbczoo fp32" in done.stdout
-    assert wbczoo(*command[:-1], "200", expect=2).stderr.count("a batch has 200") == 1
+
+
+def test_what_cannot_be_measured_keeps_its_row_and_its_reason(smears: Path) -> None:
+    one = Contestant("PyTorch", "pytorch", {"run": str(smears), "device": "cpu", "threads": None})
+    with JobProcess("wbczoo.bench.contestants:do", 60) as process:
+        for what in ("open", "latency"):  # nothing is asked of it once it could not be opened
+            job = {"kind": one.kind, "options": one.options, "paths": [], "preprocessing": {}}
+            assert prediction._ask(one, {one.name: process}, what, **job) == {}
+    row = prediction._row(one, [one], "cpu")
+    assert "config.json" in row["error"]
+    assert row["images_per_second"] == row["latency_ms"] == {}
+    assert row["agreement"] is None
+
+
+def test_bench_predict_wants_a_batch_of_images(
+    wbczoo: Callable[..., Completed], smears: Path, small_export: Path
+) -> None:
+    command = ("bench", "predict", smears, "--model", small_export, "--batch-size", "200")
+    assert wbczoo(*command, expect=2).stderr.count("a batch has 200") == 1
 
 
 def test_bench_study_prints_its_speeds_and_their_ratios(

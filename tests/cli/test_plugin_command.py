@@ -52,30 +52,39 @@ def test_check_says_in_words_what_does_not_load(code: str, word: str, tmp_path: 
     assert word in only["reason"]
 
 
-def test_check_goes_on_after_a_check_that_hangs_or_kills(tmp_path: Path) -> None:
-    behave = (
-        "from wbczoo.specs import BaselineSpec\n"
-        "import os, time\n"
-        "class Lazy:\n"
-        "    def fit(self, images, labels, groups):\n"
-        "        while True: time.sleep(1)\n"
-        "PART = BaselineSpec(name='lazy', licence='MIT', build=lambda *, seed: Lazy())\n"
-    )
-    install(tmp_path, "lazy", "lazy", behave, group="wbczoo.baselines")
-    command = ("-m", "wbczoo", "plugin", "check", "lazy", "--time-limit", "8", "--json")
-    document = json.loads(run(tmp_path, *command, expect=3))
-    found = {row["check"]: (row["result"], row["reason"]) for row in document["checks"]}
+LAZY = """
+from wbczoo.specs import BaselineSpec
+import os, pathlib, time
+mark = pathlib.Path(__file__).with_suffix(".mark")
+class Lazy:
+    def fit(self, images, labels, groups):
+        {what}
+PART = BaselineSpec(name="lazy", licence="MIT", build=lambda *, seed: Lazy())
+"""
+FITTED = ("check_probabilities", "check_baseline_seed", "check_baseline_rows_alone")
+
+
+def check_lazy(site: Path, what: str, *options: str) -> dict[str, tuple[str, str]]:
+    """Check -> what came of it and why, of a baseline that does `what` when it is fitted."""
+    install(site, "lazy", "lazy", LAZY.format(what=what), group="wbczoo.baselines")
+    command = ("-m", "wbczoo", "plugin", "check", "lazy", *options, "--json")
+    document = json.loads(run(site, *command, expect=3))
+    return {row["check"]: (row["result"], row["reason"]) for row in document["checks"]}
+
+
+def test_check_goes_on_after_checks_that_kill(tmp_path: Path) -> None:
+    found = check_lazy(tmp_path, "os.kill(os.getpid(), 9)")
     assert found["check_declaration"] == ("passed", "")
-    for check in ("check_probabilities", "check_baseline_seed", "check_baseline_rows_alone"):
-        assert found[check] == ("failed", "It did not end within 8 seconds.")
-    kills = behave.replace("while True: time.sleep(1)", "os.kill(os.getpid(), 9)")
-    install_again = tmp_path / "lazy.py"
-    install_again.write_text(kills)
-    document = json.loads(run(tmp_path, *command, expect=3))
-    found = {row["check"]: (row["result"], row["reason"]) for row in document["checks"]}
-    assert found["check_declaration"] == ("passed", "")
-    assert "SIGKILL" in found["check_probabilities"][1]
-    assert "SIGKILL" in found["check_baseline_rows_alone"][1]
+    for check in FITTED:
+        assert found[check][0] == "failed"
+        assert "SIGKILL" in found[check][1]
+
+
+def test_check_goes_on_after_a_check_that_hangs(tmp_path: Path) -> None:
+    once = "assert not mark.exists(); mark.touch(); time.sleep(10**6)"
+    found = check_lazy(tmp_path, once, "--time-limit", "4")
+    assert found[FITTED[0]] == ("failed", "It did not end within 4 seconds.")
+    assert [found[check][0] for check in FITTED] == ["failed"] * 3
 
 
 def test_check_wants_one_part(tmp_path: Path) -> None:

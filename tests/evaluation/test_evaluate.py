@@ -93,7 +93,11 @@ def test_external_needs_another_data_set(wbczoo: Run, small_run: Path, smears: P
 
 
 def test_external_is_measured_over_all_trained_classes_and_over_the_shared_ones(
-    small_run: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_run: Path,
+    small_export: Path,
+    smears: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     theirs = tmp_path / "theirs"
     for number, path in enumerate(sorted(smears.rglob("*.jpg"))):
@@ -103,8 +107,11 @@ def test_external_is_measured_over_all_trained_classes_and_over_the_shared_ones(
             folder.mkdir(parents=True, exist_ok=True)
             with Image.open(path) as image:  # other pixels, for these were trained on
                 ImageOps.mirror(image).save(folder / f"{number}.png")
-    command = ["evaluate", small_run, theirs, "--dataset", "folder", "--protocol", "external"]
-    assert call([*command, "--json"]) == 0
+    options = ["--dataset", "folder", "--protocol", "external", "--json"]
+    assert call(["evaluate", small_export, theirs, *options]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["checked_against_training"] is False  # a lone export cannot know
+    assert call(["evaluate", small_run, theirs, *options]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["protocol"], document["files"]) == ("external", 36)
     assert (document["photographs"], document["checked_against_training"]) == (None, True)

@@ -94,6 +94,7 @@ def test_each_composition_is_a_row_whatever_becomes_of_it(site: Path, tmp_path: 
     assert out.read_text().splitlines()[:-1] == [line.strip() for line in marked[:-1]]
 
 
+@pytest.mark.nightly  # the test above goes on behind a line that was cut off
 def test_a_killed_run_goes_on(site: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
     command = [sys.executable, "-m", "wbczoo", "plugin", "check", "--family", "fam",
@@ -152,16 +153,18 @@ def test_every_architecture_of_torchvision_has_a_smallest_member() -> None:
     assert all(found.values())
 
 
-FAST = [
-    ("torchvision/mnasnet0_5", "bilstm_features"),
+FAST = [("torchvision/mnasnet0_5", "bilstm_features"), ("timm/resnet10t", "none")]
+NIGHTLY = [
     ("torchvision/shufflenet_v2_x0_5", "gru"),
-    ("timm/resnet10t", "none"),
     ("timm/efficientvit_m0", "bilstm_features"),
     ("timm/vit_tiny_patch16_224", "bilstm"),
 ]
+TRIED = [pytest.param(*pair, id="+".join(pair)) for pair in FAST] + [
+    pytest.param(*pair, id="+".join(pair), marks=pytest.mark.nightly) for pair in NIGHTLY
+]
 
 
-@pytest.mark.parametrize(("backbone", "sequence"), FAST, ids=["+".join(pair) for pair in FAST])
+@pytest.mark.parametrize(("backbone", "sequence"), TRIED)
 def test_a_fast_part_of_the_compositions_passes(backbone: str, sequence: str) -> None:
     row = breadth.try_composition({"backbone": backbone, "sequence": sequence})
     assert (row["status"], row["step"], row["reason"]) == ("passed", "", "")

@@ -227,7 +227,9 @@ def test_a_part_that_fails_is_named() -> None:
 
 def test_a_part_that_is_no_longer_installed_is_told() -> None:
     config = ModelConfig(backbone=Part(name="net", distribution="gone-package"))
-    with pytest.raises(UsageError, match=r"no backbone 'gone-package:net'.*wbczoo list"):
+    with pytest.raises(
+        UsageError, match=r"gone-package:net.*pip install gone-package.*wbczoo list"
+    ):
         rebuild(config)
 
 

@@ -186,6 +186,7 @@ class _Three(nn.Module):
         return lstm(grey), gru(grey), features(feature_map)
 
 
+@pytest.mark.nightly  # tests/test_pairs.py exports each of them
 def test_onnx_answers_alike_at_every_batch(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     module = _Three().eval()

@@ -133,7 +133,14 @@ def test_the_feature_map_is_what_upstreams_classifier_reads(architecture: str) -
     )
 
 
-@pytest.mark.parametrize("name", models.list_models(module=models))
+QUICK = {name for name, _, _ in SMALLEST.values()}
+MEMBERS = [
+    pytest.param(name, marks=() if name in QUICK else pytest.mark.nightly)
+    for name in models.list_models(module=models)
+]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
 def test_every_member_gives_a_feature_map(name: str) -> None:
     spec = TORCHVISION[name]
     assert spec.name == f"torchvision/{name}"

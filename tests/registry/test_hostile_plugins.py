@@ -205,9 +205,9 @@ def test_a_damaged_cache_is_asked_no_more(tmp_path: Path) -> None:
 
 
 def test_a_brokens_name_does_not_stand_before_a_built_in_part(tmp_path: Path) -> None:
-    install(tmp_path, "usurper", "none_such", "raise ValueError", group="wbczoo.datasets")
-    install(tmp_path, "broken-gru", "synthetic", "raise ValueError", group="wbczoo.datasets")
-    told = run(tmp_path, "-m", "wbczoo", "plugin", "check", "synthetic", "--json")
+    install(tmp_path, "usurper", "none_such", "raise ValueError", group="wbczoo.baselines")
+    install(tmp_path, "broken", "majority", "raise ValueError", group="wbczoo.baselines")
+    told = run(tmp_path, "-m", "wbczoo", "plugin", "check", "majority", "--json")
     assert json.loads(told)["passed"]
 
 

@@ -53,7 +53,9 @@ def test_plugins_import_the_contract_alone() -> None:
                 )
 
 
-def test_list_predict_and_verify_import_no_torch(small_export: Path, smears: Path) -> None:
+def test_list_predict_and_verify_import_no_torch(
+    small_export: Path, smears: Path, tmp_path: Path
+) -> None:
     script = (
         "import json, sys; from wbczoo.cli import main\n"
         "for command in json.loads(sys.argv[1]):\n"
@@ -65,6 +67,15 @@ def test_list_predict_and_verify_import_no_torch(small_export: Path, smears: Pat
         ["list", "--json"],
         ["predict", str(smears / "test"), "--model", str(small_export)],
         ["locate", str(smears / "test")],
+        [
+            "features",
+            str(small_export),
+            str(smears / "test"),
+            "--layer",
+            "fused",
+            "--out",
+            str(tmp_path / "features.npz"),
+        ],
         ["verify", str(small_export)],
         ["evaluate", str(small_export), str(smears), "--dataset", "synthetic"],
     )  # `doctor` too: tests/runtime/test_doctor.py

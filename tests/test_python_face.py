@@ -126,9 +126,11 @@ def test_a_session_takes_one_image_in_every_form(model: Path, tmp_path: Path) ->
     session = wbczoo.load(model, device="cpu")
     pixels = np.asarray(Image.open(path).convert("RGB"))
     (expected,) = session.predict([path])
+    assert expected.pop("path") == str(path)
     assert "tasks" in expected
     for one in (path, str(path), path.read_bytes(), Image.open(path), pixels):
-        assert session.predict(one) == [expected]
+        named = {"path": str(path)} if isinstance(one, Path | str) else {}
+        assert session.predict(one) == [{**named, **expected}]
     assert session.predict(np.stack([pixels, pixels])) == [expected, expected]
     assert session.predict(pixels[:, :, 0]) == session.predict([pixels[:, :, 0]])
     assert session.predict([]) == []

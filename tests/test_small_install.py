@@ -30,6 +30,7 @@ path = Path(sys.argv[2])
 image = Image.open(path).convert("RGB")
 forms = [path, str(path), path.read_bytes(), image, np.asarray(image)]
 answers = Session(sys.argv[1]).predict(forms)
+assert [answer.pop("path", None) for answer in answers] == [str(path)] * 2 + [None] * 3
 assert all(answer == answers[0] for answer in answers[1:]), answers
 assert "torch" not in sys.modules
 print(json.dumps(answers[0]["tasks"]))

@@ -16,6 +16,7 @@ from wbczoo.exporting.half import half_graphs
 from wbczoo.exporting.quantised import quantised_graphs
 from wbczoo.images import Pixels
 from wbczoo.runtime import Session, verify
+from wbczoo.runtime.layers import LAYERS
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +105,9 @@ def test_each_choice_of_int8_layers_is_another_graph(
         assert np.isfinite(answers).all()
         assert path.stat().st_size < graph.stat().st_size
         found[what] = answers
+        layers = Session(path, device="cpu").run(pixels[:2], layers=LAYERS)
+        parts = [layers["pooled"], layers["sequence"]]
+        assert np.array_equal(np.concatenate(parts, 1), layers["fused"])
     assert len(found) == 8
     assert any("pointwise" in what for what in found)
     plain = Session(network_export, device="cpu").run(pixels)["cell_logits"]

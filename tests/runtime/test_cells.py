@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from wbczoo.errors import UsageError
 from wbczoo.images import Pixels
 from wbczoo.runtime import Session, predict_paths
 from wbczoo.runtime.cells import Cells
+from wbczoo.runtime.layers import Layer
 
 ROWS = [name for name, cells in FIELDS.items() for _ in range(cells or 1)]
 
@@ -31,9 +32,9 @@ class Recording(Session):
 
     asked: list[int]
 
-    def run(self, pixels: Pixels) -> dict[str, Any]:
+    def run(self, pixels: Pixels, *, layers: Sequence[Layer] = ()) -> dict[str, Any]:
         self.asked = [*getattr(self, "asked", []), len(pixels)]
-        return super().run(pixels)
+        return super().run(pixels, layers=layers)
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def test_sources_of_every_kind_get_the_same_answer(model: Path, tmp_path: Path) 
     image.save(path)
     sources = [path, str(path), path.read_bytes(), image, np.asarray(image)]
     answers = Session(model, device="cpu").predict(sources)
+    assert [answer.pop("path", None) for answer in answers] == [str(path)] * 2 + [None] * 3
     assert all(answer == answers[0] for answer in answers)
     pixels = images.pixels(path, Preprocessing(size=SIZE)).transpose(2, 0, 1)[None]
     for task in TASKS:

@@ -29,6 +29,8 @@ model_option = click.option(
     "[default: the first of exports/published.toml]",
 )
 
+model_argument = click.argument("model", metavar="MODEL", callback=_find_model)
+
 runtime_device_option = click.option(
     "--device",
     type=click.Choice(["auto", "cpu", "cuda", "tensorrt"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from wbczoo.cells.crop import best_cell, crop_cells
 from wbczoo.cells.finder import THRESHOLD
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images import Pixels
+from wbczoo.images.archives.members import Member
 from wbczoo.runtime.model_file import ModelFile
 
 Cells = Literal["one", "all", "whole"]
@@ -31,8 +33,8 @@ class Shown:
     Attributes:
         pixels: uint8 (3, H, W), or (H, W, 3) where the model itself resizes; None where there is
             nothing to ask about.
-        known: what the answer says beside the model's: `box` and `flags` of a cell, or the
-            `error` for which an image was refused.
+        known: what the answer says beside the model's: a file's `path`, a cell's `box` and
+            `flags`, or the `error` for which an image was refused.
     """
 
     pixels: Pixels | None
@@ -83,10 +85,14 @@ def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None
         place: of the source, from 0, which is known where one source gives several answers.
         cells: as `choose_cells` gives it.
     """
-    known = {"image": place} if cells == "all" else {}
+    known: dict[str, Any] = {}
+    if isinstance(source, str | os.PathLike | Member):
+        known["path"] = str(source)
+    if cells == "all":
+        known["image"] = place
     try:
         if file.embedded:
-            return [Shown(_of_size(images.decode(source), file.size), {})]
+            return [Shown(_of_size(images.decode(source), file.size), known)]
         whole = replace(file.preprocessing, crop="none")
         if cells in FOUND:
             image, found = decode_and_find(source)
@@ -99,7 +105,7 @@ def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None
                 for crop, each in zip(crops, chosen, strict=True)
             ]
         pixels = images.pixels(source, whole if cells == "whole" else file.preprocessing)
-        return [Shown(_channels_first(pixels), {})]
+        return [Shown(_channels_first(pixels), known)]
     except ImageRefused as refusal:
         return [Shown(None, {**known, "error": str(refusal)})]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from wbczoo.registry.models import resolve
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import Cells
 from wbczoo.runtime.drawing import Told, draw_rows
+from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 
@@ -25,11 +26,12 @@ def predict_paths(
     workers: int | None = None,
     cells: Cells | None = None,
     draw: Path | None = None,
+    layers: Sequence[Layer] = (),
 ) -> Iterator[Row]:
     """Answer image files and archives' members in their order; few are in memory at a time.
 
     Args:
-        cells: as `Session.answers` takes it.
+        cells, layers: as `Session.answers` takes them.
         draw: a folder to write a picture of each image with its answers into. An image's rows
             then come when all of them are there, and its picture.
 
@@ -49,7 +51,9 @@ def predict_paths(
     def answered() -> Iterator[Told]:
         at_hand = 0
         for number, answer in enumerate(
-            session.answers(ask(), batch_size=batch_size, workers=workers, cells=cells)
+            session.answers(
+                ask(), batch_size=batch_size, workers=workers, cells=cells, layers=layers
+            )
         ):
             place = answer.pop("image", number)
             while at_hand < place:

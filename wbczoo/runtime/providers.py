@@ -30,7 +30,7 @@ _BRIEF_SPIN = {
 _NO_SPIN = {"session.intra_op.allow_spinning": "0"}
 
 # TF32 rounds to 10 bits of mantissa; the answers should be the CPU's.
-_CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+CUDA_OPTIONS = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
 
 
 class OnnxNetwork:
@@ -126,7 +126,7 @@ def open_on_cuda(
     reason = devices.explain_cuda()
     if reason:
         return reason
-    options = {**_CUDA_OPTIONS, "enable_cuda_graph": "1"} if graph else _CUDA_OPTIONS
+    options = {**CUDA_OPTIONS, "enable_cuda_graph": "1"} if graph else CUDA_OPTIONS
     return _open_on_gpu(path, [(devices.CUDA, options)], threads, batch)
 
 
@@ -152,7 +152,7 @@ def open_on_tensorrt(
         "trt_timing_cache_path": str(kept),
         "trt_fp16_enable": "1" if fp16 else "0",
     }
-    providers = [(devices.TENSORRT, options), (devices.CUDA, _CUDA_OPTIONS)]
+    providers = [(devices.TENSORRT, options), (devices.CUDA, CUDA_OPTIONS)]
     return _open_on_gpu(path, providers, threads, batch)
 
 
@@ -184,6 +184,7 @@ def open_session(
     *,
     spin: bool = True,
     optimised: bool = True,
+    content: bytes | None = None,
 ) -> Any:
     """An onnxruntime session on a file.
 
@@ -191,6 +192,7 @@ def open_session(
         batch: how many images each run will have; any number if None.
         spin: let threads that wait for one another spin for a moment before they sleep.
         optimised: prepare the graph for computing; without, only its description is cheap.
+        content: what is opened in the file's stead.
 
     Raises:
         WbczooError: if onnxruntime refuses the file.
@@ -208,7 +210,7 @@ def open_session(
     onnxruntime.set_default_logger_severity(4)
     try:
         session = onnxruntime.InferenceSession(
-            str(path),
+            content or str(path),
             settings,
             [(name, dict(options)) for name, options in providers],
             enable_fallback=0,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,7 +20,9 @@ from wbczoo.runtime import devices, onnx_file, providers
 from wbczoo.runtime.answers import Answer, answer_of, choose_limits
 from wbczoo.runtime.batches import BATCH, Sources, answered, several
 from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
+from wbczoo.runtime.features import Features, gather
 from wbczoo.runtime.folder import find_model
+from wbczoo.runtime.layers import Layer, LayeredNetwork, choose_layers, open_layers
 from wbczoo.runtime.model_file import check_against_card, describe
 from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
 from wbczoo.tasks import Task
@@ -135,22 +138,28 @@ class Session:
         self.provider: str = self._network.provider
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
         self._parallel = parallel if on_cpu else 1
+        self._share = max(1, (threads or devices.cores()) // self._parallel)
+        self._layered: LayeredNetwork | None = None
+        self._opening = threading.Lock()
         if other := explain_other_finder(self.config.model.finder_sha256):
             tell(f"{path}: {other}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._opened, ()
 
-    def run(self, pixels: Pixels) -> dict[str, NDArray[np.float32]]:
+    def run(
+        self, pixels: Pixels, *, layers: Sequence[Layer] = ()
+    ) -> dict[str, NDArray[np.float32]]:
         """Ask the network about preprocessed images.
 
         Args:
             pixels: uint8 (N, 3, H, W), RGB, where (H, W) is the preprocessing's size; of a model
                 that resizes by itself (N, H, W, 3), of the size that it reads.
+            layers: what else is wanted, as of `features`.
 
         Returns:
             `<task>_logits` and `<task>_probabilities` of each task, float32 (N, classes); of a
-            model that tells it `novelty` too, float32 (N,).
+            model that tells it `novelty` too, float32 (N,). Each layer, float32 (N, C).
 
         Raises:
             UsageError: if the pixels are of another type or shape.
@@ -161,11 +170,15 @@ class Session:
                 f"The model reads uint8 pixels of shape {self.file.shape}, "
                 f"not {pixels.dtype} {pixels.shape}."
             )
+        network: Network | LayeredNetwork = self._network
         outputs = self.file.outputs
+        if layers:
+            network = layered = self._open_layers()
+            outputs = {**outputs, **choose_layers(layered, layers)}
         if len(pixels) == 0:
             return {name: np.zeros((0, *shape), np.float32) for name, shape in outputs.items()}
         try:
-            found = self._network.run([*outputs], np.ascontiguousarray(pixels))
+            found = network.run([*outputs], np.ascontiguousarray(pixels))
         except Exception as error:  # the runtimes' exceptions share no base of their own
             raise WbczooError(
                 f"{self.path} failed on {len(pixels)} images: {reason_of(error)}. "
@@ -186,6 +199,7 @@ class Session:
         batch_size: int = BATCH,
         workers: int | None = None,
         cells: Cells | None = None,
+        layers: Sequence[Layer] = (),
     ) -> Iterator[Answer]:
         """Answer images one by one, in order; the next are decoded while a batch is computed.
 
@@ -197,27 +211,34 @@ class Session:
                 batches are computed at once, the threads that compute them decode too.
             cells: of a model that was trained with the crop `cell`: `one`, the best cell of each
                 image, which is the default; `all`, each cell; or `whole`, the image as it is.
+            layers: whose features each answer has too, as of `features`.
 
         Yields:
             for each source `{"tasks": {task: {"class", "probability", "probabilities"}}}`, where
             probabilities are of each class by name; or `{"error": reason}` if it was refused.
+            Of a file there is its `"path"`.
             A model that tells it adds `"novelty"`, and one with limits `"flags"`, which holds of
             `unknown`, `unsure` and `contradicted` what is true (`wbczoo.runtime.flags`).
             An answer about a cell has `"box"`, [left, top, right, bottom] in pixels, and
             `"flags"`, which may hold `at-edge`; where no cell is found, there is
             `{"flags": ["no-cell"]}` and no class. Under `all` there is one for each cell, from
             the top to the bottom, and `"image"` is the place of its source, from 0.
+            Layers stand under `"features"`, by name, float32 (C,).
 
         Raises:
-            UsageError: if a number is below 1, or cells are asked of a model that knows none.
+            UsageError: if a number is below 1, or cells or layers are asked of a model that has
+                none.
+            WbczooError: as `features` does.
         """
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
         cells = choose_cells(cells, self.file)
+        if layers:
+            choose_layers(self._open_layers(), layers)
         return answered(
             enumerate(several(sources)),
             lambda numbered: show(*numbered, self.file, cells),
-            self._answer,
+            partial(self._answer, layers=layers),
             batch_size=batch_size,
             workers=workers or min(devices.cores(), 32),
             parallel=self._parallel,
@@ -235,19 +256,55 @@ class Session:
         """All `answers` in a list."""
         return list(self.answers(sources, batch_size=batch_size, workers=workers, cells=cells))
 
-    def _answer(self, batch: list[Shown]) -> list[Answer]:
+    def features(
+        self,
+        sources: Sources,
+        *,
+        layer: Layer = "pooled",
+        batch_size: int = BATCH,
+        workers: int | None = None,
+        cells: Cells | None = None,
+    ) -> Features:
+        """What the network makes of images before it answers: a vector for each.
+
+        It is read at an inner tensor of the graph. For that the model is opened once more when
+        features are first asked for: as much time and memory again, and none before.
+
+        Args:
+            layer: `pooled`, the mean of the backbone's feature map; `sequence`, what the sequence
+                branch gives; or `fused`, both in a row, which the heads read.
+
+        Raises:
+            UsageError: as `answers` does; if the model has no such layer.
+            WbczooError: if the layers cannot be told from the graph.
+        """
+        answers = self.answers(
+            sources, batch_size=batch_size, workers=workers, cells=cells, layers=(layer,)
+        )
+        return gather(answers, layer, *self._open_layers().shapes[layer])
+
+    def _open_layers(self) -> LayeredNetwork:
+        with self._opening:
+            if self._layered is None:
+                self._layered = open_layers(self.file, self.provider, self._share)
+        return self._layered
+
+    def _answer(self, batch: list[Shown], layers: Sequence[Layer]) -> list[Answer]:
         alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
         for place, shown in enumerate(batch):
             if shown.pixels is not None:
                 alike.setdefault(shown.pixels.shape, []).append(place)
         answers = [dict(shown.known) for shown in batch]
         for places in alike.values():
-            outputs = self.run(np.stack([np.asarray(batch[place].pixels) for place in places]))
+            pixels = np.stack([np.asarray(batch[place].pixels) for place in places])
+            outputs = self.run(pixels, layers=layers)
             for row, place in enumerate(places):
                 mine = {name: each[row] for name, each in outputs.items()}
                 told = answer_of(self.file, self.limits, mine)
                 if "flags" in told:
                     told["flags"] += answers[place].get("flags", [])
+                if layers and "error" not in told:
+                    told["features"] = {layer: mine[layer] for layer in layers}
                 answers[place] |= told
         return answers
 

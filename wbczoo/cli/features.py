@@ -1,0 +1,94 @@
+"""`wbczoo features`: what a model makes of images before it answers, in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.images import images_argument, images_from, null_option, tell_count, watch
+from wbczoo.cli.runtime_options import cells_option, model_argument, runtime_device_option
+from wbczoo.runtime.batches import BATCH
+
+
+@click.command("features")
+@model_argument
+@images_argument
+@click.option(
+    "--layer",
+    type=click.Choice(["pooled", "sequence", "fused"]),
+    default="pooled",
+    show_default=True,
+    help="The backbone's mean, what the sequence branch gives, or both, which the heads read.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The file, .npz or .parquet; the second needs pyarrow.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what --out names.")
+@null_option
+@click.option("--batch-size", type=click.IntRange(min=1), default=BATCH, show_default=True)
+@click.option("--workers", type=click.IntRange(min=1), help="Threads that decode and compute.")
+@cells_option
+@runtime_device_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    model: Path,
+    images: tuple[str, ...],
+    layer: Any,
+    out: Path,
+    overwrite: bool,
+    null: bool,
+    batch_size: int,
+    workers: int | None,
+    cells: Any,
+    device: Any,
+) -> None:
+    """Write the features that an export computes of images, and its answers, without torch.
+
+    \b
+    Example:
+      wbczoo features leukocyte-small smears/ --layer pooled --out features.npz
+    """
+    from wbczoo.images.file import claim_file
+    from wbczoo.progress import tell
+    from wbczoo.runtime.devices import cores
+    from wbczoo.runtime.features import check_format, gather, write_features
+    from wbczoo.runtime.predict import predict_paths
+    from wbczoo.runtime.rows import Count, Row, count_row
+    from wbczoo.runtime.session import Session
+
+    check_format(out)
+    found = images_from(images, null=null)
+    claim_file(out, "--out", overwrite=overwrite, inputs=[*found.places, model])
+    session = Session(model, device=device, parallel=workers or cores())
+    rows = predict_paths(
+        session, found, batch_size=batch_size, workers=workers, cells=cells, layers=(layer,)
+    )
+    count, before = Count(0, 0), None
+
+    def counted() -> Iterator[Row]:
+        nonlocal count, before
+        for row in rows:
+            one = count_row(row, before)
+            count, before = count + one, row
+            advance(one.images)
+            if "error" in row:
+                tell(f"{row['path']}: {row['error']}")
+            yield row
+
+    with watch(found.total) as advance:
+        features = gather(counted(), layer)
+    tell_count(count, found, "computed")
+    if not len(features.values):
+        tell(f"nothing to write: {out} was not written")
+        ctx.exit(1)
+    write_features(out, session.file, features)
+    vectors, width = features.values.shape
+    tell(f"{out}: {vectors} vectors of {width} numbers, layer {layer}")
+    ctx.exit(count.exit_code)

@@ -1,0 +1,172 @@
+"""An export's inner layers are found in its graph here, and opened as outputs of their own.
+
+An ONNX file names each of its tensors, and onnxruntime gives whichever the graph lists as an
+output. So those that features are read at are listed in a copy in memory: the file needs neither
+be exported for it nor changed, and a session that is never asked for features pays nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.images import Pixels
+from wbczoo.runtime import devices, providers
+from wbczoo.runtime.model_file import INPUT, ModelFile
+
+Layer = Literal["pooled", "sequence", "fused"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+
+_DENSE = ("Gemm", "MatMul")
+# What changes how a tensor is stored, or adds a constant, between a layer and who reads it.
+_STEPS = ("Add", "Cast", "DequantizeLinear", "Identity", "QuantizeLinear")
+
+
+class LayeredNetwork:
+    """A network that also gives what its heads read; safe to ask from several threads.
+
+    Attributes:
+        shapes: each layer that the model has, and its shape behind the batch.
+    """
+
+    def __init__(self, session: Any, tensors: Mapping[Layer, str]) -> None:
+        self._session = session
+        self._tensors = tensors
+        found = {each.name: each.shape for each in session.get_outputs()}
+        self.shapes: dict[str, tuple[int, ...]] = {
+            layer: tuple(found[tensor][1:]) for layer, tensor in tensors.items()
+        }
+
+    def run(self, names: Sequence[str], pixels: Pixels) -> providers.Outputs:
+        """The outputs and layers of those names, for pixels as the graph reads them."""
+        tensors: Mapping[Any, str] = self._tensors
+        found = self._session.run([tensors.get(name, name) for name in names], {INPUT: pixels})
+        # Of an fp16 file the layers are of half precision.
+        return [np.asarray(values, np.float32) for values in found]
+
+
+def open_layers(file: ModelFile, provider: str, threads: int | None) -> LayeredNetwork:
+    """Open an export with its layers as outputs, on the CPU or on CUDA.
+
+    Args:
+        provider: what computes the answers; of a GPU's, CUDA computes here, else the CPU.
+        threads: of the CPU.
+
+    Raises:
+        WbczooError: if the layers cannot be told from the graph.
+    """
+    model = _schema().FromString(file.path.read_bytes())
+    tensors = _find_layers(file, model.graph)
+    listed = {each.name for each in model.graph.output}
+    for tensor in dict.fromkeys(tensors.values()):
+        if tensor not in listed:
+            model.graph.output.add(name=tensor)
+    on_gpu = provider in (devices.CUDA, devices.TENSORRT)
+    chosen = [(devices.CUDA, providers.CUDA_OPTIONS)] if on_gpu else [(devices.CPU, {})]
+    session = providers.open_session(file.path, chosen, threads, content=model.SerializeToString())
+    network = LayeredNetwork(session, tensors)
+    if any(len(shape) != 1 or not isinstance(shape[0], int) for shape in network.shapes.values()):
+        raise _untold(file.path)
+    return network
+
+
+def choose_layers(network: LayeredNetwork, layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+    """The shapes of those layers.
+
+    Raises:
+        UsageError: if the model has not all of them.
+    """
+    if missing := [layer for layer in layers if layer not in network.shapes]:
+        had = " and ".join(network.shapes)
+        if missing[0] not in LAYERS:
+            raise UsageError(f"There is no layer {missing[0]!r}; this model has {had}.")
+        part = "sequence branch" if missing[0] == "sequence" else "backbone"
+        raise UsageError(
+            f"The model has no {part}, so it has no layer {missing[0]!r}; ask for {had}."
+        )
+    return {layer: network.shapes[layer] for layer in layers}
+
+
+def _find_layers(file: ModelFile, graph: Any) -> dict[Layer, str]:
+    """Each layer that the model has, and its tensor: heads read `fused`, which joins the others."""
+    makes = {output: node for node in graph.node for output in node.output}
+    fused = {_origin(_head_of(f"{task.name}_logits", makes), makes) for task in file.tasks}
+    model = file.config.model
+    if len(fused) != 1 or None in fused:
+        raise _untold(file.path)
+    (read,) = fused
+    assert read is not None
+    named = {
+        "pooled": model.backbone.name != "none",
+        "sequence": model.sequence.name != "none",
+    }
+    parts = [layer for layer in LAYERS if named.get(layer)]
+    if len(parts) < 2:
+        return {**dict.fromkeys(parts, read), "fused": read}
+    joined = makes[read]
+    if joined.op_type != "Concat" or len(joined.input) != len(parts):
+        raise _untold(file.path)
+    return {**dict(zip(parts, joined.input, strict=True)), "fused": read}
+
+
+def _head_of(name: str, makes: Mapping[str, Any]) -> str | None:
+    """What the dense layer behind some logits reads."""
+    while (node := makes.get(name)) is not None:
+        if node.op_type in _DENSE:
+            return str(node.input[0])
+        if node.op_type not in _STEPS:
+            return None
+        name = next((each for each in node.input if each in makes), "")
+    return None
+
+
+def _origin(name: str | None, makes: Mapping[str, Any]) -> str | None:
+    """A tensor as it was before it was stored in another way."""
+    while name is not None and (node := makes.get(name)) is not None and node.op_type in _STEPS:
+        name = str(node.input[0])
+    return name if name in makes else None
+
+
+def _untold(path: Path) -> WbczooError:
+    return WbczooError(
+        f"In the graph of {path} the features cannot be told from the rest: its heads are not one "
+        "dense layer on them. Export the run again with this version of wbczoo."
+    )
+
+
+@cache
+def _schema() -> Any:
+    """The little of onnx.proto that is read and added; protobuf keeps the rest as it is."""
+    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
+    from google.protobuf.descriptor_pool import DescriptorPool
+    from google.protobuf.message_factory import GetMessageClass
+
+    kinds = FieldDescriptorProto
+    outline: dict[str, list[tuple[str, int, int, str]]] = {
+        "Value": [("name", 1, kinds.LABEL_OPTIONAL, "")],
+        "Node": [
+            ("input", 1, kinds.LABEL_REPEATED, ""),
+            ("output", 2, kinds.LABEL_REPEATED, ""),
+            ("op_type", 4, kinds.LABEL_OPTIONAL, ""),
+        ],
+        "Graph": [
+            ("node", 1, kinds.LABEL_REPEATED, "Node"),
+            ("output", 12, kinds.LABEL_REPEATED, "Value"),
+        ],
+        "Model": [("graph", 7, kinds.LABEL_OPTIONAL, "Graph")],
+    }
+    file = FileDescriptorProto(name="wbczoo.proto", package="wbczoo", syntax="proto2")
+    for message, fields in outline.items():
+        made = file.message_type.add(name=message)
+        for name, number, label, of in fields:
+            field = made.field.add(name=name, number=number, label=label, type=kinds.TYPE_STRING)
+            if of:
+                field.type, field.type_name = kinds.TYPE_MESSAGE, f".wbczoo.{of}"
+    pool = DescriptorPool()
+    pool.Add(file)
+    return GetMessageClass(pool.FindMessageTypeByName("wbczoo.Model"))

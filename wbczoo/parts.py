@@ -53,6 +53,9 @@ class Part(Strict):
     def of(cls, entry: Any, options: Mapping[str, object] | None = None) -> Self:
         """A registry's entry with its declared options, and those that a user gave.
 
+        An option that was added later stands there only where it is not what it was formerly: so
+        what is the same is written alike, whenever it was made.
+
         Args:
             entry: what `Registry.find` returns.
             options: name -> value, of the default's type or its text; the defaults for the rest.
@@ -61,6 +64,8 @@ class Part(Strict):
             UsageError: for an option that the part does not declare, or of another type.
         """
         values = choose_options(options or {}, dict(entry.spec.options))
+        formerly = entry.spec.formerly
+        values = {n: v for n, v in values.items() if n not in formerly or v != formerly[n]}
         return cls(
             name=entry.name,
             distribution=entry.distribution,

@@ -57,6 +57,8 @@ class Spec:
         reference: the paper or page that the part follows.
         options: name -> default of what `build` (or `samples`) takes beyond the contract;
             the values used are kept in the model's config.
+        formerly: name -> what an option that was added later was before: a config that does not
+            name the option means this value, which is therefore never written.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Spec:
     licence: str = ""
     reference: str = ""
     options: Mapping[str, Option] = field(default_factory=dict)
+    formerly: Mapping[str, Option] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

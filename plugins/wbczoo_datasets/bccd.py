@@ -28,26 +28,32 @@ class _Photograph:
     group: str
 
 
-def samples(root: Path) -> list[Sample]:
+def samples(root: Path, groups: int = 2) -> list[Sample]:
     """The samples of the published archive, as the zip file or unpacked, or of either half.
 
     A view (`images/TRAIN`, `TEST`, `TEST_SIMPLE`) carries its folder's label, and the photograph
     that it was made from by feature matching (at least 65 inliers for each; the `k` in
-    `_k_1234.jpeg` says nothing). A group holds the photographs that show the same field. A
-    photograph carries its label as published, with several cells as `NEUTROPHIL, EOSINOPHIL`,
-    and the boxes of its white cells, which are none or several too, where it was annotated.
+    `_k_1234.jpeg` says nothing). A group holds the photographs that show the same field; the
+    second version of `groups` holds those of the first, and the twelve pairs that
+    docs/dataset-audit.md found later. A photograph carries its label as published, with several
+    cells as `NEUTROPHIL, EOSINOPHIL`, and the boxes of its white cells, which are none or several
+    too, where it was annotated.
     Parts: `augmented` and `simple` (views of 320x240), `photographs` (640x480).
 
     Raises:
-        UsageError: if `root` is not there or holds nothing of the archive.
+        UsageError: if `root` is not there or holds nothing of the archive, or there is no such
+            version of the groups.
         WbczooError: if a file is not one of the published ones, stands there twice, or an
             annotation cannot be read.
     """
+    if groups not in (1, 2):
+        raise UsageError(f"BCCD's groups have the versions 1 and 2, and not {groups}.")
     tree = Tree(root)
     names = tree.names
     found: list[tuple[str, Sample]] = []
     strange: list[str] = []
     boxes = _read_boxes(tree)
+    table = _photographs(groups)
     for name in names:
         if view := _VIEW.search(name):
             key, folder, label = view.groups()
@@ -58,15 +64,15 @@ def samples(root: Path) -> list[Sample]:
         elif match := _PHOTOGRAPH.search(name):
             photograph = key = str(int(match[1]))
             part = "photographs"
-            known = _photographs().get(photograph)
+            known = table.get(photograph)
             label, split = (known.label, known.split) if known else ("", None)
             seen = boxes.get(photograph)
         else:
             continue
-        if photograph not in _photographs():
+        if photograph not in table:
             strange.append(name)
             continue
-        group = _photographs()[photograph].group
+        group = table[photograph].group
         sample = Sample(name, label, photograph, group, split, part, the_only(seen), seen)
         found.append((key, sample))
     if strange:
@@ -125,10 +131,11 @@ def _augmented() -> Mapping[str, str]:
 
 
 @cache
-def _photographs() -> Mapping[str, _Photograph]:
+def _photographs(groups: int) -> Mapping[str, _Photograph]:
+    """Photograph -> what is known of it; made by tools/make_bccd_table.py."""
     return {
         row["photograph"]: _Photograph(
-            row["label"], cast(Split | None, row["split"] or None), row["group"]
+            row["label"], cast(Split | None, row["split"] or None), row[f"groups_{groups}"]
         )
         for row in read_table("bccd_photographs.csv")
     }
@@ -139,6 +146,8 @@ BCCD = DatasetSpec(
     licence="MIT",
     reference="https://github.com/Shenggan/BCCD_Dataset",
     samples=samples,
+    options={"groups": 2},
+    formerly={"groups": 1},
     unit="photograph",
     labels=LABELS,
     url="https://github.com/Shenggan/BCCD_Dataset",

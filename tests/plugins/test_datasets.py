@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -189,12 +190,39 @@ def test_bccd_views_agree_with_their_photograph(bccd: list[Sample]) -> None:
     assert not seen["augmented", "train"] & seen["augmented", "test"]
 
 
-def test_bccd_groups_that_cross_train_and_test_are_the_known_three(bccd: list[Sample]) -> None:
+@pytest.mark.parametrize(
+    ("groups", "known"),
+    [(1, {"204", "230", "364"}), (2, {"204", "223", "230", "364", "365", "377"})],
+)
+def test_bccd_groups_that_cross_train_and_test_are_the_known_ones(
+    groups: int, known: set[str], unpacked: Path
+) -> None:
     splits = defaultdict(set)
-    for sample in bccd:
+    for sample in BCCD.samples(unpacked, groups=groups):
         if sample.part == "augmented":
             splits[sample.group].add(sample.split)
-    assert {group for group, both in splits.items() if len(both) > 1} == {"204", "230", "364"}
+    assert {group for group, both in splits.items() if len(both) > 1} == known
+
+
+def test_bccd_groups_hold_the_twelve_pairs_and_all_the_older_groups(
+    unpacked: Path, bccd: list[Sample]
+) -> None:
+    older = {s.photograph: s.group for s in BCCD.samples(unpacked, groups=1)}
+    group_of = {s.photograph: s.group for s in bccd}
+    page = (ROOT / "docs" / "dataset-audit.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\| (\d+), (\d+) \| (?:\*\*)?(?:train|none)", page, re.MULTILINE)
+    assert len(found) == 12
+    # What a union of the older groups with the pairs ties, and nothing else.
+    ties = {(group_of[one], group_of[other]) for one, other in found}
+    assert all(one == other for one, other in ties)
+    assert all(older[one] != older[other] for one, other in found)
+    assert len(set(zip(older.values(), group_of.values(), strict=True))) == len({*older.values()})
+    assert len({*group_of.values()}) == len({*older.values()}) - 12 == 328
+
+
+def test_bccd_has_two_versions_of_its_groups(unpacked: Path) -> None:
+    with pytest.raises(UsageError, match="versions 1 and 2, and not 3"):
+        BCCD.samples(unpacked, groups=3)
 
 
 def test_bccd_tasks_use_the_348_photographs_of_one_labelled_cell(bccd: list[Sample]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,3 +55,28 @@ def test_every_kept_result_is_of_a_planned_trial_with_its_settings(
         # `image_size` and `crop` came later: older lines have neither.
         later = {"image_size": None, "crop": None}
         assert {**later, **kept[key]["settings"]} == planned[key].fields
+
+
+def test_a_plan_without_the_older_groups_has_trials_of_its_own(
+    tmp_path: Path, kept: dict[str, dict[str, Any]]
+) -> None:
+    text = PLAN.read_text(encoding="utf-8")
+    keys = []
+    for number, options in enumerate(("", "options = { groups = 2 }")):
+        path = tmp_path / f"{number}.toml"
+        path.write_text(text.replace("options = { groups = 1 }", options), encoding="utf-8")
+        trials = read_plan(path).trials()
+        for trial in trials.values():
+            newer = {"groups": 2}
+            used = (trial.train.dataset, *([trial.test] if trial.test else []))
+            assert [part.options for part in used if part.name == "bccd"] == [newer]
+            chosen = trial.train_config(None).dataset
+            assert chosen.options == (newer if chosen.name == "bccd" else {})
+        keys.append(set(trials))
+    assert keys[0] == keys[1]
+    assert not keys[0] & kept.keys()
+
+
+def test_trials_of_the_older_groups_are_split_by_them() -> None:
+    for trial in read_plan(PLAN).trials().values():
+        assert trial.train_config(None).dataset.options == {}

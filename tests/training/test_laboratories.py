@@ -15,8 +15,9 @@ from PIL import Image
 
 import wbczoo as zoo
 from wbczoo.config import TrainConfig, train_config
+from wbczoo.data.choice import choose_data
 from wbczoo.data.plan import Role
-from wbczoo.data.prepared import choose_data, read_dataset
+from wbczoo.data.prepared import read_dataset
 from wbczoo.data.samples import Rows, join, read_rows
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError

@@ -15,6 +15,8 @@ from wbczoo.tasks import DEFAULT, parse
 
 if TYPE_CHECKING:  # `list` and --help start without pydantic
     from wbczoo.config import ModelConfig, Part, TrainConfig
+    from wbczoo.registry.entry import Entry
+    from wbczoo.specs import DatasetSpec
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -179,7 +181,7 @@ def compose_from(options: dict[str, Any]) -> ModelConfig:
 
 
 def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
-    """The data of `data_sources`, which are taken out; `dataset` becomes a part where it is one.
+    """The data of `data_sources`, which are taken out; of one data set its name and options stay.
 
     Raises:
         UsageError: unless either DATA or --data is given, and for options of a data set that
@@ -191,16 +193,22 @@ def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
     flags = ("dataset_options", "photograph_from", "each_file_a_photograph", "labels")
     if sources and (options["dataset"] != "folder" or any(options[flag] for flag in flags)):
         raise UsageError("--data names its data sets: leave out --dataset and its options.")
-    part = dataset_from(options)
+    name = options["dataset"]
+    _, values = _named_dataset(options)
     if sources:
         return cast(dict[str, Path], sources)
-    options["dataset"] = part
+    options.update(dataset=name, dataset_options=values)
     return cast(Path, data)
 
 
 def dataset_from(options: dict[str, Any]) -> Part:
     """The data set as a config's part, from `dataset_options`, which are taken out."""
     from wbczoo.config import Part
+
+    return Part.of(*_named_dataset(options))
+
+
+def _named_dataset(options: dict[str, Any]) -> tuple[Entry[DatasetSpec], dict[str, object]]:
     from wbczoo.registry import datasets
 
     entry = datasets.find(options.pop("dataset"))
@@ -219,7 +227,7 @@ def dataset_from(options: dict[str, Any]) -> Part:
                 f"The data set {entry.name!r} tells its photographs and labels; leave out --{flag}."
             )
         values[name] = given
-    return Part.of(entry, values)
+    return entry, values
 
 
 def parse_fold(text: str | None) -> int | Literal["all"] | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wbczoo import progress
 from wbczoo.config import Part, TrainConfig
 from wbczoo.data.cache import PixelCache
+from wbczoo.data.choice import Places, choose_dataset
 from wbczoo.data.classes import count_classes, describe_labels, refuse_one_class, tell_lacking
 from wbczoo.data.plan import Plan, Role, digest_of
 from wbczoo.data.samples import Rows, join, read_rows
@@ -27,53 +28,6 @@ if TYPE_CHECKING:
     import torch
 
     from wbczoo.data.batches import Batches
-
-
-# Where one data set lies; of several, the name of each in the run -> where it lies.
-Places = Path | Mapping[str, Path]
-Data = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
-
-
-def choose_dataset(dataset: str | Part, options: Mapping[str, object] | None = None) -> Part:
-    """A data set by its name, with options that it declares; a part that was chosen stays it.
-
-    Raises:
-        UsageError: for an unknown or unusable data set, or an option that it does not have.
-    """
-    return dataset if isinstance(dataset, Part) else Part.of(datasets.find(dataset), options)
-
-
-def choose_data(
-    data: Data, dataset: str | Part = "folder", options: Mapping[str, object] | None = None
-) -> tuple[dict[str, Any], Places]:
-    """The fields of a `TrainConfig` that name data sets, and where these lie.
-
-    Args:
-        data: a path, or a mapping of several: a data set's name, or `NAME@LABORATORY` where its
-            files are another laboratory's than its name says -> its path.
-        dataset, options: of a path, as `choose_dataset` takes them.
-
-    Raises:
-        UsageError: as `choose_dataset` does, and for two data sets of one name.
-    """
-    if not isinstance(data, Mapping):
-        return {"dataset": choose_dataset(dataset, options)}, Path(data)
-    if dataset != "folder" or options:
-        raise UsageError(
-            "Several data sets bring their names with them: leave out --dataset and its options."
-        )
-    parts, places = dict[str, Part](), dict[str, Path]()
-    for given, path in data.items():
-        name, _, laboratory = given.partition("@")
-        part = choose_dataset(name)
-        laboratory = laboratory or part.name
-        if laboratory in parts or "/" in laboratory:
-            raise UsageError(
-                f"{given!r} cannot be a laboratory's name here: each stands once, and without "
-                "a slash. Write NAME@LABORATORY=PATH for a second one of the same data set."
-            )
-        parts[laboratory], places[laboratory] = part, Path(path)
-    return {"datasets": parts}, places
 
 
 def prepare_data(
@@ -234,7 +188,8 @@ def read_dataset(config: TrainConfig, places: Places, tell: Tell) -> Rows:
 
 def _read(part: Part, root: Path, tell: Tell) -> Rows:
     tell(f"reading {root}")
-    rows = read_rows(datasets.spec(part.selector), root, part.given)
+    spec = datasets.spec(part.selector)
+    rows = read_rows(spec, root, {**spec.formerly, **part.given})
     for path, reason in rows.refused.items():
         tell(f"refused {path}: {reason}")
     if rows.passed_over:

@@ -11,7 +11,8 @@ from typing import cast
 from wbczoo import files, progress
 from wbczoo.cells.crop import explain_other_finder
 from wbczoo.config import Part, RunConfig, TrainConfig
-from wbczoo.data.prepared import Data, Places, choose_data, read_dataset
+from wbczoo.data.choice import Data, Places, choose_data
+from wbczoo.data.prepared import read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
 from wbczoo.evaluation.answer import Predict, predict_with_session, predict_with_torch
@@ -47,7 +48,8 @@ def evaluate(
         model: a run, its folder, an export's folder, or a lone ONNX file. Exports need no torch.
         data: the data set's folder or archive; of several data sets a mapping, as `train` takes it.
         dataset: a data set's name, with `dataset_options` that it declares, or a part of a
-            config; the model's own, with its options, if None.
+            config; the model's own, with its options, if None. An option that was added later
+            than the model was made is, unless it is given, as the model was trained with.
         protocol, part, fold: the model's own where None.
 
     Raises:
@@ -56,7 +58,6 @@ def evaluate(
     model = Path(model)
     given = {"protocol": protocol, "part": part, "fold": fold}
     named = dataset is not None or isinstance(data, Mapping)
-    parts, places = choose_data(data, dataset or "folder", dataset_options)
     folders = _folders(model)
     if len(folders) > 1 and fold is not None:
         folders = [folder for folder in folders if folder.name == f"fold-{fold}"]
@@ -67,6 +68,8 @@ def evaluate(
     run: RunConfig | None = None
     for folder in folders:
         run, seen, predict = _load(folder, device)
+        kept = tuple(run.train.parts.values()) if run.train else ()
+        parts, places = choose_data(data, dataset or "folder", dataset_options, kept)
         bare = TrainConfig(**parts) if named else _as_trained(run.train, folder)
         if run.train and run.train.datasets and not isinstance(places, Mapping):
             # Its groups are known by the names that data sets have where there are several.

@@ -96,7 +96,7 @@ def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
             image_size=config.preprocessing.size,
             in_channels=backbone.num_features if reads_map and backbone is not None else None,
             hidden=config.hidden,
-            **config.sequence.options,
+            **{**spec.formerly, **config.sequence.options},
         )
     return FusedClassifier(config, backbone, sequence, spec.reads)
 
@@ -105,7 +105,8 @@ def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:
     from wbczoo.model import weights as initial
 
     spec = registry.backbones.spec(config.backbone.selector)
-    settings = {"image_size": config.preprocessing.size, **config.backbone.options}
+    options = {**spec.formerly, **config.backbone.options}
+    settings = {"image_size": config.preprocessing.size, **options}
     if not pretrained:
         with explained(f"The part {spec.name!r} could not be built"):
             return spec.build(**settings)

@@ -87,6 +87,8 @@ def check_declaration(spec: Spec) -> None:
     for name, value in spec.options.items():
         if value is not None and not isinstance(value, str | int | float | bool):
             raise CheckFailed(f"The option {name!r} has the default {value!r}, no plain value.")
+    if strange := sorted(set(spec.formerly) - set(spec.options)):
+        raise CheckFailed(f"`formerly` names {strange[0]!r}, which is none of its options.")
     if isinstance(spec, SequenceSpec) and spec.reads not in ("pixels", "features"):
         raise CheckFailed(f"`reads` is {spec.reads!r}; it is 'pixels' or 'features'.")
     if isinstance(spec, BackboneSpec):

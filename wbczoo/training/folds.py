@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.config import RunConfig
+from wbczoo.data.choice import Places
 from wbczoo.data.classes import explain_left_out, refuse_one_class, settle_tasks
-from wbczoo.data.prepared import Places, Prepared, prepare, read_dataset
+from wbczoo.data.prepared import Prepared, prepare, read_dataset
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell

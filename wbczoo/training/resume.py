@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo import files, machine
-from wbczoo.config import RunConfig
+from wbczoo.config import Part, RunConfig
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.training import checkpoint
 from wbczoo.training.checkpoint import Progress
@@ -45,6 +45,19 @@ def read_begun(out: Path) -> RunConfig | None:
     """
     whole = all((out / name).is_file() for name in (checkpoint.LAST, checkpoint.CONFIG))
     return RunConfig.read(out / checkpoint.CONFIG) if whole else None
+
+
+def data_of_begun(out: Path) -> tuple[Part, ...]:
+    """The data sets of the run, or of the folds, that a folder holds; none where it holds none.
+
+    Raises:
+        WbczooError: as `read_begun` does.
+    """
+    for folder in (out, *sorted(out.glob("*-*"))):
+        begun = read_begun(folder)
+        if begun is not None and begun.train is not None:
+            return tuple(begun.train.parts.values())
+    return ()
 
 
 def refuse_differences(out: Path, begun: RunConfig, asked: RunConfig, weights: str) -> None:

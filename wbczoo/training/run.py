@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 from wbczoo import progress
 from wbczoo.config import Part, RunConfig, TrainConfig, train_config
-from wbczoo.data.prepared import Data, choose_data
+from wbczoo.data.choice import Data, choose_data
 from wbczoo.model.compose import compose
 from wbczoo.progress import Tell
 from wbczoo.tasks import DEFAULT
 from wbczoo.training.folds import train_folds
+from wbczoo.training.resume import data_of_begun
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def train(
             is full.
         KeyboardInterrupt: after Ctrl-C, when the state is saved.
     """
-    parts, places = choose_data(data, dataset, dataset_options)
+    kept = data_of_begun(Path(out)) if resume else ()
+    parts, places = choose_data(data, dataset, dataset_options, kept)
     tasks = options.pop("tasks", None)
     chosen = {name: options.pop(name) for name in TrainConfig.model_fields if name in options}
     run = RunConfig(

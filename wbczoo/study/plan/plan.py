@@ -11,8 +11,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ValidationError, model_validator
 
 from wbczoo.config import Part, Positive, TrainConfig, train_config
+from wbczoo.data.choice import choose_dataset
 from wbczoo.errors import UsageError
 from wbczoo.parts import describe_findings
+from wbczoo.registry import datasets
 from wbczoo.study.plan.grid import Arena, Block, Data, Seed, Some
 from wbczoo.study.plan.stated import Claim, PublishedTable, Strict
 from wbczoo.study.plan.trial import FIELDS, BaselineTrial, NetworkTrial, Trial
@@ -102,7 +104,7 @@ class StudyPlan(Strict):
             only: names of blocks; all of them if empty.
 
         Raises:
-            UsageError: for a block that is not there.
+            UsageError: for a block that is not there, and as `choose_dataset` does.
         """
         blocks = {block.name: block for block in self.blocks}
         if strange := [name for name in only if name not in blocks]:
@@ -162,7 +164,15 @@ class StudyPlan(Strict):
 
 
 def _part(data: Data) -> Part:
-    return Part(name=data.dataset, options=data.options).without_paths()
+    """The data set with the options that the plan states, for these are in the trials' keys.
+
+    One that was added later is there as in a config: unless it is what it was formerly.
+    """
+    chosen = choose_dataset(data.dataset, data.options).options
+    later = datasets.spec(data.dataset).formerly
+    options = {name: value for name, value in data.options.items() if name not in later}
+    options |= {name: value for name, value in chosen.items() if name in later}
+    return Part(name=data.dataset, options=options).without_paths()
 
 
 def read_plan(path: Path) -> StudyPlan:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from wbczoo.config import Part, TrainConfig
-from wbczoo.data.prepared import choose_dataset
+from wbczoo.data.choice import choose_dataset
 from wbczoo.specs import Option
 from wbczoo.study.plan.stated import Strict
 
@@ -88,7 +88,8 @@ class _Trial(Strict):
         Raises:
             UsageError: for an unknown data set.
         """
-        dataset = choose_dataset(self.train.dataset.name, self.train.dataset.given)
+        part = self.train.dataset
+        dataset = choose_dataset(part.name, part.given, [part])
         return self.train.model_copy(update={"dataset": dataset, "fold": fold})
 
 

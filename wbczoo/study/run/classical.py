@@ -58,7 +58,8 @@ def run_baseline(trial: BaselineTrial, library: Library, tell: Tell) -> Row:
     """
     entry = registry.baselines.find(trial.baseline)
     assert entry.spec is not None
-    build, options = entry.spec.build, {**entry.spec.options, **trial.baseline_options}
+    build, spec = entry.spec.build, entry.spec
+    options = {**spec.options, **spec.formerly, **trial.baseline_options}
 
     def answer(split: Split) -> Answered:
         side = _whole(split.rows, training_side(trial, split), tell)

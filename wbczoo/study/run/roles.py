@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.config import Part, TrainConfig
+from wbczoo.data.choice import choose_dataset
 from wbczoo.data.classes import ROLES
 from wbczoo.data.external import external_plan
 from wbczoo.data.plan import Plan, Role, digest_of
-from wbczoo.data.prepared import choose_dataset, count, read_dataset
+from wbczoo.data.prepared import count, read_dataset
 from wbczoo.data.samples import Rows, Targets
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
@@ -95,7 +96,8 @@ class Library:
                 raise UsageError(
                     f"Nobody said where {dataset.name} lies: --data {dataset.name}=PATH."
                 )
-            config = TrainConfig(dataset=choose_dataset(dataset.name, dataset.given))
+            part = choose_dataset(dataset.name, dataset.given, [dataset])
+            config = TrainConfig(dataset=part)
             self._read[name] = read_dataset(config, self.paths[dataset.name], self.tell)
         return self._read[name]
 

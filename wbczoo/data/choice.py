@@ -1,0 +1,81 @@
+"""Which data sets are read, by which options, and where they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wbczoo.config import Part
+from wbczoo.errors import UsageError
+from wbczoo.registry import datasets
+
+# Where one data set lies; of several, the name of each in the run -> where it lies.
+Places = Path | Mapping[str, Path]
+Data = str | os.PathLike[str] | Mapping[str, str | os.PathLike[str]]
+
+
+def choose_dataset(
+    dataset: str | Part,
+    options: Mapping[str, object] | None = None,
+    kept: Iterable[Part] = (),
+) -> Part:
+    """A data set by its name, with options that it declares; a part that was chosen stays it.
+
+    Args:
+        kept: of a config. An option that was added later is as the config of this data set has
+            it, unless it is given: what was made with older groups is asked with these.
+
+    Raises:
+        UsageError: for an unknown or unusable data set, or an option that it does not have.
+    """
+    if isinstance(dataset, Part):
+        return dataset
+    entry = datasets.find(dataset)
+    assert entry.spec is not None
+    formerly = entry.spec.formerly
+    as_kept: dict[str, object] = {
+        name: part.options.get(name, value)
+        for part in kept
+        if part.name == entry.name
+        for name, value in formerly.items()
+    }
+    return Part.of(entry, {**as_kept, **(options or {})})
+
+
+def choose_data(
+    data: Data,
+    dataset: str | Part = "folder",
+    options: Mapping[str, object] | None = None,
+    kept: Collection[Part] = (),
+) -> tuple[dict[str, Any], Places]:
+    """The fields of a `TrainConfig` that name data sets, and where these lie.
+
+    Args:
+        data: a path, or a mapping of several: a data set's name, or `NAME@LABORATORY` where its
+            files are another laboratory's than its name says -> its path.
+        dataset, options: of a path, as `choose_dataset` takes them.
+        kept: as `choose_dataset` takes it.
+
+    Raises:
+        UsageError: as `choose_dataset` does, and for two data sets of one name.
+    """
+    if not isinstance(data, Mapping):
+        return {"dataset": choose_dataset(dataset, options, kept)}, Path(data)
+    if dataset != "folder" or options:
+        raise UsageError(
+            "Several data sets bring their names with them: leave out --dataset and its options."
+        )
+    parts, places = dict[str, Part](), dict[str, Path]()
+    for given, path in data.items():
+        name, _, laboratory = given.partition("@")
+        part = choose_dataset(name, kept=kept)
+        laboratory = laboratory or part.name
+        if laboratory in parts or "/" in laboratory:
+            raise UsageError(
+                f"{given!r} cannot be a laboratory's name here: each stands once, and without "
+                "a slash. Write NAME@LABORATORY=PATH for a second one of the same data set."
+            )
+        parts[laboratory], places[laboratory] = part, Path(path)
+    return {"datasets": parts}, places

@@ -68,10 +68,10 @@ def _declare(
     reference: str = "",
     preprocessing: Preprocessing | None = None,
 ) -> BackboneSpec:
-    def build(*, image_size: Size, pretrained: bool = False) -> Any:
+    def build(*, image_size: Size, pretrained: bool = False, norm: str = "batch") -> Any:
         from wbczoo_timm.features import build_features
 
-        return build_features(model, image_size, pretrained)
+        return build_features(model, image_size, pretrained, norm)
 
     return BackboneSpec(
         name=name,
@@ -79,6 +79,7 @@ def _declare(
         licence="Apache-2.0",
         reference=reference,
         build=build,
+        options={"norm": "batch"},
         preprocessing=preprocessing or Preprocessing(),
         classifier_keys=classifier_keys,
     )

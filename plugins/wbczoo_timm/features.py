@@ -15,30 +15,39 @@ from torch import Tensor, nn
 
 from wbczoo.errors import UsageError
 from wbczoo.specs import Size
+from wbczoo_timm.group_norm import fold_batch_norms
 from wbczoo_timm.hub import cached_where_offline
 from wbczoo_timm.layout import feature_points, find_layout, form_of, no_map, roads_to_a_map
 
 
-def build_features(architecture: str, image_size: Size, pretrained: bool = False) -> nn.Module:
+def build_features(
+    architecture: str, image_size: Size, pretrained: bool = False, norm: str = "batch"
+) -> nn.Module:
     """Build the part of a timm model that its feature map depends on.
 
     Args:
         architecture: as timm names it, with or without a tag of its weights.
         image_size: (H, W) in pixels; a transformer holds positions for just this size.
         pretrained: fetch timm's weights for it.
+        norm: `batch`, as timm has it, or `group`: group norms in place of batch norms.
 
     Returns:
         a module as `BackboneSpec.build` describes it, with the attributes `input_mean` and
         `input_std` besides: what timm's own weights expect.
 
     Raises:
-        UsageError: if timm has no such model, or no such weights of it.
+        UsageError: if timm has no such model, or no such weights of it, or the model no batch
+            norm to replace.
         WbczooError: if the model gives no feature map, or cannot do without the parameters that
             its feature map does not depend on.
     """
     _check_name(architecture)
+    if norm not in ("batch", "group"):
+        raise UsageError(f"The norm of a timm backbone is batch or group, not {norm!r}.")
     with cached_where_offline() if pretrained else contextlib.nullcontext():
         model = create(architecture, image_size, pretrained)
+    if norm == "group" and not fold_batch_norms(model):
+        raise UsageError(f"timm's {architecture} has no batch norm that a group norm could replace.")
     if not hasattr(model, "forward_features"):
         raise no_map(architecture, "no features apart from its answer")
     upstream = type(model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,8 +17,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Some = Field(min_length=1)
 
 # What a plan names itself; whatever else TrainConfig takes may stand in a block's `settings`.
-_NAMED = {"dataset", "protocol", "part", "fold", "folds", "train_part", "seed", "trainable",
-          "epochs", "batch_size", "lr", "precision"}  # fmt: skip
+_NAMED = {"dataset", "datasets", "protocol", "hold_out", "part", "fold", "folds", "train_part",
+          "seed", "trainable", "epochs", "batch_size", "lr", "precision"}  # fmt: skip
+
+# Whose statistics batch norms answer by: those of training, or of the images that are tested.
+Statistics = Literal["trained", "tested"]
 
 
 class Data(Strict):
@@ -30,11 +33,18 @@ class Data(Strict):
 
 
 class Arena(Strict):
-    """A protocol over a study's data; `test` names the other data set of `external`."""
+    """A protocol over a study's data.
+
+    Attributes:
+        data: of `laboratory` several, each the name of its laboratory.
+        test: the other data set of `external`.
+        hold_out: of `laboratory` which of its data tests.
+    """
 
     protocol: Protocol
-    data: str
+    data: str | tuple[str, ...]
     test: str | None = None
+    hold_out: str | None = None
     folds: Annotated[int, Field(ge=2)] = 5
     part: str | None = None
     train_part: str | None = None
@@ -43,7 +53,16 @@ class Arena(Strict):
     def _has_a_test(self) -> Self:
         if (self.protocol == "external") != (self.test is not None):
             raise ValueError("`external`, and no other protocol, names a `test` data set")
+        if (self.protocol == "laboratory") != (self.hold_out in self.names):
+            raise ValueError("`laboratory`, and no other protocol, has a `hold_out` among its data")
+        if (self.protocol == "laboratory") != (len(self.names) > 1):
+            raise ValueError("`laboratory`, and no other protocol, has several data sets")
         return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its data, by their names in the plan."""
+        return (self.data,) if isinstance(self.data, str) else self.data
 
 
 class Block(Strict):
@@ -61,6 +80,8 @@ class Block(Strict):
     weights: str = "imagenet"
     image_size: Positive | None = None
     crop: str | None = None
+    backbone_options: dict[str, Option] = Field(default_factory=dict)
+    statistics: Statistics = "trained"
     trainable: Annotated[tuple[Trainable, ...], Some] = ("head",)
     batch_sizes: Annotated[tuple[Positive, ...], Some] = (32,)
     learning_rates: Annotated[tuple[Rate, ...], Some] = (1e-4,)

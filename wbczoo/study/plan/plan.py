@@ -48,11 +48,12 @@ class StudyPlan(Strict):
     @model_validator(mode="after")
     def _knows_its_data(self) -> Self:
         for name, arena in self.protocols.items():
-            for data in (arena.data, arena.test):
-                if data is not None and data not in self.data:
+            for data in (*arena.names, *([arena.test] if arena.test else [])):
+                if data not in self.data:
                     raise ValueError(f"the protocol {name!r} names the data {data!r}, not in data")
             # What trained would test, under the name of an honest protocol.
-            if arena.test and self.data[arena.test].dataset == self.data[arena.data].dataset:
+            trained = {self.data[data].dataset for data in arena.names}
+            if arena.test and self.data[arena.test].dataset in trained:
                 raise ValueError(f"the protocol {name!r} tests on the data set that trained")
         places: dict[str, str] = {}
         for one in self.data.values():
@@ -124,11 +125,13 @@ class StudyPlan(Strict):
             "tasks": self.tasks,
         }
         part = block.train_part or arena.train_part
+        several = {name: _part(self.data[name]) for name in arena.names}
+        parts = {"datasets": several} if arena.hold_out else {"dataset": several[arena.names[0]]}
 
         def train(seed: int, train_part: str | None, **more: Any) -> TrainConfig:
             return train_config(
-                dataset=_part(self.data[arena.data]), protocol=arena.protocol, part=arena.part,
-                folds=arena.folds, train_part=train_part, seed=seed, **more,
+                protocol=arena.protocol, part=arena.part, folds=arena.folds,
+                hold_out=arena.hold_out, train_part=train_part, seed=seed, **parts, **more,
             )  # fmt: skip
 
         for seed in block.seeds or self.seeds:
@@ -159,6 +162,8 @@ class StudyPlan(Strict):
                     weights="none" if bare else block.weights,
                     image_size=block.image_size,
                     crop=block.crop,
+                    backbone_options=block.backbone_options,
+                    statistics=None if block.statistics == "trained" else block.statistics,
                     settings=block.settings,
                 )  # fmt: skip
 

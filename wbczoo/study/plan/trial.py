@@ -11,20 +11,26 @@ from pydantic import Field
 from wbczoo.config import Part, TrainConfig
 from wbczoo.data.choice import choose_dataset
 from wbczoo.specs import Option
+from wbczoo.study.plan.grid import Statistics
 from wbczoo.study.plan.stated import Strict
 
 How = Literal["cached heads", "baseline", "cached branch", "images"]
 
 # The names that plans, claims and lines of results give a trial's settings, in the order of the
 # lines; what means nothing to a trial is None or empty there.
-_COMPOSITION = ("backbone", "sequence", "image_size", "crop", "hidden", "weights")
+_COMPOSITION = (
+    "backbone", "sequence", "image_size", "crop", "hidden", "weights", "backbone_options",
+    "statistics",
+)  # fmt: skip
 _TRAINING = ("trainable", "batch_size", "lr", "epochs", "precision")
 FIELDS = (
     "dataset", "dataset_options", "protocol", "test_dataset", "test_options", "folds", "part",
     "train_part", "tasks", "seed", "baseline", "baseline_options", *_COMPOSITION, *_TRAINING,
-    "settings",
+    "settings", "hold_out",
 )  # fmt: skip
-_TABLES = ("dataset_options", "test_options", "baseline_options", "settings")
+_TABLES = ("dataset_options", "test_options", "baseline_options", "backbone_options", "settings")
+# What was added to the plan later counts only where it is said: older keys and lines stay.
+_LATER = ("image_size", "crop", "backbone_options", "statistics", "hold_out")
 
 
 class _Trial(Strict):
@@ -48,10 +54,12 @@ class _Trial(Strict):
     def fields(self) -> dict[str, Any]:
         """Its settings by the names of `FIELDS`, as a line of results has them."""
         train, test = self.train, self.test
+        several = {name: part.options for name, part in train.datasets.items()}
         return {
             **{name: {} if name in _TABLES else None for name in FIELDS},
-            "dataset": train.dataset.name,
-            "dataset_options": train.dataset.options,
+            "dataset": "+".join(train.parts),
+            "dataset_options": several if any(several.values()) else train.dataset.options,
+            "hold_out": train.hold_out,
             "protocol": train.protocol,
             "test_dataset": None if test is None else test.name,
             "test_options": {} if test is None else test.options,
@@ -65,15 +73,21 @@ class _Trial(Strict):
     @property
     def key(self) -> str:
         """SHA-256 of the fields, written in one way: equal trials of any plan share it."""
-        # What was added to the plan later counts only where it is said: older keys stay.
-        later = ("image_size", "crop")
-        said = {k: v for k, v in self.fields.items() if v is not None or k not in later}
+        said = {k: v for k, v in self.fields.items() if v or k not in _LATER}
         text = json.dumps(said, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
+    def tested(self) -> Part:
+        """The data set that tests."""
+        held_out = self.train.datasets.get(self.train.hold_out or "")
+        return self.test or held_out or self.train.dataset
+
+    @property
     def arena(self) -> str:
         """The protocol with the data sets, where one data set tests what another trained."""
+        if self.train.hold_out:
+            return f"{self.train.protocol} {self.train.hold_out}"
         across = f" {self.train.dataset.name} to {self.test.name}" if self.test else ""
         return self.train.protocol + across
 
@@ -88,9 +102,12 @@ class _Trial(Strict):
         Raises:
             UsageError: for an unknown data set.
         """
-        part = self.train.dataset
-        dataset = choose_dataset(part.name, part.given, [part])
-        return self.train.model_copy(update={"dataset": dataset, "fold": fold})
+        chosen = {
+            name: choose_dataset(part.name, part.given, [part])
+            for name, part in self.train.parts.items()
+        }
+        one = {} if self.train.datasets else {"dataset": chosen.popitem()[1]}
+        return self.train.model_copy(update={"datasets": chosen, "fold": fold, **one})
 
 
 class NetworkTrial(_Trial):
@@ -98,6 +115,7 @@ class NetworkTrial(_Trial):
 
     Attributes:
         weights: `imagenet`, or `none`.
+        statistics: `tested` where batch norms answer by the tested images' own; else None.
         settings: what the plan says of the training beyond the names of its lists, as it says it;
             `train` holds their values too.
     """
@@ -108,6 +126,8 @@ class NetworkTrial(_Trial):
     weights: str
     image_size: int | None = None
     crop: str | None = None
+    backbone_options: dict[str, Option] = Field(default_factory=dict)
+    statistics: Statistics | None = None
     settings: dict[str, Option] = Field(default_factory=dict)
 
     @property
@@ -122,7 +142,8 @@ class NetworkTrial(_Trial):
     def how(self) -> How:
         """By which way it is run (docs/study.md says what each does)."""
         changed = set(self.settings) - {"limit_photographs"}  # which only the split minds
-        plain = self.train.trainable == "head" and self.train.precision == "fp32" and not changed
+        plain = self.train.trainable == "head" and self.train.precision == "fp32"
+        plain = plain and not (changed or self.backbone_options or self.statistics)
         if self.backbone == "none" or not plain:
             return "images"
         return "cached heads" if self.sequence == "none" else "cached branch"

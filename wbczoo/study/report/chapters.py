@@ -35,6 +35,8 @@ _PROTOCOLS = {
     "grouped": "cross-validated over photographs, no group on both sides; a trial covers all "
     "folds.",
     "external": "trained on one data set, tested on another, over the classes that both have.",
+    "laboratory": "one laboratory tests, over the classes that it has; it had no part in the "
+    "training on the others, nor in any choice of an epoch or a temperature.",
 }
 
 

@@ -59,7 +59,7 @@ def make_thumbnails(
     Raises:
         UsageError, WbczooError: if the data are not there, or are broken.
     """
-    tested = one.trial.test or one.trial.train.dataset
+    tested = one.trial.tested
     if tested.name not in data:
         return dict.fromkeys(names)
     root, spec = data[tested.name], registry.datasets.spec(tested.name)
@@ -70,7 +70,9 @@ def make_thumbnails(
         # The photograph itself rather than a view of it.
         if name not in paths or sample.part == "photographs":
             paths[name] = sample.path
-    return {name: _shrink(source, paths.get(name)) for name in names}
+    # Where several data sets are read together, each photograph is named with its own.
+    prefix = f"{one.trial.train.hold_out}/"
+    return {name: _shrink(source, paths.get(name.removeprefix(prefix))) for name in names}
 
 
 def _shrink(source: Tree, path: str | None) -> bytes | None:

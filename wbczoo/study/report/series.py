@@ -17,6 +17,7 @@ Fields = Mapping[str, Any]
 # What a trial has unless its plan says otherwise; a trial that differs is asked for by name.
 _PLAIN: Fields = {
     "train_part": None, "image_size": None, "crop": None, "settings": {}, "baseline_options": {},
+    "backbone_options": {}, "statistics": None,
 }  # fmt: skip
 
 

@@ -185,6 +185,8 @@ def _head(name: str, plan: StudyPlan, series: Sequence[Series]) -> str:
     lines = [here[0].arena if here else name]
     if arena.test is not None:
         lines.append(f"trained on {arena.data}, tested on {arena.test}")
+    if arena.hold_out is not None:
+        lines.append(f"{arena.hold_out} held out")
     rows = [row for one in here for row in one.rows.values()]
     return "\n".join([*lines, *([format_counts(rows)] if rows else [])])
 

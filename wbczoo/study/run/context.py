@@ -88,6 +88,7 @@ def compose_trial(trial: NetworkTrial) -> ModelConfig:
         hidden=trial.hidden,
         image_size=(side, side) if side else None,
         crop=trial.crop or "none",
+        backbone_options=trial.backbone_options,
     )
 
 

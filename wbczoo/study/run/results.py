@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo import files, machine
+from wbczoo.data.external import shared_classes
 from wbczoo.errors import WbczooError
+from wbczoo.metrics import restrict
 from wbczoo.study.plan.trial import Trial
 from wbczoo.study.run.roles import Library, Split
 from wbczoo.tasks import class_of
@@ -63,6 +65,8 @@ def describe_answers(
     """
     rows = split.tested
     targets = split.targets("test", numbers)
+    if split.plan.held_out:
+        probabilities = _over_shared(split, numbers, probabilities)
     found: dict[tuple[str, str], list[Any]] = {}
     reliability = {task.name: np.zeros((BINS, 3)) for task in split.tasks}
     for place, number in enumerate(numbers):
@@ -174,6 +178,20 @@ def make_row(trial: Trial, tested: Sequence[Answered], *, seconds: float, device
         },
         "answers": answers,
     }
+
+
+def _over_shared(
+    split: Split, numbers: Sequence[int], probabilities: Mapping[str, NDArray[np.floating]]
+) -> dict[str, NDArray[np.floating]]:
+    """Probabilities over the classes that a laboratory shares with the tasks; of others 0."""
+    found = {}
+    for task in split.tasks:
+        shared = shared_classes(task, split.tested, numbers)
+        kept = [task.classes.index(name) for name in shared]
+        found[task.name] = np.zeros_like(probabilities[task.name])
+        if kept:
+            found[task.name][:, kept] = restrict(probabilities[task.name], kept)
+    return found
 
 
 def answers_of(row: Row, task: str) -> list[Answers]:

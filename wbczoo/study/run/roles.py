@@ -22,7 +22,8 @@ from wbczoo.tasks import Task
 from wbczoo.tasks import parse as parse_tasks
 
 # What of a training's settings decides its split.
-_DRAWS = {"dataset", "protocol", "part", "folds", "train_part", "limit_photographs", "seed"}
+_DRAWS = {"dataset", "datasets", "protocol", "hold_out", "part", "folds", "train_part",
+          "limit_photographs", "seed"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,23 @@ class Library:
     _read: dict[str, Rows] = field(default_factory=dict)
     _splits: dict[str, Split] = field(default_factory=dict)
 
-    def rows(self, dataset: Part) -> Rows:
-        """A data set's rows.
+    def rows(self, config: TrainConfig) -> Rows:
+        """The rows of a config's data sets.
 
         Raises:
-            UsageError: if there is no such data set, or nobody said where it lies.
+            UsageError: if nobody said where one of them lies.
         """
-        name = str(dataset)
+        name = str(config.parts)
         if name not in self._read:
-            if dataset.name not in self.paths:
-                raise UsageError(
-                    f"Nobody said where {dataset.name} lies: --data {dataset.name}=PATH."
-                )
-            part = choose_dataset(dataset.name, dataset.given, [dataset])
-            config = TrainConfig(dataset=part)
-            self._read[name] = read_dataset(config, self.paths[dataset.name], self.tell)
+            places = {}
+            for own, part in config.parts.items():
+                if part.name not in self.paths:
+                    raise UsageError(
+                        f"Nobody said where {part.name} lies: --data {part.name}=PATH."
+                    )
+                places[own] = self.paths[part.name]
+            where = places if config.datasets else places[config.dataset.name]
+            self._read[name] = read_dataset(config, where, self.tell)
         return self._read[name]
 
     def split(self, trial: Trial, fold: int | None) -> Split:
@@ -116,9 +119,11 @@ class Library:
 
     def _draw(self, trial: Trial, fold: int | None) -> Split:
         tasks = parse_tasks(trial.tasks)
-        rows = self.rows(trial.train.dataset)
-        plan = plan_split(rows, tasks, trial.train_config(fold))
+        config = trial.train_config(fold)
+        rows = self.rows(config)
+        plan = plan_split(rows, tasks, config)
         if trial.test is None:
             return Split(tasks, rows, rows, plan, plan.test)
-        tested = self.rows(trial.test)
+        test = choose_dataset(trial.test.name, trial.test.given, [trial.test])
+        tested = self.rows(TrainConfig(dataset=test))
         return Split(tasks, rows, tested, plan, external_plan(tested, tasks).test)

@@ -1,0 +1,42 @@
+"""A model's batch norms come to answer by the statistics of other images than they trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from wbczoo.data.batches import Batches
+from wbczoo.model.fused import FusedClassifier
+
+_BATCH = 64
+
+
+def restate(
+    model: FusedClassifier, pixels: NDArray[np.uint8], rows: NDArray[np.int64], device: torch.device
+) -> None:
+    """Estimate all running means and variances anew, from images without labels.
+
+    Every batch counts alike (Schneider et al. 2020, Improving robustness against common
+    corruptions by covariate shift adaptation, with no part of the old statistics); the images
+    come in an order that does not follow their names, or a batch would show one class.
+
+    Args:
+        model: in evaluation mode, and left so.
+        pixels, rows: a cache's pixels (M, H, W, 3) and the rows of the images, (N,).
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    momenta = [module.momentum for module in norms]
+    for module in norms:
+        module.reset_running_stats()
+        module.momentum = None  # a cumulative mean
+        module.training = True
+    images = Batches(pixels, rows, {}, device)
+    order = np.random.default_rng(0).permutation(len(rows))
+    with torch.inference_mode():
+        for batch in np.array_split(order, max(1, len(order) // _BATCH)):
+            model(images.images(batch))
+    for module, momentum in zip(norms, momenta, strict=True):
+        module.momentum = momentum
+        module.training = False

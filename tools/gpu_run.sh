@@ -1,25 +1,28 @@
 #!/usr/bin/env bash
-# Runs the open trials of the study on one GPU, by many processes, for so many minutes.
+# Runs the open trials of a study on one GPU, by many processes, for so many minutes.
 #
-#   tools/gpu_run.sh DATA.zip OUT MINUTES [--pbc PBC.zip] [--small] [--device cpu] [--workers N]
+#   tools/gpu_run.sh DATA.zip OUT MINUTES [--study STUDY.toml] [--data NAME=PATH]... [--small]
+#       [--device cpu] [--workers N]
 #
 # DATA.zip: the BCCD archive. WBCZOO_WEIGHTS names a folder of weights where there is no network.
-# --pbc: for the trials that another laboratory's images test; without it they are refused.
+# --study: docs/studies/report-2020.toml unless said; of another the blocks come in its order.
+# --data: of another laboratory (pbc=PBC.zip); trials whose data are not there are refused.
 # --small: one epoch of the first blocks; they go into no study.
 # OUT gets results.jsonl (a line for each trial that ended, as `wbczoo study run` writes it; put
-# it beside docs/studies/report-2020/results.jsonl.xz, and it counts), timing.json and log.txt.
+# it beside the study's results.jsonl.xz, and it counts), timing.json and log.txt.
 # Batches are small, so each process waits for its own launches most of the time: as many run as
 # there are cores, under CUDA's MPS where it is there. PYTHON names the interpreter (python3),
 # WBCZOO_SCRATCH a fast folder.
 set -u
-[ $# -ge 3 ] || { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,16p' "$0" | sed 's/^# \{0,1\}//' >&2; exit 2; }
 begun=$(date +%s)
 study=$(cd "$(dirname "$0")/.." && pwd)/docs/studies/report-2020.toml
 given=(--data "bccd=$1") out=$2 minutes=$3; shift 3
 device=cuda small='' workers=$(($(nproc) > 2 ? $(nproc) - 1 : 1)) python=${PYTHON:-python3}
 while [ $# -gt 0 ]; do
   case $1 in
-    --pbc) given+=(--data "pbc=$2"); shift ;;
+    --study) study=$(realpath "$2"); shift ;;
+    --data) given+=(--data "$2"); shift ;;
     --small) small=yes; export WBCZOO_CUDA_GRAPHS=1 ;;
     --device) device=$2; shift ;;
     --workers) workers=$2; shift ;;
@@ -41,14 +44,17 @@ mkdir -p "$work"
 export WBCZOO_CACHE=${WBCZOO_CACHE:-$WBCZOO_SCRATCH/cache}
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONUNBUFFERED=1
 
-# The most wanted first. Trials that train longest stand early, so that the end of the time does
-# not find them half done; blocks that are not named here come last.
-blocks=(last-block branch-alone all other-branches backbones)
-[ -n "$small" ] || blocks+=(
-  branch-alone-30-epochs last-block-seeds all-trained-out all-trained-out-grouped
-  last-block-grouped-30-epochs all-branches all-branches-grouped last-block-branches
-  branch-alone-100-epochs from-nothing with-and-without-official-30-epochs
-  $(awk '/^\[\[blocks\]\]/ { getline; gsub(/name = |"/, ""); print }' "$study"))
+# Of the report's study the most wanted first; trials that train longest stand early, so that the
+# end of the time does not find them half done. Blocks that are not named come last.
+named=$(awk '/^\[\[blocks\]\]/ { getline; gsub(/name = |"/, ""); print }' "$study")
+blocks=($named)
+case $study:$small in
+  */report-2020.toml:yes) blocks=(last-block branch-alone all other-branches backbones) ;;
+  */report-2020.toml:) blocks=(
+    all-trained-out-grouped last-block-grouped-30-epochs last-block-branches all-branches
+    all-branches-grouped from-nothing with-and-without-official-30-epochs branch-alone-100-epochs
+    last-block branch-alone all other-branches backbones $named) ;;
+esac
 plan=$study
 if [ -n "$small" ]; then
   plan=$work/small.toml

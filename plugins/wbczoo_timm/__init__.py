@@ -80,6 +80,7 @@ def _declare(
         reference=reference,
         build=build,
         options={"norm": "batch"},
+        formerly={"norm": "batch"},
         preprocessing=preprocessing or Preprocessing(),
         classifier_keys=classifier_keys,
     )

@@ -47,7 +47,9 @@ def build_features(
     with cached_where_offline() if pretrained else contextlib.nullcontext():
         model = create(architecture, image_size, pretrained)
     if norm == "group" and not fold_batch_norms(model):
-        raise UsageError(f"timm's {architecture} has no batch norm that a group norm could replace.")
+        raise UsageError(
+            f"timm's {architecture} has no batch norm that a group norm could replace."
+        )
     if not hasattr(model, "forward_features"):
         raise no_map(architecture, "no features apart from its answer")
     upstream = type(model)

@@ -54,11 +54,11 @@ class _Trial(Strict):
     def fields(self) -> dict[str, Any]:
         """Its settings by the names of `FIELDS`, as a line of results has them."""
         train, test = self.train, self.test
-        several = {name: part.options for name, part in train.datasets.items()}
+        several = {name: one.options for name, one in train.datasets.items() if one.options}
         return {
             **{name: {} if name in _TABLES else None for name in FIELDS},
             "dataset": "+".join(train.parts),
-            "dataset_options": several if any(several.values()) else train.dataset.options,
+            "dataset_options": several if train.datasets else train.dataset.options,
             "hold_out": train.hold_out,
             "protocol": train.protocol,
             "test_dataset": None if test is None else test.name,

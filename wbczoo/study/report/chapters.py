@@ -8,7 +8,7 @@ from pathlib import Path
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import intervals
 from wbczoo.progress import Tell
-from wbczoo.study.report import claims, compare, plots, tables
+from wbczoo.study.report import across, claims, compare, plots, tables
 from wbczoo.study.report.findings import Findings
 from wbczoo.study.report.missed import find_missed, make_thumbnails
 from wbczoo.study.report.pages import (
@@ -62,6 +62,7 @@ def compose_report(
         )
     )
     yield from _claims(found)
+    yield from across.write_chapter(found.plan, found.series, found.resamples)
     yield Heading("Every model under every protocol")
     yield from tables.model_tables(found.plan, found.series, found.resamples)
     if found.plan.published:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wbczoo.config import Part, TrainConfig
+from wbczoo.config import TrainConfig
 from wbczoo.data.choice import choose_dataset
 from wbczoo.data.classes import ROLES
 from wbczoo.data.external import external_plan

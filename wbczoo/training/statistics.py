@@ -32,6 +32,7 @@ def restate(
         module.reset_running_stats()
         module.momentum = None  # a cumulative mean
         module.training = True
+    model.move_to(device)
     images = Batches(pixels, rows, {}, device)
     order = np.random.default_rng(0).permutation(len(rows))
     with torch.inference_mode():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,8 +129,7 @@ def test_statistics_become_those_of_the_images(tmp_path: Path) -> None:
     rows = np.arange(4, 12)
     restate(model, pixels, rows, torch.device("cpu"))
     shown = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2).float() / 255
-    backbone = model.backbone
-    assert backbone is not None
+    backbone: Any = model.backbone
     maps = backbone.conv_stem((shown - model.mean) / model.std)
     assert torch.allclose(backbone.bn1.running_mean, maps.mean((0, 2, 3)), atol=1e-5)
     assert not any(module.training for module in model.modules())

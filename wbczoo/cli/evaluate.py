@@ -18,6 +18,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
+from wbczoo.errors import UsageError
 
 
 @click.command("evaluate")
@@ -32,6 +33,12 @@ from wbczoo.cli.settings import split_settings
     show_default=True,
     help="Of the bootstrap.",
 )
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Write each image's answer, drawings and a page of the errors into this folder.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace what has the same names in --out.")
 @device_option
 @json_option
 @click.pass_context
@@ -46,10 +53,13 @@ def command(
     Example:
       wbczoo evaluate runs/a blood-cells.zip --dataset bccd --protocol official --json
       wbczoo evaluate runs/b --data raabin=raabin.zip
+      wbczoo evaluate runs/c cells/ --out results
     """
     from wbczoo.evaluation.evaluate import evaluate
 
     data = data_from(options)
+    if options["overwrite"] and options["out"] is None:
+        raise UsageError("--overwrite speaks of a folder; name it with --out.")
     if isinstance(data, dict):
         options["dataset"] = None
     number = parse_fold(fold)

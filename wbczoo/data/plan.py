@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -12,6 +15,9 @@ from wbczoo.data.samples import Rows
 from wbczoo.text import csv_line
 
 Role = Literal["train", "validation", "test"]
+
+# The columns of `split.csv` by which a split is known again.
+IDENTITY = ("sha256", "photograph", "group", "role")
 
 
 @dataclass(frozen=True)
@@ -46,20 +52,41 @@ class Plan:
 
 
 def split_csv(rows: Rows, plan: Plan) -> str:
-    """The text of `split.csv`: content hash, photograph, group and role of every row used."""
-    lines = [csv_line(("sha256", "photograph", "group", "role"))]
+    """The text of `split.csv`: what identifies every row used, its role, its path and label."""
+    return "".join(map(csv_line, _lines(rows, plan)))
+
+
+def _lines(rows: Rows, plan: Plan) -> Iterator[tuple[str, ...]]:
+    yield (*IDENTITY, "path", "label")
     for role in ("train", "validation", "test"):
         for row in plan.rows(role):
-            photograph = rows.samples[row].photograph or ""
-            lines.append(csv_line((rows.hashes[row], photograph, rows.groups[row], role)))
-    return "".join(lines)
+            sample = rows.samples[row]
+            identity = (rows.hashes[row], sample.photograph or "", rows.groups[row], role)
+            yield (*identity, sample.path, sample.label)
 
 
 def write_split(path: Path, rows: Rows, plan: Plan) -> None:
     """Write `split.csv`, aside and renamed."""
-    files.write_text(path, split_csv(rows, plan))
+    # A path whose bytes are no text is written with backslashes.
+    files.write_bytes(path, split_csv(rows, plan).encode("utf-8", "backslashreplace"))
 
 
 def digest_of(rows: Rows, plan: Plan) -> str:
-    """SHA-256 of `split.csv`: equal for equal data, roles and groups."""
-    return hashlib.sha256(split_csv(rows, plan).encode()).hexdigest()
+    """SHA-256 of a split: equal for equal data, roles and groups, whatever files are called."""
+    return _digest(line[: len(IDENTITY)] for line in _lines(rows, plan))
+
+
+def read_split(path: Path) -> tuple[list[dict[str, str]], str]:
+    """The rows of a run's `split.csv`, and their digest, as `digest_of` tells it.
+
+    Raises:
+        OSError, ValueError, KeyError: if it cannot be read as one.
+    """
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    identities = (tuple(str(row[name]) for name in IDENTITY) for row in rows)
+    return rows, _digest(itertools.chain([IDENTITY], identities))
+
+
+def _digest(lines: Iterable[Sequence[str]]) -> str:
+    return hashlib.sha256("".join(map(csv_line, lines)).encode()).hexdigest()

@@ -16,8 +16,10 @@ from wbczoo.data.prepared import read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
 from wbczoo.evaluation.answer import Predict, predict_with_session, predict_with_torch
+from wbczoo.evaluation.drawings import check_matplotlib
 from wbczoo.evaluation.figures import Evaluation
 from wbczoo.evaluation.leakage import Seen
+from wbczoo.evaluation.results import write_results
 from wbczoo.evaluation.score import (
     Scored,
     asked_of,
@@ -25,7 +27,9 @@ from wbczoo.evaluation.score import (
     score,
     tested_laboratories,
 )
+from wbczoo.images.file import claim_folder
 from wbczoo.progress import Tell
+from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.folder import CONFIG, MODEL
 
 
@@ -40,6 +44,8 @@ def evaluate(
     fold: int | None = None,
     resamples: int = 2000,
     device: str = "auto",
+    out: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     tell: Tell = progress.tell,
 ) -> Evaluation:
     """Measure a run (also one of folds) or an export; a run keeps the document in its folder.
@@ -51,11 +57,17 @@ def evaluate(
             config; the model's own, with its options, if None. An option that was added later
             than the model was made is, unless it is given, as the model was trained with.
         protocol, part, fold: the model's own where None.
+        out: a folder for `predictions.csv`, drawings and `errors.html`.
+        overwrite: replace what has these names in it.
 
     Raises:
         UsageError, WbczooError: as `score` does, and if `model` is none of these.
     """
     model = Path(model)
+    if out is not None:
+        check_matplotlib()
+        out = Path(out)
+        _claim(out, data, overwrite=overwrite)
     given = {"protocol": protocol, "part": part, "fold": fold}
     named = dataset is not None or isinstance(data, Mapping)
     folders = _folders(model)
@@ -65,9 +77,11 @@ def evaluate(
             raise UsageError(f"{model} has no fold {fold}.")
     rows: Rows | None = None
     scored: list[Scored] = []
+    limits: list[Limits | None] = []
     run: RunConfig | None = None
     for folder in folders:
-        run, seen, predict = _load(folder, device)
+        run, seen, predict, own = _load(folder, device)
+        limits.append(own)
         kept = tuple(run.train.parts.values()) if run.train else ()
         parts, places = choose_data(data, dataset or "folder", dataset_options, kept)
         bare = TrainConfig(**parts) if named else _as_trained(run.train, folder)
@@ -92,6 +106,8 @@ def evaluate(
     if _is_run(folders[0]):
         name = f"evaluation-{document['protocol']}-{document['part']}-{document['dataset']}.json"
         files.write_json(model / name, document)
+    if out is not None:
+        write_results(out, document, run.model.tasks, scored, limits, run.model.preprocessing)
     return Evaluation(document)
 
 
@@ -143,18 +159,35 @@ def _is_run(path: Path) -> bool:
     return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
 
 
-def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict]:
+def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict, Limits | None]:
     if not _is_run(folder):
         from wbczoo.runtime.session import Device, Session
 
         if device == "mps":
             raise UsageError("An export runs on cpu or cuda; --device mps is for runs.")
         session = Session(folder, device=cast(Device, device))
-        return session.config, None, predict_with_session(session)
-    from wbczoo.training.checkpoint import SPLIT, load_model
+        return session.config, None, predict_with_session(session), session.limits
+    from wbczoo.training.checkpoint import SPLIT, SUMMARY, load_model
 
     run, model = load_model(folder)
     if other := explain_other_finder(run.model.finder_sha256):
         progress.tell(f"{folder}: {other}")
     seen = Seen.nothing() if run.train is None else Seen.read(folder / SPLIT, run.split_sha256)
-    return run, seen, predict_with_torch(model, device)
+    return run, seen, predict_with_torch(model, device), _limits_of(folder / SUMMARY)
+
+
+def _claim(out: Path, data: Data, *, overwrite: bool) -> None:
+    roots = [Path(root) for root in (data.values() if isinstance(data, Mapping) else [data])]
+    if any(out.resolve().is_relative_to(root.resolve()) for root in roots):
+        raise UsageError(
+            f"--out names {out}, which lies among the images that are read; name another folder."
+        )
+    claim_folder(out, "--out", overwrite=overwrite, inputs=roots)
+
+
+def _limits_of(summary: Path) -> Limits | None:
+    """The limits of flags that a training fitted, if any."""
+    found = files.read_json(summary).get("limits") if summary.is_file() else None
+    if not isinstance(found, dict):
+        return None
+    return Limits(found.get("unknown_above"), found.get("unsure_below", {}))

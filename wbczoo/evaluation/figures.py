@@ -122,7 +122,7 @@ def table(document: Mapping[str, Any]) -> str:
     for place, share in enumerate(COVERAGES):
         errors = [format_figure(found["coverage"][place]["error"]) for found in tasks.values()]
         rows.append([f"error at coverage {share:.0%}", *errors])
-    parts = [_heading(document), *_laboratories(document)]
+    parts = [heading(document), *_laboratories(document)]
     if tasks:
         parts.append(tabulate(rows, ["", *tasks], disable_numparse=True))
     for task, found in tasks.items():
@@ -169,7 +169,8 @@ def _laboratories(document: Mapping[str, Any]) -> Iterator[str]:
             yield tabulate(rows, headers, disable_numparse=True)
 
 
-def _heading(document: Mapping[str, Any]) -> str:
+def heading(document: Mapping[str, Any]) -> str:
+    """What a document's figures are of: protocol, files, photographs and groups."""
     photographs = document["photographs"]
     source = (
         "an unknown number of photographs" if photographs is None else f"{photographs} photographs"

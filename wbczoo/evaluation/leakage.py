@@ -6,9 +6,8 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbczoo import files
 from wbczoo.config import ModelConfig, TrainConfig
-from wbczoo.data.plan import Plan, digest_of
+from wbczoo.data.plan import Plan, digest_of, read_split
 from wbczoo.data.samples import Rows
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import WbczooError
@@ -28,13 +27,16 @@ class Seen:
         Raises:
             WbczooError: if it is not there or is not the one that the run's config knows.
         """
-        if not path.is_file() or files.sha256_of(path) != split_sha256:
+        try:
+            rows, digest = read_split(path)
+        except (OSError, ValueError, KeyError, csv.Error):
+            rows, digest = [], None
+        if digest != split_sha256:
             raise WbczooError(
                 f"{path} is missing or damaged: its hash is not the one in config.json. So nobody "
                 "knows which photographs the run has seen, and it cannot be measured."
             )
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = [row for row in csv.DictReader(stream) if row["role"] != "test"]
+        rows = [row for row in rows if row["role"] != "test"]
         return cls(
             frozenset(row["sha256"] for row in rows), frozenset(row["group"] for row in rows)
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,18 +47,18 @@ def choose_limits(
 
 
 def answer_of(
-    file: ModelFile, limits: Limits | None, outputs: Mapping[str, NDArray[np.float32]]
+    tasks: Sequence[Task], limits: Limits | None, outputs: Mapping[str, NDArray[np.float32]]
 ) -> Answer:
     """The answer about one image, as `Session.answers` yields it.
 
     Args:
         outputs: of one image, by name.
     """
-    probabilities = {task.name: outputs[f"{task.name}_probabilities"] for task in file.tasks}
+    probabilities = {task.name: outputs[f"{task.name}_probabilities"] for task in tasks}
     numbers = [*probabilities.values(), outputs.get(NOVELTY, np.float32(0))]
     if not all(np.isfinite(values).all() for values in numbers):
         return {"error": "The model's answer is not a number; its weights are damaged."}
-    answer: Answer = {"tasks": {t.name: _named(t, probabilities[t.name]) for t in file.tasks}}
+    answer: Answer = {"tasks": {t.name: _named(t, probabilities[t.name]) for t in tasks}}
     if NOVELTY in outputs:
         answer[NOVELTY] = float(str(outputs[NOVELTY]))
     if limits is not None:

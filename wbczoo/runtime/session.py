@@ -300,7 +300,7 @@ class Session:
             outputs = self.run(pixels, layers=layers)
             for row, place in enumerate(places):
                 mine = {name: each[row] for name, each in outputs.items()}
-                told = answer_of(self.file, self.limits, mine)
+                told = answer_of(self.tasks, self.limits, mine)
                 if "flags" in told:
                     told["flags"] += answers[place].get("flags", [])
                 if layers and "error" not in told:

@@ -10,15 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from wbczoo.evaluation.drawings import BLUE, GREY, ORANGE, fill_confusion, fill_reliability
 from wbczoo.study.report.compare import SEEDS, Comparison
 from wbczoo.study.report.pages import DENSITY
 from wbczoo.study.report.series import Series
 from wbczoo.study.report.tally import tally_together
 from wbczoo.study.report.words import format_photographs, format_seeds
-from wbczoo.study.run.results import BINS
 
-# Okabe and Ito 2008, Color Universal Design: told apart by every kind of colour vision.
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 _WIDTH = 9.6  # inches of a page's picture
 
 
@@ -66,18 +64,8 @@ def draw_confusions(shown: Sequence[Series], task: str) -> bytes:
     for panel, one in zip(panels, shown, strict=False):
         (tally,) = tally_together([list(one.rows.values())], task)
         matrix = tally.counts.sum((0, 1))
-        share = matrix / matrix.sum(1, keepdims=True).clip(min=1)
-        panel.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        for truth, answer in np.ndindex(*matrix.shape):
-            panel.text(
-                answer, truth, int(matrix[truth, answer]), ha="center", va="center",
-                fontsize="x-small", color="white" if share[truth, answer] > 0.55 else "black",
-            )  # fmt: skip
+        fill_confusion(panel, matrix, classes)
         panel.set_title(f"{one.model}, {format_seeds(len(one.rows))}", fontsize="small", wrap=True)
-        panel.set_xticks(range(len(classes)), classes, rotation=35, ha="right", fontsize="x-small")
-        panel.set_yticks(range(len(classes)), classes, fontsize="x-small")
-        panel.set_xlabel("answer", fontsize="x-small")
-        panel.set_ylabel("truth", fontsize="x-small")
     return _to_webp(figure, _title(shown, f"{task}, files by truth and answer"))
 
 
@@ -91,21 +79,8 @@ def draw_reliability(shown: Sequence[Series], task: str) -> bytes:
     figure, panels = _grid(len(shown), 2.4, 2.5)
     for panel, one in zip(panels, shown, strict=False):
         bins = sum(np.array(row["tasks"][task]["reliability"]) for row in one.rows.values())
-        files, confidence, right = np.asarray(bins).T
-        some = files > 0
-        places = (np.arange(BINS) + 0.5) / BINS
-        panel.bar(places, files / max(files.sum(), 1), width=0.9 / BINS, color=GREY, alpha=0.35)
-        panel.plot([0, 1], [0, 1], ":", color=GREY)
-        panel.plot(
-            confidence[some] / files[some], right[some] / files[some], "o-", color=BLUE,
-            markersize=3,
-        )  # fmt: skip
-        panel.set_xlim(0, 1)
-        panel.set_ylim(0, 1)
+        fill_reliability(panel, np.asarray(bins))
         panel.set_title(f"{one.model}, {format_seeds(len(one.rows))}", fontsize="small", wrap=True)
-        panel.set_xlabel("confidence", fontsize="x-small")
-        panel.set_ylabel("share right", fontsize="x-small")
-        panel.tick_params(labelsize="x-small")
     return _to_webp(figure, _title(shown, f"{task}, reliability"))
 
 

@@ -1,0 +1,92 @@
+"""An evaluation leaves each image's answer, drawings, and a page of what went wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import Completed
+
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="module")
+def results(
+    wbczoo: Run, small_run: Path, smears: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("results") / "new"
+    wbczoo("evaluate", small_run, smears, "--dataset", "synthetic", "--resamples", 50, "--out", out)
+    return out
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_each_test_image_has_a_row_that_the_figures_are_made_of(
+    results: Path, small_run: Path
+) -> None:
+    rows = read(results / "predictions.csv")
+    document = json.loads((results / "evaluation.json").read_text())
+    assert len(rows) == document["files"] == 24
+    tested = {row["path"] for row in read(small_run / "split.csv") if row["role"] == "test"}
+    assert {row["path"] for row in rows} == tested
+    for task, found in document["tasks"].items():
+        right = sum(row[task] == row[f"{task}_truth"] for row in rows)
+        assert right / 24 == pytest.approx(found["accuracy"]["value"])
+        for row in rows:
+            likely = {name: float(row[f"{task}_{name}"]) for name in found["classes"]}
+            assert max(likely, key=likely.__getitem__) == row[task]
+            assert float(row[f"{task}_probability"]) == likely[row[task]]
+    assert {row["label"] for row in rows} >= {"eosinophil", "lymphocyte"}
+    assert all(row["photograph"] and row["group"] and row["novelty"] for row in rows)
+    flags = {flag for row in rows for flag in row["flags"].split()}
+    assert flags <= {"unknown", "unsure", "contradicted"}
+
+
+def test_the_drawings_are_there_in_both_kinds(results: Path) -> None:
+    for name in ("confusion", "reliability", "coverage"):
+        assert (results / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "8 photographs" in (results / f"{name}.svg").read_text(encoding="utf-8")
+
+
+def test_the_page_shows_the_worst_errors_first_and_asks_nobody(results: Path) -> None:
+    page = (results / "errors.html").read_text(encoding="utf-8")
+    rows = read(results / "predictions.csv")
+    assert not re.search(r"""(src|href)=["'](?!data:)|<script|url\(""", page)
+    for task in ("cell", "nucleus"):
+        wrong = [row for row in rows if row[task] != row[f"{task}_truth"]]
+        assert f"{len(wrong)} of 24 files are answered otherwise" in page
+        section = page.split(f"<h2>{task}</h2>")[1].split("<h2>")[0]
+        wrong.sort(key=lambda row, task=task: float(row[f"{task}_{row[f'{task}_truth']}"]))
+        shown = re.findall(r"<code>([^<]+)\.jpg</code>", section)
+        assert shown == [row["path"].removesuffix(".jpg") for row in wrong]
+        assert section.count("data:image/jpeg;base64,") == len(wrong)
+
+
+def test_an_export_and_other_data_leave_the_same_and_names_are_escaped(
+    wbczoo: Run, small_export: Path, smears: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted((smears / "test").rglob("*.jpg"))):
+        # Each is labelled as another class, so that most are errors.
+        name = ("eosinophil", "lymphocyte", "monocyte")[number % 3]
+        (tmp_path / "cells" / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, tmp_path / "cells" / name / f"a&{number}'.jpg")
+    command = ("evaluate", small_export, tmp_path / "cells", "--dataset", "folder",
+               "--protocol", "external", "--resamples", 50, "--out")  # fmt: skip
+    wbczoo(*command, tmp_path / "out")
+    page = (tmp_path / "out" / "errors.html").read_text(encoding="utf-8")
+    assert "a&amp;" in page
+    assert "a&0" not in page
+    assert read(tmp_path / "out" / "predictions.csv")[0]["path"] == "eosinophil/a&0'.jpg"
+    assert "is not empty" in wbczoo(*command, tmp_path / "out", expect=2).stderr
+    inside = wbczoo(*command, tmp_path / "cells" / "out", expect=2).stderr
+    assert "lies among the images" in inside
+    assert not (tmp_path / "cells" / "out").exists()
+    wbczoo(*command, tmp_path / "out", "--overwrite")

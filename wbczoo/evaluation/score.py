@@ -121,8 +121,9 @@ def score(
         named = [", ".join(each.parts) for each in (trained or asked, asked)]
         if named[0] != named[1]:
             raise UsageError(
-                f"The model was trained on the data set {named[0]!r}; to test it on "
-                f"{named[1]!r}, say --protocol external."
+                f"The model was trained on the data set {named[0]!r}, and this is read as "
+                f"{named[1]!r}. If it is the same, name it by --dataset; to test the model on "
+                "another, say --protocol external."
             )
         plan = plan_split(rows, model.tasks, asked)
         if digest_of(rows, plan) == split_sha256:

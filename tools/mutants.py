@@ -24,8 +24,8 @@ def main() -> int:
     """Run mutmut, and print the share of each module and the mutants that survived."""
     digits = "0-9" if sys.argv[1:] == ["all"] else SAMPLE
     tried = f"*__mutmut_*[{digits}]"
-    mutmut = Path(sys.executable).with_name("mutmut")
-    subprocess.run([mutmut, "run", "--max-children", "2", tried], cwd=ROOT, check=True)
+    command = [sys.executable, "-m", "mutmut", "run", "--max-children", "2", tried]
+    subprocess.run(command, cwd=ROOT, check=True)
     noticed, planted, survived = Counter[str](), Counter[str](), []
     for meta in sorted((ROOT / "mutants" / "wbczoo").rglob("*.py.meta")):
         module = meta.relative_to(ROOT / "mutants").as_posix().removesuffix(".meta")

@@ -418,6 +418,18 @@ def test_external_tests_the_photographs_of_the_shared_classes(tmp_path: Path) ->
     assert len(external_plan(rows, (CELL5,)).test) == 6
 
 
+def test_external_may_find_no_photograph_to_test(tmp_path: Path) -> None:
+    """The classes that are shared stand in the views alone."""
+    labels = {"augmented": ("monocyte", "eosinophil"), "photographs": ("artefact",)}
+    samples = [
+        Sample(f"{part} {label}.jpg", label, part=part)
+        for part, names in labels.items()
+        for label in names
+    ]
+    plan = external_plan(read_rows(declare(samples), write_all(tmp_path, samples)), DEFAULT)
+    assert (plan.part, plan.test) == ("photographs", ())
+
+
 def test_external_wants_two_shared_classes(tmp_path: Path) -> None:
     root = draw_folder(tmp_path, {"monocyte": 3, "artefact": 3})
     with pytest.raises(UsageError, match=r"fewer than two classes.*cell: monocyte; pbc8: monocyte"):

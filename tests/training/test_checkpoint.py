@@ -202,7 +202,7 @@ def test_a_run_s_model_comes_back_in_evaluation_mode(tmp_path: Path) -> None:
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name
     checkpoint.save_tensors(tmp_path / "run" / "model.safetensors", {"a": torch.ones(1)}, {})
-    with pytest.raises(WbczooError, match=r"model\.safetensors does not fit .*config\.json: \S"):
+    with pytest.raises(WbczooError, match=r"does not fit .*config\.json: Unexpected key.*a"):
         checkpoint.load_model(tmp_path / "run")
 
 

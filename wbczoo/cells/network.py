@@ -122,8 +122,11 @@ def _ask(level: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.fl
 
 def _peaks(heat: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Rows and columns of the places that no neighbour exceeds."""
-    around = np.pad(heat, 1)
-    across = np.maximum(np.maximum(around[:, :-2], around[:, 1:-1]), around[:, 2:])
-    highest = np.maximum(np.maximum(across[:-2], across[1:-1]), across[2:])
+    highest = heat
+    for axis in (0, 1):
+        near, highest = np.moveaxis(highest, axis, 0), highest.copy()
+        moved = np.moveaxis(highest, axis, 0)
+        np.maximum(moved[1:], near[:-1], out=moved[1:])
+        np.maximum(moved[:-1], near[1:], out=moved[:-1])
     rows, columns = np.nonzero((heat >= highest) & (heat >= _FAINTEST))
     return rows, columns

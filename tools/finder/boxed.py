@@ -1,4 +1,8 @@
-"""The sets of images with boxes around white cells, read from the archives beside the checkout."""
+"""The sets of images with boxes around white cells, read from the archives beside the checkout.
+
+The data sets' plugins know the same images. They round boxes to whole pixels and know no red cell,
+so that a network trained by them would be another one.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +34,6 @@ class Boxed:
 
     archive: Path
     name: str
-    group: str
-    label: str
     boxes: tuple[Box, ...]
     red: tuple[Box, ...] = ()
 
@@ -48,15 +50,14 @@ def _opened(path: Path) -> zipfile.ZipFile:
 
 
 def read_sets(data: Path) -> dict[str, list[Boxed]]:
-    """Every image whose white cells were boxed: `bccd`, `raabin`, `pbc` and `bionet`.
+    """Every image that trains and whose white cells were boxed: of `bccd`, `raabin` and `pbc`.
 
     The rows of a table without a box are left out: those images do show a cell.
     """
     return {
         "bccd": list(_bccd(data)),
-        "raabin": _table(data / "raabin-sample.zip", data / "raabin-sample.csv", "slide", True),
-        "pbc": _table(data / "pbc-sample.zip", data / "pbc-boxes.csv", "", True),
-        "bionet": _table(data / "bionet-sample.zip", data / "bionet-sample.csv", "group", False),
+        "raabin": _table(data / "raabin-sample.zip", data / "raabin-sample.csv"),
+        "pbc": _table(data / "pbc-sample.zip", data / "pbc-boxes.csv"),
     }
 
 
@@ -64,17 +65,17 @@ def read_platelets(data: Path) -> list[Boxed]:
     """The images of PBC that were taken of a platelet, and show no white cell."""
     path = data / "pbc-sample.zip"
     names = sorted(n for n in _opened(path).namelist() if "/platelet/" in n and n.endswith(".jpg"))
-    return [Boxed(path, n, n, "platelet", ()) for n in names if not n.endswith(_NOT_ALONE)]
+    return [Boxed(path, n, ()) for n in names if not n.endswith(_NOT_ALONE)]
 
 
 def _bccd(data: Path) -> Iterator[Boxed]:
     path = data / "blood-cells.zip"
     with (data / "bccd-photographs.csv").open(encoding="utf-8", newline="") as stream:
-        rows = {int(row["source_id"]): row for row in csv.DictReader(stream)}
+        known = {int(row["source_id"]) for row in csv.DictReader(stream)}
     archive = _opened(path)
     for name in sorted(archive.namelist()):
         match = re.search(r"BloodImage_(\d+)\.xml$", name)
-        if not match or int(match[1]) not in rows:
+        if not match or int(match[1]) not in known:
             continue
         cells = list(ElementTree.fromstring(archive.read(name)).iter("object"))
         white, red = (
@@ -82,8 +83,7 @@ def _bccd(data: Path) -> Iterator[Boxed]:
             for kind in ("WBC", "RBC")
         )
         image = name.replace("Annotations", "JPEGImages").replace(".xml", ".jpg")
-        row = rows[int(match[1])]
-        yield Boxed(path, image, row["overlap_group"], row["label_raw"], white, red)
+        yield Boxed(path, image, white, red)
 
 
 def _voc(cell: ElementTree.Element) -> Box:
@@ -92,22 +92,16 @@ def _voc(cell: ElementTree.Element) -> Box:
     return left, top, right, bottom
 
 
-def _table(path: Path, table: Path, group: str, shares: bool) -> list[Boxed]:
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    rows: dict[str, dict[str, str]] = {}
+def _table(path: Path, table: Path) -> list[Boxed]:
+    """The boxes are shares of the image's sides."""
+    shares: dict[str, list[tuple[float, ...]]] = defaultdict(list)
     with table.open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             if row["left"]:
-                rows[row["file"]] = row
-                left, top, right, bottom = (float(row[side]) for side in SIDES)
-                boxes[row["file"]].append((left, top, right, bottom))
+                shares[row["file"]].append(tuple(float(row[side]) for side in SIDES))
     found = []
-    for name, row in rows.items():
-        content = io.BytesIO(_opened(path).read(name))
-        width, height = Image.open(content).size if shares else (1, 1)
-        pixels = tuple(
-            (b[0] * width, b[1] * height, b[2] * width, b[3] * height) for b in boxes[name]
-        )
-        label = row.get("label") or name.split("/")[-2]
-        found.append(Boxed(path, name, row.get(group) or name, label, pixels))
+    for name, boxes in shares.items():
+        width, height = Image.open(io.BytesIO(_opened(path).read(name))).size
+        pixels = tuple((b[0] * width, b[1] * height, b[2] * width, b[3] * height) for b in boxes)
+        found.append(Boxed(path, name, pixels))
     return found

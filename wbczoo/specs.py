@@ -130,6 +130,10 @@ class Sample:
         boxes: of all white cells in the file; () where somebody looked and saw none, None where
             nobody knows.
         laboratory: a short name, where a data set holds several; None: the data set's own.
+        slide: what the photograph is of, where it is known.
+        patient: whose blood it is; a data set of `unknown` unit has the weakest of patient, slide
+            and photograph that is known of each labelled file.
+        labels: task name -> raw label, for tasks that read another one than `label`.
     """
 
     path: str
@@ -141,6 +145,9 @@ class Sample:
     box: Box | None = None
     boxes: tuple[Box, ...] | None = None
     laboratory: str | None = None
+    slide: str | None = None
+    patient: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from three_parts import draw_rows
 from wbczoo import registry
 from wbczoo.config import Part, TrainConfig
 from wbczoo.data.prepared import read_dataset
-from wbczoo.data.samples import Rows, read_rows
+from wbczoo.data.samples import Rows, join, read_rows
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Option, Sample
 from wbczoo.tasks import CELL, CELL5, NUCLEUS, Task
@@ -213,6 +213,57 @@ def test_a_unit_is_unknown_until_it_is_told(tmp_path: Path) -> None:
     assert len(set(told.groups)) == 3
     stated = read_rows(FOLDER, root, {"each_file_a_photograph": True})
     assert (stated.unit, stated.count_photographs(range(6))) == ("photograph", 6)
+
+
+@pytest.mark.parametrize(
+    ("known", "unit"),
+    [
+        (({"patient": "1"}, {"patient": "2", "slide": "a"}), "patient"),
+        (({"patient": "1"}, {"slide": "a"}), "slide"),
+        (({"slide": "a"}, {"photograph": "p"}), "photograph"),
+        (({"slide": "a"}, {}), "unknown"),
+    ],
+)
+def test_the_unit_is_the_weakest_that_is_known_of_each_labelled_file(
+    known: Sequence[dict[str, str]], unit: str, tmp_path: Path
+) -> None:
+    root = write(tmp_path, {"0.jpg": b"0", "1.jpg": b"1", "2.jpg": b"2"})
+    samples = [Sample(f"{n}.jpg", "A", **known[n]) for n in range(2)]  # type: ignore[arg-type]
+    spec = replace(declare([*samples, Sample("2.jpg", "")]), unit="unknown")
+    assert read_rows(spec, root).unit == unit
+
+
+def test_patients_and_slides_stay_whole_and_keep_their_names_apart(tmp_path: Path) -> None:
+    root = write(tmp_path, {f"{n}.jpg": str(n).encode() for n in range(5)})
+    samples = [
+        Sample("0.jpg", "A", slide="s1", patient="1"),
+        Sample("1.jpg", "A", slide="s2", patient="1"),
+        Sample("2.jpg", "A", slide="1"),
+        Sample("3.jpg", "A", slide="1", photograph="p"),
+        Sample("4.jpg", "A", photograph="p"),
+    ]
+    rows = read_rows(replace(declare(samples), unit="unknown"), root)
+    assert rows.groups == ("1", "1", "slide 1", "slide 1", "slide 1")
+    both = join({"a": rows, "b": rows})
+    assert together(both) == {frozenset(f"{lab}/{n}.jpg" for lab in "ab" for n in ns)
+                              for ns in ((0, 1), (2, 3, 4))}  # fmt: skip
+    # Equal bytes alone tied the two sets: a patient 1 of each is not the same person.
+    other = write(tmp_path / "b", {f"{n}.jpg": b"b" + str(n).encode() for n in range(5)})
+    apart = join({"a": rows, "b": read_rows(replace(declare(samples), unit="unknown"), other)})
+    assert len(set(apart.groups)) == 4
+
+
+def test_a_task_reads_the_label_of_its_name_and_else_the_files(tmp_path: Path) -> None:
+    root = write(tmp_path, {"0.jpg": b"0", "1.jpg": b"1"})
+    stage = Task("stage", ("band", "segmented"))
+    samples = [
+        Sample("0.jpg", "neutrophil", labels={"stage": "Band"}),
+        Sample("1.jpg", "neutrophil", labels={"stage": ""}),
+    ]
+    rows = read_rows(replace(declare(samples), unit="unknown"), root)
+    assert [rows.class_of(stage, row) for row in (0, 1)] == ["band", None]
+    assert [rows.class_of(CELL, row) for row in (0, 1)] == ["neutrophil", "neutrophil"]
+    assert rows.left_out(stage) == {"": 1}
 
 
 def test_a_users_task_counts_what_the_data_sets_table_says_beyond_it(tmp_path: Path) -> None:

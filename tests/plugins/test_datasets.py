@@ -7,7 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
@@ -520,6 +520,7 @@ def test_folder_takes_the_users_word_that_each_file_is_a_photograph(tmp_path: Pa
         "photograph_from": None,
         "each_file_a_photograph": False,
         "labels": "",
+        "labels_from": None,
     }
 
 
@@ -544,6 +545,95 @@ def test_folder_labels_name_what_the_classes_of_a_task_cannot(tmp_path: Path) ->
     ):
         with pytest.raises(UsageError, match=sentence):
             FOLDER.samples(root, labels=labels)
+
+
+@pytest.mark.parametrize(("column", "at"), [("slide", "slide"), ("patient", "patient")])
+def test_folder_takes_slides_and_patients_of_a_table(column: str, at: str, tmp_path: Path) -> None:
+    root, table = make(tmp_path / "root", *TWO), tmp_path / "origin.csv"
+    rows = "".join(f"{name},{number // 2}\n" for number, name in enumerate(TWO))
+    table.write_text(f"file,{column}\n{rows}", encoding="utf-8")
+    found = FOLDER.samples(root, photograph_from=str(table))
+    assert [getattr(s, at) for s in found] == ["0", "0", "1"]
+    assert {s.photograph for s in found} == {None}
+
+
+LABELLED = ("s1/1.jpg", "s1/2.jpg", "s2/1.jpg", normalize("NFD", "Zoë.jpg"), "a b.jpg")
+LABELS = [("s1/1.jpg", "A", "x"), ("./s1\\2.jpg", "B", "x"), ("data/s2/1.jpg", "A", "y"),
+          ("/elsewhere/Zoë.jpg", "B", "y"), ("a  b.jpg", "A", "y")]  # fmt: skip
+
+
+def labelled(root: Path, head: str, rows: Iterable[Sequence[str]], **options: str) -> list[Sample]:
+    """The samples of five files by a table."""
+    data, table = make(root / "data", *LABELLED), root / "labels.csv"
+    lines = [head, *(";".join(row) for row in rows)]
+    table.write_text("\ufeff" + "\n".join(lines) + "\n", encoding="utf-8")
+    return list(FOLDER.samples(data, labels_from=str(table), **options))
+
+
+def test_folder_takes_labels_from_a_table_by_path_or_by_a_name_that_is_the_only_one(
+    tmp_path: Path,
+) -> None:
+    found = {s.path: s for s in labelled(tmp_path, "File;Label;Slide", LABELS)}
+    assert [found[name].label for name in LABELLED] == ["A", "B", "A", "B", "A"]
+    assert [found[name].slide for name in LABELLED] == ["x", "x", "y", "y", "y"]
+    assert {s.split for s in found.values()} == {None}
+
+
+def test_folder_says_what_a_table_and_the_files_do_not_have_of_each_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [LABELS[0], LABELS[1], (LABELS[2][0], "", "y"), ("not/there.jpg", "A", "z")]
+    found = {s.path: s.label for s in labelled(tmp_path, "file;label;slide", rows)}
+    assert [found[name] for name in LABELLED] == ["A", "B", "", "", ""]
+    told = capsys.readouterr().err
+    assert "1 rows of" in told
+    assert "not/there.jpg" in told
+    assert "2 images in" in told
+    assert "1 images have no label: s2/1.jpg" in told
+
+
+def test_folder_reads_splits_laboratories_and_labels_of_other_tasks_from_a_table(
+    tmp_path: Path,
+) -> None:
+    rows = [(*row, "Val" if row[2] == "x" else "test", "Bern", "") for row in LABELS]
+    found = labelled(
+        tmp_path, "file;label;stage;split;laboratory;note", rows, labels="A=eosinophil"
+    )
+    assert {(s.label, s.split, s.laboratory) for s in found} == {
+        ("eosinophil", "validation", "Bern"), ("B", "validation", "Bern"),
+        ("eosinophil", "test", "Bern"), ("B", "test", "Bern"),
+    }  # fmt: skip
+    assert all(s.labels.keys() == {"stage", "note"} for s in found)
+    assert {s.labels["stage"] for s in found} == {"x", "y"}
+
+
+@pytest.mark.parametrize(
+    ("head", "rows", "sentence"),
+    [
+        ("file;class", LABELS, "needs the columns file and label"),
+        ("file;label;label", LABELS, "each once"),
+        ("file;label;slide", [*LABELS, ("s1/1.jpg", "B", "x")],
+         "two things of s1/1.jpg: label A, and in line 7 label B"),
+        ("file;label;slide", [*LABELS, ("data/s1/1.jpg", "B", "x")],
+         "two things of s1/1.jpg: as s1/1.jpg and as data/s1/1.jpg"),
+        ("file;label", [("1.jpg", "A"), ("3.jpg", "B")], "none of the 5 images"),
+        ("file;label;split", LABELS, "has the split '[xy]'"),
+        ("file;label;laboratory", [(a, b, "a/b") for a, b, _ in LABELS], "no slash"),
+        ("file;label", [(a, "A") for a, _, _ in LABELS], "one class only"),
+        ("file;label;patient;slide", [(*row, "1") for row in LABELS],
+         "puts the slide 1 into two patients, x and y.*write them as patient-slide"),
+    ],
+)  # fmt: skip
+def test_folder_refuses_a_table_of_labels_that_cannot_serve(
+    head: str, rows: list[Sequence[str]], sentence: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        labelled(tmp_path, head, [row[: head.count(";") + 1] for row in rows])
+
+
+def test_folder_refuses_two_who_say_what_an_image_is_of(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="both say what an image is of"):
+        labelled(tmp_path, "file;label;slide", LABELS, photograph_from=r"(\d)")
 
 
 # --- synthetic -----------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from wbczoo.text import format_limits, format_percent, printable
 @click.option(
     "--by",
     metavar="folder|CSV",
-    help="A differential for each folder, or for each group of a table with file and group.",
+    help="A differential for each folder, or for each group (or patient, or slide) of a table.",
 )
 @click.option(
     "--min-probability",

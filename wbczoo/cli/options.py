@@ -18,6 +18,14 @@ if TYPE_CHECKING:  # `list` and --help start without pydantic
     from wbczoo.registry.entry import Entry
     from wbczoo.specs import DatasetSpec
 
+# Options of the data set `folder`, and their flags.
+_FOLDER = {
+    "photograph_from": "--photograph-from",
+    "each_file_a_photograph": "--each-file-a-photograph",
+    "labels": "--label",
+    "labels_from": "--labels",
+}
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _WIDEST = 100  # characters of a table's last column, before it is wrapped
@@ -138,6 +146,13 @@ dataset_options = together(
         metavar="RAW=CLASS",
         help="For folder: what a folder's name means, such as 0=neutrophil; repeat it.",
     ),
+    click.option(
+        "--labels",
+        "labels_from",
+        metavar="CSV",
+        help="For folder: a table of file and label, and maybe photograph, slide, patient, group, "
+        "split and laboratory, instead of class folders.",
+    ),
     _pairs_option("--dataset-option", "dataset_options"),
 )
 
@@ -190,8 +205,10 @@ def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
     data, sources = options.pop("data"), options.pop("sources")
     if (data is None) == (not sources):
         raise UsageError("Name the data: DATA alone, or each data set by --data NAME=PATH.")
-    flags = ("dataset_options", "photograph_from", "each_file_a_photograph", "labels")
-    if sources and (options["dataset"] != "folder" or any(options[flag] for flag in flags)):
+    named = options["dataset"] != "folder" or any(
+        options[flag] for flag in (*_FOLDER, "dataset_options")
+    )
+    if sources and named:
         raise UsageError("--data names its data sets: leave out --dataset and its options.")
     name = options["dataset"]
     _, values = _named_dataset(options)
@@ -214,17 +231,14 @@ def _named_dataset(options: dict[str, Any]) -> tuple[Entry[DatasetSpec], dict[st
     entry = datasets.find(options.pop("dataset"))
     assert entry.spec is not None
     values = options.pop("dataset_options")
-    for name, given in (
-        ("photograph_from", options.pop("photograph_from")),
-        ("each_file_a_photograph", options.pop("each_file_a_photograph")),
-        ("labels", "/".join(sorted(options.pop("labels")))),
-    ):
+    options["labels"] = "/".join(sorted(options["labels"]))
+    for name, flag in _FOLDER.items():
+        given = options.pop(name)
         if not given:
             continue
         if name not in entry.spec.options:
-            flag = name.replace("_", "-").removesuffix("s")
             raise UsageError(
-                f"The data set {entry.name!r} tells its photographs and labels; leave out --{flag}."
+                f"The data set {entry.name!r} tells its photographs and labels; leave out {flag}."
             )
         values[name] = given
     return entry, values

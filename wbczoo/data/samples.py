@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,8 @@ LEFT_OUT = -1
 
 # What makes two files stay together, and its name.
 Tie = tuple[int, str]
-_GROUP, _PHOTOGRAPH, _BYTES = range(3)
+_PATIENT, _SLIDE, _GROUP, _PHOTOGRAPH, _BYTES = range(5)
+_WORDS = {_SLIDE: "slide", _GROUP: "group", _PHOTOGRAPH: "photograph"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Rows:
 
     def label_of(self, task: Task, row: int) -> str:
         """A row's raw label, as a task reads it; "" where there is none."""
-        return self.samples[row].label
+        sample = self.samples[row]
+        return sample.labels.get(task.name, sample.label)
 
     def class_of(self, task: Task, row: int) -> str | None:
         """A row's class in a task, or None where the task leaves it out."""
@@ -176,11 +178,9 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
 
     with ThreadPoolExecutor() as pool:
         hashes = tuple(pool.map(digest, samples))
-    # A data set of unknown unit becomes one of photographs where each file's is told.
-    told = all(sample.photograph is not None for sample in samples)
     rows = Rows(
         dataset=spec.name,
-        unit="photograph" if spec.unit == "unknown" and told else spec.unit,
+        unit=_known_unit(samples) if spec.unit == "unknown" else spec.unit,
         source=source,
         labels=(spec.labels,) * len(samples),
         laboratories=tuple(s.laboratory or spec.laboratory or spec.name for s in samples),
@@ -207,7 +207,11 @@ def join(several: Mapping[str, Rows]) -> Rows:
         for sample, group in zip(rows.samples, rows.groups, strict=True):
             photograph = sample.photograph and f"{name}/{sample.photograph}"
             path, group = f"{name}/{sample.path}", f"{name}/{group}"
-            samples.append(replace(sample, path=path, photograph=photograph, group=group))
+            samples.append(
+                replace(
+                    sample, path=path, photograph=photograph, group=group, slide=None, patient=None
+                )
+            )
         laboratories += _laboratories(name, rows)
     found = list(several.values())
     hashes = tuple(itertools.chain.from_iterable(rows.hashes for rows in found))
@@ -233,12 +237,25 @@ def _laboratories(name: str, rows: Rows) -> Sequence[str]:
 
 
 def _plain(sample: Sample) -> Sample:
-    """A sample whose photograph and group are those of others that only look the same."""
-    photograph = plain(sample.photograph or "") or None
-    group = plain(sample.group or "") or None
-    if (photograph, group) == (sample.photograph, sample.group):
-        return sample
-    return replace(sample, photograph=photograph, group=group)
+    """A sample whose photograph, group and so on are those of others that only look the same."""
+    names = ("photograph", "group", "slide", "patient")
+    plainly: dict[str, Any] = {name: plain(getattr(sample, name) or "") or None for name in names}
+    same = all(plainly[name] == getattr(sample, name) for name in names)
+    return sample if same else replace(sample, **plainly)
+
+
+def _known_unit(samples: Sequence[Sample]) -> Unit:
+    """The strongest unit that is known of each file, of those with a label where there are such."""
+
+    def known(sample: Sample) -> Unit:
+        if sample.patient is not None:
+            return "patient"
+        if sample.slide is not None:
+            return "slide"
+        return "unknown" if sample.photograph is None else "photograph"
+
+    labelled = [s for s in samples if s.label or any(s.labels.values())]
+    return max(map(known, labelled or samples), key=get_args(Unit).index)
 
 
 def _passed_over(tree: Tree, samples: Iterable[Sample]) -> Counter[str]:
@@ -266,11 +283,18 @@ def _settle_groups(samples: Sequence[Sample], hashes: Sequence[str]) -> tuple[st
 
 def _ties(sample: Sample, digest: str) -> list[Tie]:
     """What binds a file to others, the strongest first: it names the group."""
-    ties = [(_GROUP, sample.group), (_PHOTOGRAPH, sample.photograph), (_BYTES, digest)]
+    ties = [
+        (_PATIENT, sample.patient),
+        (_SLIDE, sample.slide),
+        (_GROUP, sample.group),
+        (_PHOTOGRAPH, sample.photograph),
+        (_BYTES, digest),
+    ]
     return [(kind, name) for kind, name in ties if name] or [(_BYTES, sample.path)]
 
 
 def _name(tie: Tie, known: Mapping[Tie, Tie]) -> str:
     kind, name = tie
-    # A photograph without a group may be called as a group of others is.
-    return f"photograph {name}" if kind == _PHOTOGRAPH and (_GROUP, name) in known else name
+    # A photograph without a group may be called as a group of others is, a slide as a patient.
+    taken = any((stronger, name) in known for stronger in range(kind))
+    return f"{_WORDS[kind]} {name}" if taken and kind in _WORDS else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,6 +14,8 @@ from wbczoo.errors import UsageError
 
 FILE = "file"
 _SEPARATORS = ",;\t"
+
+Needed = Sequence[str | tuple[str, ...]]  # a column, or several of which one will do
 
 
 @dataclass(frozen=True)
@@ -32,36 +35,80 @@ class Table:
         """The row of the first of these names that has one."""
         return next((self.rows[key] for key in map(_key, names) if key in self.rows), None)
 
+    def match(
+        self, names: Sequence[str], roots: Sequence[str] = ("",)
+    ) -> tuple[dict[str, Mapping[str, str]], list[str]]:
+        """Each file's row: by its path, else by its name where only one file and one row have it.
 
-def read_table(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Table:
+        Args:
+            names: the files that there are.
+            roots: what a path may begin with, in a file's name or in a row's, and the other not.
+
+        Returns:
+            file -> row, for those that have one; and the rows' names that are no file's.
+
+        Raises:
+            UsageError: if two rows say different things of one file.
+        """
+        found: dict[str, str] = {}
+        for name in names:
+            keys = [_key(name.removeprefix(root)) for root in roots]
+            keys += [_key(root + name) for root in roots]
+            said = list(dict.fromkeys(key for key in keys if key in self.rows))
+            if any(self.rows[key] != self.rows[said[0]] for key in said[1:]):
+                raise UsageError(
+                    f"{self.path} says two things of {name}: as {' and as '.join(said)}. Keep the "
+                    "right row."
+                )
+            if said:
+                found[name] = said[0]
+        used = {*found.values()}
+        unused = [key for key in self.rows if key not in used]
+        rows, files = Counter(map(_last, unused)), Counter(_last(_key(name)) for name in names)
+        by_name = {_last(key): key for key in unused}
+        for name in names:
+            last = _last(_key(name))
+            if name not in found and rows[last] == files[last] == 1:
+                found[name] = by_name[last]
+        used = {*found.values()}
+        told = {name: self.rows[key] for name, key in found.items()}
+        return told, [key for key in unused if key not in used]
+
+
+def read_table(
+    path: Path, needed: Needed, optional: Sequence[str] = (), *, further: bool = False
+) -> Table:
     """Read a table with the column `file` and others; see `read_rows`.
 
     Raises:
         UsageError: as `read_rows` does, and if the table says two things of one file.
     """
     rows: dict[str, Mapping[str, str]] = {}
-    for number, row in read_rows(path, (FILE, *needed), optional):
+    for number, row in read_rows(path, (FILE, *needed), optional, further=further):
         key = _key(row.pop(FILE))
         row = {name: plain(cell) for name, cell in row.items()}
         if rows.setdefault(key, row) != row:
+            first = rows[key]
+            differ = [name for name in row if row[name] != first[name]]
             raise UsageError(
-                f"{path} says two things of {key}: {_told(rows[key])}, and in line {number} "
-                f"{_told(row)}. Keep the right one."
+                f"{path} says two things of {key}: {_told(first, differ)}, and in line {number} "
+                f"{_told(row, differ)}. Keep the right one."
             )
     return Table(path, rows)
 
 
 def read_rows(
-    path: Path, needed: Sequence[str], optional: Sequence[str] = ()
+    path: Path, needed: Needed, optional: Sequence[str] = (), *, further: bool = False
 ) -> list[tuple[int, dict[str, str]]]:
     """The numbered lines of a CSV file in UTF-8, whatever separates its columns.
 
     Commas, semicolons and tabs separate; case and blanks of a column's name do not count; empty
-    lines and further columns are passed over.
+    lines are passed over.
 
     Args:
-        needed: columns, whose cells hold something.
+        needed: columns, whose cells hold something; of several that will do, the first there is.
         optional: columns that may be missing, and cells that may be empty.
+        further: whether further columns are taken too; they may be empty.
 
     Raises:
         UsageError: if the table is not there, or cannot be read; lacks a needed column; or has an
@@ -78,10 +125,14 @@ def read_rows(
         raise UsageError(f"{path} cannot be read as CSV in UTF-8: {error}.") from None
     (_, header), *rest = lines or [(1, [""])]
     columns = [plain(name).casefold() for name in header]
-    if any(columns.count(name) != 1 for name in needed):
+    choices = [(name,) if isinstance(name, str) else name for name in needed]
+    filled = [next((n for n in choice if n in columns), choice[0]) for choice in choices]
+    taken = list(dict.fromkeys([*(name for choice in choices for name in choice), *optional]))
+    taken += [name for name in dict.fromkeys(columns) if further and name not in taken if name]
+    if any(name not in columns for name in filled) or any(columns.count(n) > 1 for n in taken):
         raise UsageError(
-            f"{path} needs the columns {' and '.join(needed)}, each once, and may have "
-            f"{', '.join(optional) or 'others'}; its first line is {', '.join(header)!r}."
+            f"{path} needs the columns {' and '.join(map(' or '.join, choices))}, each once, and "
+            f"may have {', '.join(optional) or 'others'}; its first line is {', '.join(header)!r}."
         )
     rows = []
     for number, cells in rest:
@@ -91,9 +142,9 @@ def read_rows(
                 "Put names that hold the separator into quotes."
             )
         found = dict(zip(columns, cells, strict=False))
-        if empty := [name for name in needed if not found.get(name)]:
+        if empty := [name for name in filled if not found.get(name)]:
             raise UsageError(f"Line {number} of {path} has no {empty[0]}. Fill it in.")
-        rows.append((number, {name: found.get(name, "") for name in (*needed, *optional)}))
+        rows.append((number, {name: found.get(name, "") for name in taken}))
     return rows
 
 
@@ -122,5 +173,9 @@ def _key(name: str) -> str:
     return str(PurePosixPath(plain(name).replace("\\", "/")))
 
 
-def _told(row: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {cell or '(empty)'}" for name, cell in row.items())
+def _last(key: str) -> str:
+    return PurePosixPath(key).name
+
+
+def _told(row: Mapping[str, str], columns: Sequence[str]) -> str:
+    return ", ".join(f"{name} {row[name] or '(empty)'}" for name in columns)

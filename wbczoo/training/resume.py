@@ -25,6 +25,8 @@ _OPTIONS = {
     "size": "image-size",
     "dataset.options.photograph_from": "photograph-from",
     "dataset.options.each_file_a_photograph": "each-file-a-photograph",
+    "dataset.options.labels": "label",
+    "dataset.options.labels_from": "labels",
 }
 _CAME_WITH_WEIGHTS = ("weights.source", "weights.sha256", "weights.description", "mean", "std")
 

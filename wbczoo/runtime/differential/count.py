@@ -58,8 +58,8 @@ def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
 
     Args:
         choice: None, one group; `folder`, the folder that the image lies in; or a CSV file with
-            the columns `file` and `group`, where `file` is the path as it is printed, or below
-            a folder that was given.
+            the columns `file` and `group` (or `patient`, or `slide`), where `file` is the path as
+            it is printed, or below a folder that was given.
         given: what the user named, as `find_images` takes it.
 
     Raises:
@@ -72,12 +72,12 @@ def group_by(choice: str | None, given: Sequence[str]) -> GroupOf:
         return lambda path: str(Path(path).parent)
     if not Path(choice).exists():
         raise UsageError(f"--by takes folder or a CSV file; {choice} is not there.")
-    table = read_table(Path(choice), ["group"])
+    table = read_table(Path(choice), [("group", "patient", "slide")])
 
     def sample_of(path: str) -> str:
         row = table.find(path, *(_below(path, root) for root in given))
         if row is not None:
-            return row["group"]
+            return row["group"] or row["patient"] or row["slide"]
         raise UsageError(f"{choice} says nothing about {path}. Give every image its group.")
 
     return sample_of

@@ -89,6 +89,13 @@ class ModelConfig(Strict):
         return "+".join(parts) or "none"
 
 
+class Segment(Strict):
+    """A stretch of a training that another one followed: up to which epoch, at what rate."""
+
+    epochs: Positive
+    lr: Annotated[float, Field(gt=0)]
+
+
 class TrainConfig(Strict):
     """How a model is trained and on which photographs; two equal configs give equal runs.
 
@@ -97,6 +104,7 @@ class TrainConfig(Strict):
     Attributes:
         dataset: the one that is read; of no meaning where there are several.
         datasets: where several are read together, each by its name in the run.
+        earlier: the segments before the last, whose end is `epochs` and whose rate is `lr`.
     """
 
     dataset: Part = Part(name="folder")
@@ -202,6 +210,7 @@ class TrainConfig(Strict):
     seed: Annotated[
         int, Field(ge=0, lt=2**63, description="Of weights, split, order and augmentation.")
     ] = 0
+    earlier: tuple[Segment, ...] = ()
 
     @field_validator("dataset")
     @classmethod
@@ -217,7 +226,7 @@ class TrainConfig(Strict):
     def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What was added later stands only where it is said: the config of one data set stays."""
         document: dict[str, Any] = handler(self)
-        for name in ("datasets", "hold_out", "draw"):
+        for name in ("datasets", "hold_out", "draw", "earlier"):
             if not document.get(name):
                 document.pop(name, None)
         if self.datasets:
@@ -228,6 +237,15 @@ class TrainConfig(Strict):
     def parts(self) -> dict[str, Part]:
         """The data sets that are read, by their names in the run."""
         return self.datasets or {self.dataset.name: self.dataset}
+
+    def segment(self, epoch: int) -> tuple[int, int, float]:
+        """Of the segment that an epoch (from 0) is in: its first, the one behind it, its rate."""
+        first = 0
+        for each in self.earlier:
+            if epoch < each.epochs:
+                return first, each.epochs, each.lr
+            first = each.epochs
+        return first, self.epochs, self.lr
 
     @property
     def draws_evenly(self) -> bool:

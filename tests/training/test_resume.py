@@ -130,9 +130,10 @@ def test_resume_refuses_other_options_and_other_data(
     wbczoo: Callable[..., Completed], undisturbed: Path, smears: Path, tmp_path: Path
 ) -> None:
     command = _train(smears, undisturbed, "--resume")
-    other = wbczoo(*command, "--lr", "0.5", "--seq", "bilstm", "--epochs", "6", expect=2).stderr
+    other = wbczoo(*command, "--lr", "0.5", "--seq", "bilstm", "--epochs", "3", expect=2).stderr
     assert "other options" in other
-    for words in ("--lr was 0.01, is 0.5", '--seq was "gru", is "bilstm"', "--epochs was 4, is 6"):
+    for words in ("--lr was 0.01, is 0.5 (another rate is for further epochs",
+                  '--seq was "gru", is "bilstm"', "--epochs was 4, is 3"):  # fmt: skip
         assert words in other
     assert other.count(" was ") == 4  # with the sentence's own
     fewer = wbczoo(*command, "--limit-photographs", "4", expect=2).stderr
@@ -210,6 +211,50 @@ def test_epochs_can_be_added_where_the_rate_is_constant(
     assert (longer / "config.json").read_text() == (whole / "config.json").read_text()
     assert json.loads((longer / "summary.json").read_text())["epochs"] == 3
     assert not [*longer.glob("evaluation*")]  # it spoke of another model
+
+
+def test_another_rate_is_a_segment_behind_the_epochs_that_were_begun(
+    smears: Path,
+    small_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    longer, stopped = tmp_path / "longer", tmp_path / "stopped"
+    shutil.copytree(small_run, longer)
+    more = ("--resume", "--epochs", "4", "--lr", "1e-3")
+    assert _call(smears, longer, *more) == 0
+    assert "to epoch 2 lr 0.01, to epoch 4 lr 0.001" in capsys.readouterr().out
+    train_config = json.loads((longer / "config.json").read_text())["train"]
+    assert (train_config["epochs"], train_config["lr"]) == (4, 1e-3)
+    assert train_config["earlier"] == [{"epochs": 2, "lr": 1e-2}]
+    assert [row["lr"] for row in _epochs(longer)] == [1e-2, 1e-2, 1e-3, 1e-3]
+    drawn = (longer / "curves.png").read_bytes()
+    assert _call(smears, longer, *more) == 0  # nothing is left to do
+    assert (longer / "curves.png").read_bytes() == drawn
+    assert _call(smears, longer, "--resume", "--epochs", "4") == 2
+    assert "--lr was 0.001, is 0.01 (another rate" in capsys.readouterr().err
+    # When the first was stopped before its end, that is where the segment begins all the same.
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "stop_on_signal", _stopping)
+        assert _call(smears, stopped) == 130
+    assert _call(smears, stopped, *more) == 0
+    _assert_equal(stopped, longer)
+
+
+def test_a_cosine_falls_anew_in_each_segment(
+    smears: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    longer = tmp_path / "longer"
+    shutil.copytree(undisturbed, longer)
+    _end(_train(smears, longer, "--resume", "--epochs", "6"), tmp_path / "log")
+    rates = [row["lr"] for row in _epochs(longer)]
+    assert rates[:4] == [row["lr"] for row in _epochs(undisturbed)]
+    assert rates[3] < rates[5] < rates[4] < rates[0]
+    assert json.loads((longer / "summary.json").read_text())["segments"] == [
+        {"epochs": 4, "lr": 1e-2},
+        {"epochs": 6, "lr": 1e-2},
+    ]
 
 
 def test_a_resume_wants_no_initial_weights(

@@ -15,7 +15,7 @@ from wbczoo.config import TrainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DATA = ("dataset", "datasets")
+_NO_OPTION = ("dataset", "datasets", "earlier")
 _WIDER = {"fold": click.STRING}  # a number, or `all`
 
 
@@ -40,8 +40,8 @@ def setting(name: str, **changed: Any) -> Callable[[F], F]:
 
 
 def settings() -> Callable[[F], F]:
-    """The options of all fields, in their order; data sets have options of their own."""
-    return together(*(setting(name) for name in TrainConfig.model_fields if name not in _DATA))
+    """The options of all fields, in their order; others have options of their own, or none."""
+    return together(*(setting(name) for name in TrainConfig.model_fields if name not in _NO_OPTION))
 
 
 def split_settings(shown: str) -> Callable[[F], F]:

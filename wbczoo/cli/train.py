@@ -100,6 +100,9 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         )
         for task, left in data["left_out"].items()
     ]
+    if len(segments := summary["segments"]) > 1:
+        rates = (f"to epoch {each['epochs']} lr {each['lr']:g}" for each in segments)
+        rows.append(("segments", ", ".join(rates)))
     epoch = f"{summary['best_epoch']} of {summary['epochs']}"
     if not data["validation"]["files"]:
         kept = ("epoch kept", f"{epoch}, the last; nothing validated")

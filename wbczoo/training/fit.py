@@ -86,12 +86,12 @@ class Fit:
         ]
 
     def rate(self, step: int) -> float:
-        """The learning rate of one of the epoch's steps: constant, or half a cosine to 0."""
-        config = self.config
-        if config.schedule == "constant":
-            return config.lr
-        done = self.progress.epoch * self.steps + step
-        return config.lr * 0.5 * (1 + math.cos(math.pi * done / (config.epochs * self.steps)))
+        """The rate of one of the epoch's steps: constant, or half a cosine to 0 in its segment."""
+        first, end, lr = self.config.segment(self.progress.epoch)
+        if self.config.schedule == "constant":
+            return lr
+        done = (self.progress.epoch - first) * self.steps + step
+        return lr * 0.5 * (1 + math.cos(math.pi * done / ((end - first) * self.steps)))
 
 
 def share_of(accelerator: Accelerator) -> slice:

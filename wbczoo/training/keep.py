@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from wbczoo import files
-from wbczoo.config import RunConfig
+from wbczoo.config import RunConfig, TrainConfig
 from wbczoo.data.prepared import Prepared
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import fit_temperature
@@ -81,15 +81,17 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
     checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
     rows = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
     tasks = [task.name for task in run.model.tasks]
-    log.draw_curves(
-        fit.out / checkpoint.CURVES, rows, tasks, f"{run.model.name}: {prepared.caption()}"
-    )
+    title = f"{run.model.name}: {prepared.caption()}"
+    segments = _segments(fit.config)
+    shown = [(first + 1, lr) for first, _, lr in segments] if fit.config.earlier else []
+    log.draw_curves(fit.out / checkpoint.CURVES, rows, tasks, title, shown)
     summary = {
         "name": run.model.name,
         "protocol": prepared.plan.protocol,
         "leaky": prepared.plan.leaky,
         "data": prepared.describe(),
         "epochs": fit.progress.epoch,
+        "segments": [{"epochs": end, "lr": lr} for _, end, lr in segments],
         "keep": fit.config.keep,
         "best_epoch": fit.progress.best_epoch + 1,
         "best": rows[fit.progress.best_epoch] if rows else {},
@@ -102,3 +104,8 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
     }
     files.write_json(fit.out / checkpoint.SUMMARY, summary)
     return summary
+
+
+def _segments(config: TrainConfig) -> list[tuple[int, int, float]]:
+    starts = [0, *(each.epochs for each in config.earlier)]
+    return [config.segment(epoch) for epoch in starts]

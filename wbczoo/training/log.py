@@ -29,8 +29,18 @@ def read(path: Path, committed: int) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_bytes()[:committed].splitlines()]
 
 
-def draw_curves(path: Path, rows: Sequence[Row], tasks: Sequence[str], title: str) -> None:
-    """Loss and accuracy of training and validation by epoch (the report's Figures 6 to 13)."""
+def draw_curves(
+    path: Path,
+    rows: Sequence[Row],
+    tasks: Sequence[str],
+    title: str,
+    segments: Sequence[tuple[int, float]] = (),
+) -> None:
+    """Loss and accuracy of training and validation by epoch (the report's Figures 6 to 13).
+
+    Args:
+        segments: the first epoch, from 1, and the learning rate of each, where there are several.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -47,6 +57,10 @@ def draw_curves(path: Path, rows: Sequence[Row], tasks: Sequence[str], title: st
         for label, key in (("training files", train), ("validation files", validation)):
             if all(key in row for row in rows):
                 panel.plot(epochs, [row[key] for row in rows], marker="o", label=label)
+        for first, lr in segments:
+            panel.axvline(first - 0.5, color="grey", linestyle=":", linewidth=1)
+            where = panel.get_xaxis_transform()
+            panel.text(first - 0.45, 0.02, f"lr {lr:g}", transform=where, fontsize="x-small")
         panel.set_title(name)
         panel.set_xlabel("epoch")
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo import files, machine
-from wbczoo.config import Part, RunConfig
+from wbczoo.config import Part, RunConfig, Segment
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.training import checkpoint
 from wbczoo.training.checkpoint import Progress
@@ -32,10 +32,14 @@ _CAME_WITH_WEIGHTS = ("weights.source", "weights.sha256", "weights.description",
 
 
 def digest_run(run: RunConfig) -> str:
-    """By which a state is known as this run's; a constant rate lets epochs be added later."""
+    """By which a state is known as this run's: what it was begun with, whatever went on from there.
+
+    At a constant rate epochs may have been added without another segment.
+    """
     assert run.train is not None
-    if run.train.schedule == "constant":
-        run = run.model_copy(update={"train": run.train.model_copy(update={"epochs": 1})})
+    _, epochs, lr = run.train.segment(0)
+    begun = {"epochs": 1 if run.train.schedule == "constant" else epochs, "lr": lr, "earlier": ()}
+    run = run.model_copy(update={"train": run.train.model_copy(update=begun)})
     return hashlib.sha256(run.model_dump_json().encode()).hexdigest()
 
 
@@ -62,8 +66,22 @@ def data_of_begun(out: Path) -> tuple[Part, ...]:
     return ()
 
 
+def go_on(begun: RunConfig, asked: RunConfig) -> RunConfig:
+    """What is asked for, with the segments that it goes on from.
+
+    More epochs are a new segment, at the rate that is given, behind all that the run was begun
+    with; at the same constant rate they only make the last one longer.
+    """
+    assert begun.train is not None
+    assert asked.train is not None
+    then, now, earlier = begun.train, asked.train, begun.train.earlier
+    if now.epochs > then.epochs and (now.lr != then.lr or then.schedule != "constant"):
+        earlier = (*earlier, Segment(epochs=then.epochs, lr=then.lr))
+    return asked.model_copy(update={"train": now.model_copy(update={"earlier": earlier})})
+
+
 def refuse_differences(out: Path, begun: RunConfig, asked: RunConfig, weights: str) -> None:
-    """See that a run goes on as it was begun, but for more epochs at a constant rate.
+    """See that a run goes on as it was begun, but for more epochs, and the rate of these.
 
     Args:
         asked: with the digest of its split.
@@ -76,8 +94,9 @@ def refuse_differences(out: Path, begun: RunConfig, asked: RunConfig, weights: s
     assert begun.train is not None
     assert asked.train is not None
     then, now = _settings(begun), _settings(asked)
-    if begun.train.schedule == "constant" and begun.train.epochs < asked.train.epochs:
-        now["epochs"] = then["epochs"]
+    longer = begun.train.epochs < asked.train.epochs
+    if longer:
+        now.update({name: then.get(name) for name in ("epochs", "lr", "earlier")})
     now.update({name: then[name] for name in _CAME_WITH_WEIGHTS})
     if Path(weights).is_file():
         now["weights.sha256"] = files.sha256_of(Path(weights))
@@ -86,6 +105,9 @@ def refuse_differences(out: Path, begun: RunConfig, asked: RunConfig, weights: s
     drawn_otherwise = _DRAWS & {name.partition(".")[0] for name in differ}
     if begun.split_sha256 != asked.split_sha256 and not drawn_otherwise:
         told.append("the images, their photographs or their labels are not those of then")
+    if not longer:
+        hint = " (another rate is for further epochs: give more --epochs with it)"
+        told = [each + hint if each.startswith("--lr ") else each for each in told]
     if told:
         raise UsageError(
             f"{out} was trained with other options or other data than these, so it cannot be "

@@ -25,7 +25,7 @@ from wbczoo.training.inference import choose_device, predict_logits
 from wbczoo.training.interrupt import stop_on_signal
 from wbczoo.training.keep import commit, finish, keep, refuse_nan
 from wbczoo.training.loss import summed_cross_entropy
-from wbczoo.training.resume import digest_run, read_begun, refuse_differences, take_up
+from wbczoo.training.resume import digest_run, go_on, read_begun, refuse_differences, take_up
 
 # Steps between two looks at the loss where looking costs time.
 _LOOK_EVERY = 20
@@ -72,9 +72,12 @@ def train(
     if begun is None:
         model = build(run.model, weights=weights, seed=config.seed)
     else:  # its state holds every weight, so that nothing is fetched again
+        run = go_on(begun, run)
         refuse_differences(out, begun, run, weights)
         model = rebuild(begun.model)
     run = run.model_copy(update={"model": model.config})
+    assert run.train is not None
+    config = run.train
     fit = prepare_fit(model, config, *prepared.sides(accelerator.device), out, accelerator)
     out.mkdir(parents=True, exist_ok=True)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell

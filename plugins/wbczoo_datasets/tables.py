@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from wbczoo.errors import UsageError, some
-from wbczoo.images.tables import Table, read_table
+from wbczoo.images.tables import Table, read_table, say
 
 ORIGINS = ("photograph", "slide", "patient")
 _KNOWN = (*ORIGINS, "group", "split", "laboratory")
@@ -45,8 +45,6 @@ def read_labels(path: Path, root: Path, names: Sequence[str], top: str) -> dict[
     Raises:
         UsageError: as `read_origins` does; and if the table has no label, or no image is in it.
     """
-    from wbczoo.progress import tell  # here, so that loading a spec imports no framework
-
     table = read_table(path, [], ["label", *_KNOWN], further=True)
     if not any(row["label"] for row in table.rows.values()):
         raise UsageError(
@@ -73,7 +71,7 @@ def read_labels(path: Path, root: Path, names: Sequence[str], top: str) -> dict[
         ),
     ):
         if told:
-            tell(f"{len(told)} {what}: {some(told)}")
+            say(f"{len(told)} {what}: {some(told)}")
     return found
 
 

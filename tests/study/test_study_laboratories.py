@@ -18,6 +18,7 @@ from wbczoo.study.plan.plan import read_plan
 from wbczoo.study.report.report import write_report
 from wbczoo.study.run.results import RESULTS, append_results, read_results
 from wbczoo.study.run.run import run_study
+from wbczoo.training import statistics
 from wbczoo.training.statistics import restate
 from wbczoo_datasets.synthetic import SYNTHETIC
 
@@ -133,6 +134,29 @@ def test_statistics_become_those_of_the_images(tmp_path: Path) -> None:
     maps = backbone.conv_stem((shown - model.mean) / model.std)
     assert torch.allclose(backbone.bn1.running_mean, maps.mean((0, 2, 3)), atol=1e-5)
     assert not any(module.training for module in model.modules())
+
+
+def test_where_one_class_prevails_each_that_is_answered_counts_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = create_model("mobilenetv3_small", image_size=32, tasks=["cell"]).eval()
+    noise = np.random.default_rng(0).integers(0, 40, (44, 32, 32, 3), np.uint8)
+    noise[40:] += 200  # 40 dark images and 4 bright ones
+    shown = torch.from_numpy(noise).permute(0, 3, 1, 2)
+    backbone: Any = model.backbone
+    with torch.no_grad():  # a head that tells them apart
+        dark, bright = (model.fuse(shown[at]).mean(0) for at in (slice(40), slice(40, 44)))
+        head: Any = model.heads["cell_head"]
+        head.weight.zero_()
+        head.weight[1], head.bias[:] = bright - dark, torch.tensor([0.0, 0, -9, -9])
+        head.bias[1] = -((bright - dark) @ (bright + dark) / 2)
+        stem = [
+            backbone.conv_stem((shown[at].float() / 255 - model.mean) / model.std).mean((0, 2, 3))
+            for at in (slice(40), slice(40, 44))
+        ]
+    monkeypatch.setattr(statistics, "_ROUNDS", 1)  # other statistics, other answers
+    statistics.restate_evenly(model, noise, np.arange(44), torch.device("cpu"))
+    assert torch.allclose(backbone.bn1.running_mean, (stem[0] + stem[1]) / 2, atol=2e-3)
 
 
 def test_group_norms_take_the_weights_of_batch_norms_and_see_one_image_at_a_time() -> None:

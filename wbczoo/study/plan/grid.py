@@ -20,8 +20,9 @@ Some = Field(min_length=1)
 _NAMED = {"dataset", "datasets", "protocol", "hold_out", "part", "fold", "folds", "train_part",
           "seed", "trainable", "epochs", "batch_size", "lr", "precision"}  # fmt: skip
 
-# Whose statistics batch norms answer by: those of training, or of the images that are tested.
-Statistics = Literal["trained", "tested"]
+# Whose statistics batch norms answer by: those of training, of the images that are tested, or of
+# these with each class that the model answers counted alike.
+Statistics = Literal["trained", "tested", "evened"]
 
 
 class Data(Strict):

@@ -115,7 +115,7 @@ class NetworkTrial(_Trial):
 
     Attributes:
         weights: `imagenet`, or `none`.
-        statistics: `tested` where batch norms answer by the tested images' own; else None.
+        statistics: `tested` or `evened` where batch norms answer by the tested images; else None.
         settings: what the plan says of the training beyond the names of its lists, as it says it;
             `train` holds their values too.
     """

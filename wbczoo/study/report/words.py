@@ -74,7 +74,7 @@ def describe_setting(trial: Trial) -> str:
         (f"{trial.image_size} pixels", trial.image_size),
         (f"crop {trial.crop}", trial.crop),
         *((f"{name} {value}", True) for name, value in trial.backbone_options.items()),
-        ("statistics of the tested images", trial.statistics),
+        (f"statistics {trial.statistics}", trial.statistics),
         (f"trained on {train.train_part}", train.train_part),
         (f"precision {train.precision}", train.precision != "fp32"),
         *((f"{name} {value}", True) for name, value in trial.settings.items()),

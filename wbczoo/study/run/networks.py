@@ -11,7 +11,7 @@ from wbczoo.study.run.context import Context, compose_trial
 from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Split
 from wbczoo.training import checkpoint, log
-from wbczoo.training.statistics import restate
+from wbczoo.training.statistics import restate, restate_evenly
 from wbczoo.training.train import train
 
 
@@ -38,6 +38,8 @@ def run_images(trial: NetworkTrial, context: Context) -> Row:
         places = cache.rows([split.tested.hashes[n] for n in numbers])
         if trial.statistics == "tested":
             restate(model, cache.pixels(), places, context.device)
+        if trial.statistics == "evened":
+            restate_evenly(model, cache.pixels(), places, context.device)
         found = predict_with_torch(model, context.device.type)(cache, places)
         metrics = folder / checkpoint.METRICS
         curves = log.read(metrics, metrics.stat().st_size)

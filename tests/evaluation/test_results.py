@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import Completed
+from commands import SMALL_TRAINING, Completed
 
 Run = Callable[..., Completed]
 
@@ -90,3 +90,39 @@ def test_an_export_and_other_data_leave_the_same_and_names_are_escaped(
     assert "lies among the images" in inside
     assert not (tmp_path / "cells" / "out").exists()
     wbczoo(*command, tmp_path / "out", "--overwrite")
+
+
+def test_of_folds_each_has_its_row_and_the_card_has_them_pooled(
+    wbczoo: Run, smears: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "folds"
+    wbczoo("train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--epochs", 1,
+           "--task", "cell", "--protocol", "grouped", "--fold", "all", "--out", runs)  # fmt: skip
+    wbczoo(
+        "evaluate",
+        runs,
+        smears,
+        "--dataset",
+        "synthetic",
+        "--resamples",
+        50,
+        "--out",
+        tmp_path / "results",
+    )
+    rows = read(tmp_path / "results" / "predictions.csv")
+    assert {row["fold"] for row in rows} == set("01234")
+    document = json.loads((tmp_path / "results" / "evaluation.json").read_text())
+    assert len({row["path"] for row in rows}) == len(rows) == document["files"]
+    assert "fold 1</span>" in (tmp_path / "results" / "errors.html").read_text(encoding="utf-8")
+    out = tmp_path / "export"
+    told = wbczoo("predict", smears, "--model", runs, expect=2).stderr
+    assert f"wbczoo export {runs} --fold 0 --out exports/folds" in told
+    assert "--out exports/fold-1" in wbczoo("predict", smears, "--model", runs / "fold-1",
+                                            expect=2).stderr  # fmt: skip
+    assert "--fold 0" in wbczoo("export", runs, "--out", out, expect=2).stderr
+    assert "of: 0, 1, 2, 3, 4" in wbczoo("export", runs, "--fold", 7, "--out", out, expect=2).stderr
+    wbczoo("export", runs, "--fold", 1, "--out", out)
+    card = json.loads((out / "card.json").read_text())
+    assert [found["fold"] for found in card["evaluations"]] == ["all"]
+    assert card["training"]["fold"] == 1
+    assert "grouped, all folds pooled" in (out / "card.md").read_text()

@@ -30,6 +30,9 @@ def _parse_size(
 @click.argument("run", type=click.Path(exists=True, path_type=Path))
 @out_option
 @click.option(
+    "--fold", type=click.IntRange(min=0), help="Of a folder of several folds' runs, which one."
+)
+@click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",

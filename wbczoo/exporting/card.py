@@ -15,6 +15,8 @@ from wbczoo.tasks import INTENDED, NOT_INTENDED
 from wbczoo.text import format_class, format_count, format_figure, format_size
 from wbczoo.training import checkpoint
 
+_ALL = "all"  # the fold of what was measured over all of them
+
 
 def describe(
     run: RunConfig,
@@ -33,7 +35,7 @@ def describe(
     summary: dict[str, Any] = {}
     if (run_folder / checkpoint.SUMMARY).is_file():
         summary = files.read_json(run_folder / checkpoint.SUMMARY)
-    evaluations = [files.read_json(path) for path in sorted(run_folder.glob("evaluation*.json"))]
+    evaluations = _evaluations(run_folder, run.model.name)
     model = run.model
     return {
         "name": model.name,
@@ -70,6 +72,16 @@ def describe(
         "wbczoo": __version__,
         "versions": machine.describe()["packages"],
     }
+
+
+def _evaluations(run_folder: Path, name: str) -> list[dict[str, Any]]:
+    """What was measured of a run; of a fold's run also of all folds pooled."""
+    own = [files.read_json(path) for path in sorted(run_folder.glob("evaluation*.json"))]
+    if not run_folder.resolve().name.startswith("fold-"):
+        return own
+    beside = sorted(run_folder.resolve().parent.glob("evaluation*.json"))
+    pooled = [found for found in map(files.read_json, beside) if found.get("fold") == _ALL]
+    return own + [found for found in pooled if found.get("name") == name]
 
 
 def to_markdown(card: dict[str, Any]) -> str:
@@ -286,12 +298,20 @@ def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
     ]
     for found in evaluations:
         word = "LEAKY " if found["leaky"] else ""
+        pooled = ", all folds pooled" if found.get("fold") == _ALL else ""
         photographs = format_count(found["photographs"])
+        tested = f"{found['part']} | {photographs} | {found['files']}"
         for task, figures in found["tasks"].items():
             lines.append(
-                f"| {word}{found['protocol']} | {found['part']} | {photographs} | {found['files']} "
+                f"| {word}{found['protocol']}{pooled} | {tested} "
                 f"| {task} | {format_figure(figures['accuracy'])} "
                 f"| {format_figure(figures['macro_f1'])} |"
             )
+    if any(found.get("fold") == _ALL for found in evaluations):
+        lines += [
+            "",
+            "All folds pooled: each photograph was answered by the model that had not seen it. "
+            "This is one of those models; its own figures are of fewer photographs.",
+        ]
     lines += ["", f"Intervals: {evaluations[0]['interval']}."]
     return lines

@@ -39,6 +39,7 @@ def export(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    fold: int | None = None,
     images: str | os.PathLike[str] | None = None,
     precision: Precision = "fp32",
     embed_preprocess: bool = False,
@@ -54,6 +55,7 @@ def export(
         run: a trained run or its folder, or one that `build --out` saved.
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
             a model repository, which may hold other models.
+        fold: of a folder of several folds' runs, which one.
         images: real images for the gates; the run's own cached ones if None.
         precision: of the weights; another than fp32 is measured against it.
         embed_preprocess: let the graph read photographs and resize them itself.
@@ -72,7 +74,7 @@ def export(
     """
     if camera is not None and not embed_preprocess:
         raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
-    run_folder, out = Path(run), Path(out).resolve()
+    run_folder, out = _fold_of(Path(run), fold), Path(out).resolve()
     images = None if images is None else Path(images)
     if layout == "folder":
         place.claim(out, overwrite)
@@ -130,6 +132,22 @@ def export(
         if layout == "triton":
             triton.arrange(aside, config.model.tasks)
     return document
+
+
+def _fold_of(run: Path, fold: int | None) -> Path:
+    """A run's folder, or that of one of several folds' runs in it."""
+    folds = sorted(run.glob(f"fold-*/{checkpoint.CONFIG}"))
+    if fold is None:
+        if folds and not (run / checkpoint.CONFIG).is_file():
+            raise UsageError(
+                f"{run} holds {len(folds)} runs, each with another fold left out. Name one, as by "
+                "--fold 0; its card then has the figures of all folds pooled."
+            )
+        return run
+    if run / f"fold-{fold}" / checkpoint.CONFIG not in folds:
+        held = ", ".join(path.parent.name.removeprefix("fold-") for path in folds) or "none"
+        raise UsageError(f"{run} has no run of fold {fold}; it has those of: {held}.")
+    return run / f"fold-{fold}"
 
 
 def _for_parity(

@@ -10,6 +10,7 @@ from wbczoo.errors import UsageError
 MODEL = "model.onnx"
 CARD = "card.json"
 EXAMPLE = "example.npz"
+_OF_RUN = "model.safetensors"
 FILES = (MODEL, CARD, "card.md", EXAMPLE)
 
 # A model of a Triton repository has the graph in the folder of its version, and the rest above.
@@ -31,8 +32,22 @@ def find_model(path: str | os.PathLike[str]) -> Path:
         of_triton = (found / CONFIG).is_file() and not (found / MODEL).exists()
         found = found / VERSION / MODEL if of_triton else found / MODEL
     if not found.is_file():
-        raise UsageError(f"{found} is not there. Give an export's folder, or its {MODEL}.")
+        cure = _export_first(Path(path)) or f"Give an export's folder, or its {MODEL}."
+        raise UsageError(f"{found} is not there. {cure}")
     return found
+
+
+def _export_first(given: Path) -> str:
+    """What to type for a folder that is a run or holds the runs of several folds, else nothing."""
+    folds = any(given.glob(f"fold-*/{_OF_RUN}"))
+    if not folds and not (given / _OF_RUN).is_file():
+        return ""
+    what, option = ("a folder of folds' runs", " --fold 0") if folds else ("a run", "")
+    out = f"exports/{given.resolve().name}"
+    return (
+        f"{given} is {what}, which is exported first: wbczoo export {given}{option} --out {out}. "
+        f"Then give {out}."
+    )
 
 
 def folder_of(model: Path) -> Path:

@@ -31,6 +31,12 @@ from wbczoo.text import format_class, format_count
 @settings()
 @out_option
 @device_option
+@click.option(
+    "--init",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="RUN",
+    help="Start from a run: its composition and weights, its heads by the names of classes.",
+)
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option(
     "--checkpoint-seconds",

@@ -29,6 +29,7 @@ class Plan:
         leaked: test files whose group training sees too; 0 in an honest protocol.
         counts: what was taken out and why, for the output.
         held_out: the laboratory that tests, under `laboratory`.
+        inherited: hashes of what the run has seen whose weights a training starts from.
     """
 
     protocol: str
@@ -40,6 +41,7 @@ class Plan:
     leaked: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     held_out: str | None = None
+    inherited: tuple[str, ...] = ()
 
     @property
     def leaky(self) -> bool:
@@ -52,7 +54,10 @@ class Plan:
 
 
 def split_csv(rows: Rows, plan: Plan) -> str:
-    """The text of `split.csv`: what identifies every row used, its role, its path and label."""
+    """The text of `split.csv`: what identifies every row used, its role, its path and label.
+
+    What initial weights have seen follows by its hash, under the role `init`.
+    """
     return "".join(map(csv_line, _lines(rows, plan)))
 
 
@@ -63,6 +68,8 @@ def _lines(rows: Rows, plan: Plan) -> Iterator[tuple[str, ...]]:
             sample = rows.samples[row]
             identity = (rows.hashes[row], sample.photograph or "", rows.groups[row], role)
             yield (*identity, sample.path, sample.label)
+    for digest in plan.inherited:
+        yield (digest, "", "", "init", "", "")
 
 
 def write_split(path: Path, rows: Rows, plan: Plan) -> None:

@@ -38,7 +38,8 @@ class Seen:
             )
         rows = [row for row in rows if row["role"] != "test"]
         return cls(
-            frozenset(row["sha256"] for row in rows), frozenset(row["group"] for row in rows)
+            frozenset(row["sha256"] for row in rows),
+            frozenset(row["group"] for row in rows if row["group"]),
         )
 
     @classmethod

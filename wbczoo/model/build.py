@@ -74,8 +74,11 @@ def create_model(
     return build(compose(backbone, sequence, **options), weights=weights, seed=seed)
 
 
-def rebuild(config: ModelConfig) -> FusedClassifier:
+def rebuild(config: ModelConfig, *, seed: int | None = None) -> FusedClassifier:
     """Build the model that a run's config describes, for its state to be loaded into.
+
+    Args:
+        seed: of all that starts at random, where not all of it is loaded.
 
     Raises:
         UsageError: if a part that the run used is not installed.
@@ -83,6 +86,8 @@ def rebuild(config: ModelConfig) -> FusedClassifier:
     import torch
 
     with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
         return _fuse(config, _build_backbone(config, pretrained=False))
 
 

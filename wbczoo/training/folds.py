@@ -14,6 +14,7 @@ from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
 from wbczoo.training.checkpoint import alone_in, refuse_taken
 from wbczoo.training.inference import choose_device
+from wbczoo.training.init import find_run, inherit
 from wbczoo.training.train import train
 
 
@@ -26,6 +27,7 @@ def train_folds(
     tell: Tell,
     resume: bool = False,
     tasks_by_default: bool = False,
+    init: Path | None = None,
     **settings: Any,
 ) -> list[dict[str, Any]]:
     """Train under the run's protocol.
@@ -36,6 +38,7 @@ def train_folds(
     Args:
         fold: a number, or `all` (or None, which means all) for `grouped`; None elsewhere.
         tasks_by_default: nobody named the run's tasks, so that they must know most labels.
+        init: a run whose weights are taken, or a folder with one for each fold or laboratory.
         settings: of `wbczoo.training.train.train`.
 
     Returns:
@@ -77,6 +80,9 @@ def train_folds(
         prepared = prepare(
             one, places, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell
         )
+        start = None if init is None else find_run(init, turn)
+        if start is not None:
+            prepared = inherit(start, prepared, tell)
         _tell_leak(prepared, tell)
         with alone_in(folder):
             summary = train(
@@ -84,6 +90,7 @@ def train_folds(
                 prepared,
                 folder,
                 resume=resume,
+                init=start,
                 tell=tell,
                 **settings,
             )

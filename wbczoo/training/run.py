@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from wbczoo import progress
-from wbczoo.config import Part, RunConfig, TrainConfig, train_config
+from wbczoo.config import ModelConfig, Part, RunConfig, TrainConfig, train_config
 from wbczoo.data.choice import Data, choose_data
+from wbczoo.errors import UsageError
 from wbczoo.model.compose import compose
 from wbczoo.progress import Tell
-from wbczoo.tasks import DEFAULT
+from wbczoo.tasks import DEFAULT, Task, parse
 from wbczoo.training.folds import train_folds
+from wbczoo.training.init import compose_like
 from wbczoo.training.resume import data_of_begun
 
 
@@ -48,6 +50,7 @@ def train(
     resume: bool = False,
     checkpoint_seconds: float = 300.0,
     tensorboard: bool = False,
+    init: str | os.PathLike[str] | None = None,
     tell: Tell = progress.tell,
     **options: Any,
 ) -> Run:
@@ -60,6 +63,8 @@ def train(
             name).
         out: a new folder; with `resume`, one that holds a stopped run of the same settings.
         weights: the backbone's initial ones: `imagenet`, `none`, or a safetensors file.
+        init: a run whose composition and weights are taken, its heads by the names of classes;
+            `backbone` is then `none`, or the same. Where no task is named, its tasks are meant.
         dataset: its name, as `list_datasets` gives it, or a part of another run's config.
         dataset_options: name -> value of options that the data set declares.
         fold: of the protocol `grouped`: a number from 0, or all.
@@ -81,8 +86,12 @@ def train(
     parts, places = choose_data(data, dataset, dataset_options, kept)
     tasks = options.pop("tasks", None)
     chosen = {name: options.pop(name) for name in TrainConfig.model_fields if name in options}
+    if init is None:
+        model = compose(backbone, sequence, tasks=tasks or DEFAULT, **options)
+    else:
+        model = _compose_like(Path(init), backbone, sequence, weights, tasks, options)
     run = RunConfig(
-        model=compose(backbone, sequence, tasks=tasks or DEFAULT, **options),
+        model=model,
         train=train_config(**parts, **chosen),
     )
     summaries = train_folds(
@@ -93,9 +102,30 @@ def train(
         weights=weights,
         device=device,
         resume=resume,
-        tasks_by_default=not tasks,
+        tasks_by_default=not tasks and init is None,
+        init=None if init is None else Path(init),
         checkpoint_seconds=checkpoint_seconds,
         tensorboard=tensorboard,
         tell=tell,
     )
     return Run(Path(out), tuple(summaries))
+
+
+def _compose_like(
+    init: Path,
+    backbone: str,
+    sequence: str,
+    weights: str,
+    tasks: Sequence[str | Task] | None,
+    options: Mapping[str, Any],
+) -> ModelConfig:
+    """The run's composition; what a command line says by default says nothing of it."""
+    if weights not in ("imagenet", "none"):
+        raise UsageError(f"{init} brings its weights, and {weights} was given too: leave out one.")
+    silent = {"backbone": "none", "sequence": "none", "hidden": 64, "crop": "none"}
+    given = {"backbone": backbone, "sequence": sequence, **options}
+    for kind in ("backbone", "sequence"):
+        if given.pop(f"{kind}_options", None):
+            raise UsageError(f"{init} brings the options of its {kind}: leave them out.")
+    said = {name: None if silent.get(name) == value else value for name, value in given.items()}
+    return compose_like(init, parse(tasks) if tasks else (), said)

@@ -22,6 +22,7 @@ from wbczoo.training import checkpoint, epoch_metrics, log
 from wbczoo.training.captured import capture
 from wbczoo.training.fit import Fit, prepare_fit, share_of
 from wbczoo.training.inference import choose_device, predict_logits
+from wbczoo.training.init import start_from
 from wbczoo.training.interrupt import stop_on_signal
 from wbczoo.training.keep import commit, finish, keep, refuse_nan
 from wbczoo.training.loss import summed_cross_entropy
@@ -41,6 +42,7 @@ def train(
     resume: bool = False,
     checkpoint_seconds: float = 300.0,
     tensorboard: bool = False,
+    init: Path | None = None,
     tell: Tell = print,
 ) -> dict[str, Any]:
     """Train a model and leave a run in `out`.
@@ -50,6 +52,7 @@ def train(
         prepared: the rows, their split, and their cached pixels.
         out: a new folder; with `resume`, one that may hold a stopped run of the same settings.
         weights: `imagenet`, `none` or a safetensors file.
+        init: a run of this composition, whose weights are taken instead.
         device: `auto`, `cpu`, `cuda` or `mps`.
         checkpoint_seconds: how much work a kill may cost at most; each epoch's end saves too.
         tell: takes sentences for the user.
@@ -69,7 +72,9 @@ def train(
     accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
     run = run.model_copy(update={"split_sha256": prepared.digest})
     begun = read_begun(out) if resume else None
-    if begun is None:
+    if begun is None and init is not None:
+        model = start_from(init, run.model, config.seed, tell)
+    elif begun is None:
         model = build(run.model, weights=weights, seed=config.seed)
     else:  # its state holds every weight, so that nothing is fetched again
         run = go_on(begun, run)

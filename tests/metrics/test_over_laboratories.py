@@ -35,3 +35,15 @@ def test_equal_arguments_give_equal_intervals() -> None:
     first, second = (over_laboratories(truth, answers, names, groups, names, **settings)
                      for _ in range(2))  # fmt: skip
     assert first == second
+
+
+def test_the_interval_of_the_worst_is_that_of_the_laboratory_that_always_is() -> None:
+    truth = np.zeros(400, int)
+    answers = np.where(np.arange(400) < 200, 0, np.arange(400) % 2)
+    names = ["a"] * 200 + ["b"] * 200
+    groups = [str(row) for row in range(400)]
+    found = over_laboratories(truth, answers, names, groups, names, classes=2, resamples=400)
+    worst = found["accuracy"]["worst"]
+    # Half of 200 cells are right: 1.96 standard deviations are .07.
+    assert worst["low"] == pytest.approx(0.43, abs=0.02)
+    assert worst["high"] == pytest.approx(0.57, abs=0.02)

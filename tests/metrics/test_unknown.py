@@ -48,3 +48,20 @@ def test_it_agrees_with_scikit_learn() -> None:
         measure_unknown(np.round(novelty), known, 1.0, groups, ["k"] * 300)["auroc"]["value"],
         roc_auc_score(~known, np.round(novelty)),
     )
+
+
+def test_the_interval_of_the_unknown_goes_by_their_own_groups_and_by_the_seed() -> None:
+    def measured(knowns: int, seed: int = 0) -> dict[str, object]:
+        novelty = np.array([0.0] * knowns + [5.0, 5.0, 5.0])
+        known = novelty < 1
+        groups = [str(row) for row in range(len(novelty))]
+        strata = ["k"] * knowns + ["u"] * 3
+        return measure_unknown(novelty, known, 1.0, groups, strata, seed=seed)
+
+    assert measured(4)["found"] == measured(40)["found"]
+    assert measured(4)["called_unknown"] != measured(40)["called_unknown"]
+    generator = np.random.default_rng(0)
+    novelty, known = generator.normal(0, 1, 30), np.arange(30) < 20
+    arguments = novelty, known, 0.5, [str(row) for row in range(30)], ["k"] * 30
+    assert measure_unknown(*arguments) == measure_unknown(*arguments)
+    assert measure_unknown(*arguments) != measure_unknown(*arguments, seed=1)

@@ -63,6 +63,11 @@ def _parse_size(
     type=click.Path(path_type=Path),
     help="Real images for the gates.  [default: the run's own cached ones]",
 )
+@click.option(
+    "--statistics-from",
+    type=click.Path(path_type=Path),
+    help="Images of your laboratory, without labels: batch norms answer by their statistics.",
+)
 @click.option("--opset", type=click.IntRange(18, 23), default=18, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @json_option

@@ -30,12 +30,14 @@ def describe(
     """What `card.json` holds, but for its format.
 
     Args:
-        measured: `precision`, `agreement`, `embedded` and `speed`, as they stand in the card.
+        measured: `precision`, `agreement`, `embedded` and `speed`, as they stand in the card;
+            `statistics` where other images gave them.
     """
     summary: dict[str, Any] = {}
     if (run_folder / checkpoint.SUMMARY).is_file():
         summary = files.read_json(run_folder / checkpoint.SUMMARY)
-    evaluations = _evaluations(run_folder, run.model.name)
+    # What other statistics answer was not measured by an evaluation of the run.
+    evaluations = [] if measured.get("statistics") else _evaluations(run_folder, run.model.name)
     model = run.model
     return {
         "name": model.name,
@@ -141,6 +143,12 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         lines.append(
             f"- its resize differs from Pillow's by at most {embedded['largest_difference']} of "
             f"255 steps on {embedded['images']} {embedded['source']}"
+        )
+    if statistics := card.get("statistics"):
+        lines.append(
+            f"- its batch norms answer by the statistics of {statistics['images']} images without "
+            "labels, of which each class that it answered counts alike; temperatures and limits "
+            "are those of training, and what was measured before is of the model before"
         )
     lines.append(f"- SHA-256 `{card['files']['model.onnx']}`")
     if found := card["agreement"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
@@ -24,6 +25,7 @@ from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.session import Session
 from wbczoo.specs import Preprocessing
 from wbczoo.training import checkpoint
+from wbczoo.training.statistics import restate_evenly
 
 Layout = Literal["folder", "triton"]
 
@@ -31,6 +33,9 @@ _PARITY_IMAGES = max(parity.BATCHES)
 
 # Each of the two passes may round a value that lies between two numbers to the other side.
 _RESIZE_STEPS = 2
+
+# Of a laboratory's images: so many tell statistics well, and fewer than these do not.
+_STATISTICS, _FEWEST_STATISTICS = 2048, 50
 
 _CAMERA = (480, 640)  # on which speed is measured where any size is read
 
@@ -41,6 +46,7 @@ def export(
     *,
     fold: int | None = None,
     images: str | os.PathLike[str] | None = None,
+    statistics_from: str | os.PathLike[str] | None = None,
     precision: Precision = "fp32",
     embed_preprocess: bool = False,
     camera: tuple[int, int] | None = None,
@@ -57,6 +63,8 @@ def export(
             a model repository, which may hold other models.
         fold: of a folder of several folds' runs, which one.
         images: real images for the gates; the run's own cached ones if None.
+        statistics_from: images of the laboratory that will ask, without labels; batch norms then
+            answer by their statistics (`restate_evenly`), and no evaluation stands on the card.
         precision: of the weights; another than fp32 is measured against it.
         embed_preprocess: let the graph read photographs and resize them itself.
         camera: the one size (H, W) of photographs that it then reads; any if None.
@@ -67,8 +75,8 @@ def export(
 
     Raises:
         UsageError: if there is no run or its training has not ended, `out` is taken, too few
-            images are there to measure another precision, or images that are cropped are to be
-            resized in the graph.
+            images are there to measure another precision or to tell statistics, the model has
+            none, or images that are cropped are to be resized in the graph.
         BoundMissed: if another precision answers otherwise than fp32; then nothing is written.
         WbczooError: if the graph cannot be made or misses parity; then nothing is written.
     """
@@ -93,6 +101,9 @@ def export(
     preprocessing = config.model.preprocessing
     if embed_preprocess:
         refuse_crop(preprocessing)
+    statistics = None
+    if statistics_from is not None:
+        statistics = _restate(model, preprocessing, Path(statistics_from), tell)
     real = None
     if precision != "fp32":
         real = real_images(run_folder, preprocessing, precision, images)
@@ -107,6 +118,7 @@ def export(
         tell(f"comparing it with PyTorch on {len(compared)} {source}")
         found = _check_parity(run_folder, model, graph, compared, source)
         measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
+        measured |= {"statistics": statistics} if statistics else {}
         if real is not None:
             measured["agreement"] = lower_precision(graph, precision, real, tell)
         if embed_preprocess:
@@ -148,6 +160,26 @@ def _fold_of(run: Path, fold: int | None) -> Path:
         held = ", ".join(path.parent.name.removeprefix("fold-") for path in folds) or "none"
         raise UsageError(f"{run} has no run of fold {fold}; it has those of: {held}.")
     return run / f"fold-{fold}"
+
+
+def _restate(
+    model: FusedClassifier, preprocessing: Preprocessing, images: Path, tell: Tell
+) -> dict[str, Any]:
+    """Let a model's batch norms answer by the statistics of images; what the card says of it."""
+    pixels = given_images(images, preprocessing, _STATISTICS)
+    if len(pixels) < _FEWEST_STATISTICS:
+        raise UsageError(
+            f"Statistics want at least {_FEWEST_STATISTICS} different images, and {images} has "
+            f"{len(pixels)}. Name a folder with more of them; they need no labels."
+        )
+    tell(f"estimating statistics on {len(pixels)} images")
+    rows = np.arange(len(pixels))
+    if not restate_evenly(model, pixels.transpose(0, 2, 3, 1), rows, torch.device("cpu")):
+        raise UsageError(
+            f"{model.config.name} has no batch norm, so that it answers by no statistics. Export "
+            "it without them."
+        )
+    return {"images": len(pixels)}
 
 
 def _for_parity(

@@ -21,7 +21,7 @@ _ROUNDS = 2
 
 def restate_evenly(
     model: FusedClassifier, pixels: NDArray[np.uint8], rows: NDArray[np.int64], device: torch.device
-) -> None:
+) -> bool:
     """Estimate running means and variances anew from images that show each class alike.
 
     A model learned from even classes; where one prevails, as neutrophils do in blood, statistics
@@ -30,7 +30,12 @@ def restate_evenly(
 
     Args:
         model, pixels, rows, device: as `restate` takes them.
+
+    Returns:
+        whether the model has any, that is, a batch norm.
     """
+    if not _batch_norms(model):
+        return False
     model.move_to(device)
     task = model.config.tasks[0].name
     for _ in range(_ROUNDS):
@@ -41,6 +46,7 @@ def restate_evenly(
         found = [np.flatnonzero(answers == one) for one in np.unique(answers)]
         chosen = [draw.choice(one, each) for one in found if len(one) >= _RAREST]
         restate(model, pixels, rows[np.concatenate(chosen)] if chosen else rows, device)
+    return True
 
 
 def restate(
@@ -56,7 +62,7 @@ def restate(
         model: in evaluation mode, and left so.
         pixels, rows: a cache's pixels (M, H, W, 3) and the rows of the images, (N,).
     """
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    norms = _batch_norms(model)
     momenta = [module.momentum for module in norms]
     for module in norms:
         module.reset_running_stats()
@@ -71,3 +77,7 @@ def restate(
     for module, momentum in zip(norms, momenta, strict=True):
         module.momentum = momentum
         module.training = False
+
+
+def _batch_norms(model: FusedClassifier) -> list[_BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]

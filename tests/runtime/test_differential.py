@@ -99,8 +99,12 @@ def test_groups_come_from_a_table(tmp_path: Path) -> None:
     table.write_text("file,group\nx/1.jpg,patient 7\nx/1.jpg,patient 8\n")
     with pytest.raises(UsageError, match="group patient 7, and in line 3 group patient 8"):
         group_by(str(table), [])
-    table.write_text("file,patient\n")
-    with pytest.raises(UsageError, match="columns file and group"):
+    for head, group in (("slide", "v0"), ("slide,patient", "v1"), ("patient,group", "v1")):
+        cells = [f"v{number}" for number in range(len(head.split(",")))]
+        table.write_text(f"file,{head}\n1.jpg,{','.join(cells)}\n")
+        assert group_by(str(table), [])("1.jpg") == group
+    table.write_text("file,day\n")
+    with pytest.raises(UsageError, match="columns file and group or patient or slide"):
         group_by(str(table), [])
     with pytest.raises(UsageError, match="is not there"):
         group_by(str(tmp_path / "absent.csv"), [])

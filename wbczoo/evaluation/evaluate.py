@@ -161,7 +161,8 @@ def _is_run(path: Path) -> bool:
 
 def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict, Limits | None]:
     if not _is_run(folder):
-        from wbczoo.runtime.session import Device, Session
+        from wbczoo.runtime.opening import Device
+        from wbczoo.runtime.session import Session
 
         if device == "mps":
             raise UsageError("An export runs on cpu or cuda; --device mps is for runs.")

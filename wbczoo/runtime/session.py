@@ -6,7 +6,6 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ from wbczoo.cells.crop import explain_other_finder
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.progress import tell
-from wbczoo.runtime import devices, onnx_file, providers
+from wbczoo.runtime import devices, onnx_file, opening
 from wbczoo.runtime.answers import Answer, answer_of, choose_limits
 from wbczoo.runtime.batches import BATCH, Sources, answered, several
 from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
@@ -24,10 +23,10 @@ from wbczoo.runtime.features import Features, gather
 from wbczoo.runtime.folder import find_model
 from wbczoo.runtime.layers import Layer, LayeredNetwork, choose_layers, open_layers
 from wbczoo.runtime.model_file import check_against_card, describe
-from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
+from wbczoo.runtime.opening import Device
+from wbczoo.runtime.providers import Outputs, reason_of
 from wbczoo.tasks import Task
 
-Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
 
 
@@ -111,11 +110,15 @@ class Session:
         self.why_no_graph: str | None = None
         self._network: Network
         if engine == "onnxruntime":
-            network = self._open(path, device, threads, parallel, fixed_batch, spin)
+            network, self.why_no_cuda = opening.open_on(
+                device, path, threads, parallel, fixed_batch, spin=spin
+            )
             self.file = describe(path, network.session)
             self._network = network
             if fixed_batch is not None:
-                self._network = self._fix(network, fixed_batch, threads)
+                self._network, self.why_no_graph = opening.fix_batch(
+                    network, self.file, fixed_batch, threads
+                )
         else:
             if device not in ("auto", "cpu") or fixed_batch is not None:
                 raise UsageError(
@@ -125,7 +128,7 @@ class Session:
             from wbczoo.runtime.openvino import OpenvinoNetwork
 
             # onnxruntime's view of the file is the one gate that every file passes.
-            self.file = describe(path, _glance(path))
+            self.file = describe(path, opening.glance(path))
             bf16 = engine == "openvino-bf16"
             self._network = OpenvinoNetwork(path, "bf16" if bf16 else "fp32", threads, parallel)
         self.path = path
@@ -307,54 +310,3 @@ class Session:
                     told["features"] = {layer: mine[layer] for layer in layers}
                 answers[place] |= told
         return answers
-
-    def _open(
-        self, path: Path, device: Device, threads: int | None, parallel: int, batch: int | None,
-        spin: bool,
-    ) -> OnnxNetwork:  # fmt: skip
-        if device == "tensorrt":
-            fp16 = describe(path, _glance(path)).precision == "fp16"
-            found = providers.open_on_tensorrt(path, threads, batch, fp16=fp16)
-            if isinstance(found, str):
-                raise WbczooError(f"TensorRT was asked for and cannot be had. {found}")
-            return found
-        if device != "cpu":
-            found = providers.open_on_cuda(path, threads, batch)
-            if isinstance(found, OnnxNetwork):
-                return found
-            if device == "cuda":
-                raise WbczooError(f"CUDA was asked for and cannot be had. {found}")
-            self.why_no_cuda = found
-        share = max(1, (threads or devices.cores()) // parallel)
-        return providers.open_on_cpu(path, share, batch, spin=spin)
-
-    def _fix(self, network: OnnxNetwork, batch: int, threads: int | None) -> FixedBatch:
-        """The network with buffers for a batch; on CUDA as a captured graph, or it is said why not.
-
-        Raises:
-            UsageError: if the model reads images of any size, for which there is no buffer.
-        """
-        size = self.file.size
-        if size is None:
-            raise UsageError(
-                f"{self.file.path} reads images of any size; a fixed batch needs one. Export it "
-                "with --camera-size, or without --embed-preprocess."
-            )
-        shape = (*size, 3) if self.file.embedded else (3, *size)
-        outputs = self.file.outputs
-        if network.provider != devices.CUDA:
-            where = "cpu" if network.provider == devices.CPU else "cuda"
-            return FixedBatch(network, batch, outputs, shape, where)
-        captured = providers.open_on_cuda(self.file.path, threads, batch, graph=True)
-        if isinstance(captured, OnnxNetwork):
-            try:
-                return FixedBatch(captured, batch, outputs, shape, "cuda")
-            except Exception as error:  # a kernel that may not be captured fails at the first run
-                captured = reason_of(error)
-        self.why_no_graph = captured
-        return FixedBatch(network, batch, outputs, shape, "cuda")
-
-
-def _glance(path: Path) -> Any:
-    """An onnxruntime session that was opened for its description alone."""
-    return providers.open_session(path, [(devices.CPU, {})], 1, optimised=False)

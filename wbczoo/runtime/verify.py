@@ -18,7 +18,8 @@ from wbczoo.runtime import devices
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
 from wbczoo.runtime.model_file import INPUT, NOVELTY
-from wbczoo.runtime.session import Device, Session
+from wbczoo.runtime.opening import Device
+from wbczoo.runtime.session import Session
 from wbczoo.text import one_line
 
 Recorded = dict[str, NDArray[np.float64]]

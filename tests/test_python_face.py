@@ -23,9 +23,9 @@ from wbczoo.evaluation.figures import Evaluation
 from wbczoo.runtime import Session
 
 NAMES = {
-    "create_model", "evaluate", "export", "list_backbones", "list_baselines", "list_datasets",
-    "list_models", "list_sequences", "load", "locate", "prepare_data", "pull", "push", "train",
-    "verify",
+    "adapt", "create_model", "evaluate", "export", "list_backbones", "list_baselines",
+    "list_datasets", "list_models", "list_sequences", "load", "locate", "prepare_data", "pull",
+    "push", "train", "verify",
 }  # fmt: skip
 
 

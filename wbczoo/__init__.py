@@ -18,6 +18,7 @@ for _switch in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY"):
 if TYPE_CHECKING:
     from wbczoo.data.prepared import prepare_data as prepare_data
     from wbczoo.evaluation.evaluate import evaluate as evaluate
+    from wbczoo.exporting.adapting.adapt import adapt as adapt
     from wbczoo.exporting.export import export as export
     from wbczoo.model.build import create_model as create_model
     from wbczoo.registry.models import list_models as list_models
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 # The public names, and the modules that have them.
 _PUBLIC = {
+    "adapt": "exporting.adapting.adapt",
     "create_model": "model.build",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",

@@ -167,7 +167,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(tmp_path: Path) -> No
 
 
 def test_the_cards_head_says_protocol_photographs_and_interval(small_export: Path) -> None:
-    from wbczoo.exporting.card import to_markdown
+    from wbczoo.exporting.card_page import to_markdown
 
     card = json.loads((small_export / "card.json").read_text())
     score = {"value": 0.81234, "low": 0.7, "high": 0.9}

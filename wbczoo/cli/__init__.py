@@ -30,6 +30,7 @@ VERBS = {
     "train": "Train a composition under a protocol.",
     "evaluate": "Measure a run or an export on photographs it never saw.",
     "export": "Write a run as one ONNX file with its card.",
+    "adapt": "Refit an export to labelled cells of one's own laboratory.",
     "verify": "Replay an export's frozen example, without torch.",
     "push": "Upload an export to a model hub.",
     "pull": "Fetch an export from a model hub, and check it.",

@@ -79,7 +79,7 @@ def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
 
     Example: wbczoo export runs/a --out exports/a
     """
-    from wbczoo.exporting import export
+    from wbczoo.exporting.export import export
     from wbczoo.exporting.triton import model_name
     from wbczoo.progress import tell
 

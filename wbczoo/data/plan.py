@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -97,3 +98,27 @@ def read_split(path: Path) -> tuple[list[dict[str, str]], str]:
 
 def _digest(lines: Iterable[Sequence[str]]) -> str:
     return hashlib.sha256("".join(map(csv_line, lines)).encode()).hexdigest()
+
+
+def deal(
+    contents: Mapping[str, Counter[str]], folds: int, key: Callable[[str], bytes]
+) -> dict[str, int]:
+    """Group -> fold, from 0, so that each fold has its share of each label.
+
+    Groups of several rows come first, each to the fold that has fewest of its labels; those of
+    one, which are most, then even out what is left.
+
+    Args:
+        contents: how many rows of each label a group has, by its name.
+        key: of a group's name; by it they are drawn.
+    """
+    dealt = [Counter[str]() for _ in range(folds)]
+    fold_of: dict[str, int] = {}
+    for name in sorted(sorted(contents, key=key), key=lambda name: -contents[name].total()):
+        labels = contents[name]
+        fold_of[name] = place = min(
+            range(folds),
+            key=lambda fold: (sum(dealt[fold][label] for label in labels), dealt[fold].total()),
+        )
+        dealt[place] += labels
+    return fold_of

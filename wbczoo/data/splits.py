@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from wbczoo.config import TrainConfig
-from wbczoo.data.plan import Plan
+from wbczoo.data.plan import Plan, deal
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.tasks import Task
@@ -212,11 +212,7 @@ class _Draw:
         )
 
     def _folds(self, pool: list[int]) -> dict[str, int]:
-        """Group -> fold, so that each fold has its share of each label's photographs.
-
-        Groups of several photographs come first, each to the fold that has fewest of its labels;
-        those of one, which are most, then even out what is left.
-        """
+        """Group -> fold, so that each fold has its share of each label's photographs."""
         contents: dict[str, Counter[str]] = defaultdict(Counter)
         for row in pool:
             contents[self.rows.groups[row]][self.rows.strata[row]] += 1
@@ -225,17 +221,7 @@ class _Draw:
                 f"{self.rows.source.root} has {len(contents)} groups, too few for "
                 f"{self.config.folds} folds."
             )
-        folds = [Counter[str]() for _ in range(self.config.folds)]
-        fold_of: dict[str, int] = {}
-        drawn = sorted(contents, key=lambda name: self._key("fold", name))
-        for name in sorted(drawn, key=lambda name: -contents[name].total()):
-            labels = contents[name]
-            fold_of[name] = place = min(
-                range(len(folds)),
-                key=lambda fold: (sum(folds[fold][label] for label in labels), folds[fold].total()),
-            )
-            folds[place] += labels
-        return fold_of
+        return deal(contents, self.config.folds, lambda name: self._key("fold", name))
 
     def _limited(self, train: list[int]) -> list[int]:
         """At most `limit_photographs` of the training photographs, labels in turn."""

@@ -80,7 +80,7 @@ def evaluate(
     limits: list[Limits | None] = []
     run: RunConfig | None = None
     for folder in folders:
-        run, seen, predict, own = _load(folder, device)
+        run, seen, predict, own, reviewed = _load(folder, device)
         limits.append(own)
         kept = tuple(run.train.parts.values()) if run.train else ()
         parts, places = choose_data(data, dataset or "folder", dataset_options, kept)
@@ -94,7 +94,18 @@ def evaluate(
         rows = rows or read_dataset(asked, places, tell)
         tested = tested_laboratories(run.train, asked, rows, own=len(folders) > 1)
         scored.append(
-            score(run.model, run.train, asked, rows, seen, run.split_sha256, predict, tell, tested)
+            score(
+                run.model,
+                run.train,
+                asked,
+                rows,
+                seen,
+                run.split_sha256,
+                predict,
+                tell,
+                tested,
+                reviewed,
+            )
         )
     assert run is not None
     if not all(one.checked for one in scored):
@@ -159,7 +170,10 @@ def _is_run(path: Path) -> bool:
     return (path / "config.json").is_file() and (path / "model.safetensors").is_file()
 
 
-def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict, Limits | None]:
+def _load(
+    folder: Path, device: str
+) -> tuple[RunConfig, Seen | None, Predict, Limits | None, frozenset[str]]:
+    """The config, what was seen if known, how to ask, limits, and what it was adapted to."""
     if not _is_run(folder):
         from wbczoo.runtime.opening import Device
         from wbczoo.runtime.session import Session
@@ -167,14 +181,16 @@ def _load(folder: Path, device: str) -> tuple[RunConfig, Seen | None, Predict, L
         if device == "mps":
             raise UsageError("An export runs on cpu or cuda; --device mps is for runs.")
         session = Session(folder, device=cast(Device, device))
-        return session.config, None, predict_with_session(session), session.limits
+        predict, reviewed = predict_with_session(session), session.file.reviewed
+        return session.config, None, predict, session.limits, reviewed
     from wbczoo.training.checkpoint import SPLIT, SUMMARY, load_model
 
     run, model = load_model(folder)
     if other := explain_other_finder(run.model.finder_sha256):
         progress.tell(f"{folder}: {other}")
     seen = Seen.nothing() if run.train is None else Seen.read(folder / SPLIT, run.split_sha256)
-    return run, seen, predict_with_torch(model, device), _limits_of(folder / SUMMARY)
+    limits = _limits_of(folder / SUMMARY)
+    return run, seen, predict_with_torch(model, device), limits, frozenset()
 
 
 def _claim(out: Path, data: Data, *, overwrite: bool) -> None:

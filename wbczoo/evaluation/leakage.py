@@ -102,3 +102,21 @@ def refuse_seen(rows: Rows, plan: Plan, seen: Seen) -> None:
         f"protocol {plan.protocol!r} tests on, so their score would say nothing. Evaluate it by "
         "the protocol that it was trained under, or train it under this one."
     )
+
+
+def refuse_adapted(rows: Rows, plan: Plan, reviewed: frozenset[str]) -> None:
+    """Fail where a test row shows what the model was adapted to.
+
+    Args:
+        reviewed: content hashes of the files that it was adapted to.
+
+    Raises:
+        WbczooError: with how many files.
+    """
+    groups = {rows.groups[row] for row, digest in enumerate(rows.hashes) if digest in reviewed}
+    if met := sum(rows.groups[row] in groups for row in plan.test):
+        raise WbczooError(
+            f"The model was adapted to {met} of the {len(plan.test)} files that would be tested, "
+            "or to others of their groups. Its card has the figures before and after on them; to "
+            "measure it further, give other cells."
+        )

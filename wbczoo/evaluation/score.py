@@ -20,7 +20,7 @@ from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.evaluation.answer import Predict, Probabilities
 from wbczoo.evaluation.laboratories import by_laboratory
-from wbczoo.evaluation.leakage import Seen, draw_again, refuse_seen
+from wbczoo.evaluation.leakage import Seen, draw_again, refuse_adapted, refuse_seen
 from wbczoo.evaluation.novelty import describe_novelty, unknown_rows
 from wbczoo.metrics import measure, measure_contradictions, restrict
 from wbczoo.metrics.intervals import METHOD
@@ -97,6 +97,7 @@ def score(
     predict: Predict,
     tell: Tell,
     laboratories: Collection[str] | None = None,
+    reviewed: frozenset[str] = frozenset(),
 ) -> Scored:
     """Answer the test rows of a protocol, if the model has not seen them.
 
@@ -107,6 +108,7 @@ def score(
         split_sha256: of the split that the model was trained on, to know it again.
         predict: gives the probabilities of rows of the cache.
         laboratories: which of them the protocol `laboratory` tests; None: all that there are.
+        reviewed: content hashes of what the model was adapted to.
 
     Raises:
         WbczooError: if a test row's photograph was trained or validated on, with how many; or
@@ -139,6 +141,7 @@ def score(
                 )
     if not plan.test:
         raise WbczooError(f"{rows.source.root}: the protocol {asked.protocol!r} tests nothing.")
+    refuse_adapted(rows, plan, reviewed)
     if seen is not None:
         refuse_seen(rows, plan, seen)
     cache = PixelCache(model.preprocessing)

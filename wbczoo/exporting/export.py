@@ -13,6 +13,7 @@ import torch
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.exporting import card, example, parity, place, triton
+from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
 from wbczoo.exporting.precision import Precision, lower_precision
 from wbczoo.exporting.resize import compare_resize, embed, refuse_crop
@@ -135,7 +136,7 @@ def export(
         document = card.describe(config, run_folder, aside, found, weights_sha256, opset, measured)
         files.write_json(aside / "card.json", document)
         try:
-            files.write_text(aside / "card.md", card.to_markdown(document))
+            files.write_text(aside / "card.md", to_markdown(document))
         except (KeyError, TypeError, AttributeError) as error:
             raise WbczooError(
                 f"A summary or evaluation in {run_folder} is damaged: {error} is missing or "

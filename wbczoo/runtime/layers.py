@@ -61,7 +61,7 @@ def open_layers(file: ModelFile, provider: str, threads: int | None) -> LayeredN
         WbczooError: if the layers cannot be told from the graph.
     """
     model = _schema().FromString(file.path.read_bytes())
-    tensors = _find_layers(file, model.graph)
+    tensors = find_layers(file, model.graph)
     listed = {each.name for each in model.graph.output}
     for tensor in dict.fromkeys(tensors.values()):
         if tensor not in listed:
@@ -92,8 +92,15 @@ def choose_layers(network: LayeredNetwork, layers: Sequence[Layer]) -> dict[str,
     return {layer: network.shapes[layer] for layer in layers}
 
 
-def _find_layers(file: ModelFile, graph: Any) -> dict[Layer, str]:
-    """Each layer that the model has, and its tensor: heads read `fused`, which joins the others."""
+def find_layers(file: ModelFile, graph: Any) -> dict[Layer, str]:
+    """Each layer that the model has, and its tensor: heads read `fused`, which joins the others.
+
+    Args:
+        graph: onnx.proto's GraphProto, or as much of it as is read here.
+
+    Raises:
+        WbczooError: if the layers cannot be told from the graph.
+    """
     makes = {output: node for node in graph.node for output in node.output}
     fused = {_origin(_head_of(f"{task.name}_logits", makes), makes) for task in file.tasks}
     model = file.config.model

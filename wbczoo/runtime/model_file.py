@@ -29,6 +29,7 @@ LARGEST_SIDE = 4096  # pixels, as of `--image-size`
 
 _TASKS = TypeAdapter(tuple[Task, ...])
 _PREPROCESSING = TypeAdapter(Preprocessing)
+_REVIEWED = TypeAdapter(frozenset[str])
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class ModelFile:
         size: (H, W) of the images that it reads, in pixels; None where it reads any.
         limits: of flags; None where it was exported without.
         has_novelty: whether it tells how far an image lies from all that it learned.
+        reviewed: SHA-256 of each file that it was adapted to, if it was.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class ModelFile:
     size: tuple[int, int] | None
     limits: Limits | None = None
     has_novelty: bool = False
+    reviewed: frozenset[str] = frozenset()
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
@@ -140,6 +143,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         preprocessing = _PREPROCESSING.validate_json(value("preprocessing"))
         strange = set(json.loads(value("preprocessing")))
         limits = LIMITS.validate_json(metadata.get("wbczoo.limits", "null"))
+        reviewed = _REVIEWED.validate_json(metadata.get("wbczoo.reviewed", "[]"))
     except ValidationError as error:
         raise WbczooError(
             f"The metadata of {path} are damaged: {describe_findings(error)}"
@@ -172,6 +176,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         size,
         limits,
         NOVELTY in outputs,
+        reviewed,
     )
     kept = {
         name: tuple(shape[1:])

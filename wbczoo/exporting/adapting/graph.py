@@ -1,0 +1,121 @@
+"""Corrections of the heads are written into an export's graph here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from wbczoo.exporting.adapting.refit import Refit
+from wbczoo.exporting.half import leading_to
+from wbczoo.runtime.layers import find_layers
+from wbczoo.runtime.model_file import NOVELTY, ModelFile
+
+_PREFIX = "adapted/"
+
+
+def write_adapted(
+    file: ModelFile,
+    found: Refit,
+    temperatures: Mapping[str, float],
+    metadata: Mapping[str, str],
+    place: Path,
+) -> None:
+    """Write a copy of a graph whose heads are corrected; the given ones stay within it.
+
+    A correction is a dense layer on what the heads read, added to the logits that they gave, in
+    fp32 whatever the precision of the rest.
+
+    The novelty's energy is still that of the given logits, so that it tells how far an image lies
+    from all that the model learned, and only its scale is the laboratory's.
+
+    Args:
+        temperatures: task -> that it was exported with.
+        metadata: what is changed of them, and added.
+
+    Raises:
+        WbczooError: if what the heads read cannot be told from the rest.
+    """
+    proto = onnx.load(file.path)
+    features = find_layers(file, proto.graph)["fused"]
+    graph = proto.graph
+    outputs = [output.name for output in graph.output]
+    _rename(graph, {name: f"{_PREFIX}given_{name}" for name in outputs})
+    for output in graph.output:
+        output.name = output.name.removeprefix(f"{_PREFIX}given_")
+    _cast(graph, features, f"{_PREFIX}features")
+    for task in file.tasks:
+        name, correction = task.name, found.corrections[task.name]
+        own = f"{_PREFIX}{name}_"
+        _constants(
+            graph,
+            {
+                f"{own}weights": correction.weights.T,
+                f"{own}bias": correction.bias,
+                f"{own}cooler": 1 / temperatures[name],
+                f"{own}cooler_now": 1 / correction.temperature,
+            },
+        )
+        _nodes(
+            graph,
+            ("Gemm", [f"{_PREFIX}features", f"{own}weights", f"{own}bias"], f"{own}added"),
+            ("Mul", [f"{_PREFIX}given_{name}_logits", f"{own}cooler"], f"{own}given"),
+            ("Add", [f"{own}added", f"{own}given"], f"{name}_logits"),
+            ("Mul", [f"{name}_logits", f"{own}cooler_now"], f"{own}calibrated"),
+        )
+        _nodes(graph, ("Softmax", [f"{own}calibrated"], f"{name}_probabilities"), axis=1)
+    if NOVELTY in outputs:
+        own = f"{_PREFIX}{NOVELTY}_"
+        _constants(graph, {f"{own}slope": found.slope, f"{own}offset": found.offset})
+        _nodes(
+            graph,
+            ("Mul", [f"{_PREFIX}given_{NOVELTY}", f"{own}slope"], f"{own}scaled"),
+            ("Add", [f"{own}scaled", f"{own}offset"], NOVELTY),
+        )
+    kept = leading_to(graph, outputs)
+    used = [node for at, node in enumerate(graph.node) if at in kept]
+    del graph.node[:]
+    graph.node.extend(used)
+    known = {each.key: each.value for each in proto.metadata_props}
+    del proto.metadata_props[:]
+    helper.set_model_props(proto, {**known, **metadata})
+    onnx.checker.check_model(proto)
+    onnx.save(proto, place)
+
+
+def write_metadata(document: Mapping[str, Any] | Sequence[str]) -> str:
+    """JSON as it stands in a graph's metadata."""
+    return json.dumps(document, allow_nan=False)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for output in graph.output:
+        output.name = names.get(output.name, output.name)
+
+
+def _cast(graph: onnx.GraphProto, name: str, to: str) -> None:
+    _nodes(graph, ("Cast", [name], to), to=TensorProto.FLOAT)
+
+
+def _constants(graph: onnx.GraphProto, values: Mapping[str, Any]) -> None:
+    graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name)
+        if np.ndim(value)
+        else numpy_helper.from_array(np.array(value, np.float32), name)
+        for name, value in values.items()
+    )
+
+
+def _nodes(graph: onnx.GraphProto, *nodes: tuple[str, list[str], str], **attributes: Any) -> None:
+    graph.node.extend(
+        helper.make_node(kind, reads, [gives], name=f"{_PREFIX}{gives}", **attributes)
+        for kind, reads, gives in nodes
+    )

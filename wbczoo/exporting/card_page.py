@@ -1,0 +1,284 @@
+"""A card for a reader, `card.md`: what a model is, how well it does, what it is not for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from wbczoo.exporting.front_matter import write_front_matter
+from wbczoo.text import format_class, format_count, format_figure, format_size
+
+ALL = "all"  # the fold of what was measured over all of them
+
+_FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "calibration error"}
+
+
+def to_markdown(card: dict[str, Any]) -> str:
+    """`card.md`: the same for a reader."""
+    lines = [write_front_matter(card), ""]
+    lines += [f"# {card['name']}", "", "White blood cell classifier, exported by wbczoo.", ""]
+    lines += ["## What it answers", ""]
+    lines += [f"- **{task}**: {', '.join(classes)}" for task, classes in card["tasks"].items()]
+    lines += ["", "## What it was trained on", "", *_data_lines(card)]
+    if adaptation := card.get("adaptation"):
+        lines += ["", "## What it was adapted to", "", *_adaptation_lines(adaptation)]
+    lines += ["", "## How well it does", "", *_figures(card["evaluations"])]
+    if card["limits"]:
+        lines += ["", "## When it does not know", "", *_limit_lines(card["limits"])]
+    lines += ["", "## What it is for", "", card["intended_use"]]
+    lines += ["", "## What it is not for", "", card["not_for"]]
+    lines += ["", "## The file", "", *_file_lines(card)]
+    lines += ["", "## How fast it is", "", *_speed_lines(card)]
+    lines += [
+        "",
+        "## Licences",
+        "",
+        *(f"- {what}: {licence}" for what, licence in card["licences"].items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _adaptation_lines(adaptation: dict[str, Any]) -> list[str]:
+    counted = {
+        task: ", ".join(f"{count} {name}" for name, count in classes.items() if count)
+        for task, classes in adaptation["classes"].items()
+    }
+    return [
+        f"On {adaptation['date']} the heads, temperatures and limits of "
+        f"{adaptation['of']['name']} (weights `{adaptation['of']['weights_sha256']}`) were "
+        f"refitted to {adaptation['files']} labelled files of {adaptation['groups']} groups of "
+        f"{adaptation['dataset']}. All layers before them are as they were.",
+        "",
+        *(f"- {task}: {told or 'none'}" for task, told in counted.items()),
+        "",
+        adaptation_table(adaptation, layout="github"),
+    ]
+
+
+def adaptation_table(adaptation: Mapping[str, Any], *, layout: str = "simple") -> str:
+    """Before and after for a person to read.
+
+    Args:
+        adaptation: as the card of an adapted model has it.
+        layout: as tabulate names it.
+    """
+    parts = []
+    for found, what in (
+        (adaptation["crossed"], "the cells that it was adapted to, in folds"),
+        (adaptation["rest"], "the other cells, which it has not seen"),
+    ):
+        if found is None:
+            continue
+        rows = [
+            [task, word, *(format_figure(found["tasks"][task][w][n]) for w in ("before", "after"))]
+            for task in found["tasks"]
+            for n, word in _FIGURES.items()
+        ]
+        if found["called_unknown"]:
+            figures = [format_figure(found["called_unknown"][when]) for when in ("before", "after")]
+            rows.append(["", "called unknown", *figures])
+        heading = f"{what[0].upper()}{what[1:]} ({found['files']} files, {found['groups']} groups):"
+        parts += [
+            heading,
+            tabulate(rows, ["task", "", "before", "after"], layout, disable_numparse=True),
+        ]
+    return "\n\n".join([*parts, f"Intervals: {adaptation['interval']}."])
+
+
+def _crop_lines(card: dict[str, Any]) -> list[str]:
+    crop, finder = card["preprocessing"]["crop"], card.get("finder_sha256")
+    if crop == "none":
+        return []
+    lines = [f"- it reads no whole photograph but the crop `{crop}`, which `wbczoo.images` makes"]
+    if finder:
+        lines[0] += f" of the white cell that a finder gives (SHA-256 `{finder}`)"
+    return lines
+
+
+def _file_lines(card: dict[str, Any]) -> list[str]:
+    parity, embedded = card["parity"], card["embedded"]
+    height, width = card["preprocessing"]["size"]
+    reads = f"(batch, 3, {height}, {width})"
+    if embedded:
+        size = embedded["camera"] or ("height", "width")
+        reads = f"(batch, {size[0]}, {size[1]}, 3), as the camera gives them"
+    inside = "the resize, scaling" if embedded else "scaling"
+    lines = [
+        f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",
+        *_crop_lines(card),
+        "- outputs: "
+        + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"])
+        + (", `novelty`" if card["limits"] else ""),
+        f"- {card['precision']}, {format_size(card['bytes'])}, ONNX opset {card['opset']}",
+        f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
+        f"{parity['images']} {parity['source']} (bound {parity['bound']:.2g}; batches of "
+        f"{parity['batches']})",
+    ]
+    if embedded:
+        lines.append(
+            f"- its resize differs from Pillow's by at most {embedded['largest_difference']} of "
+            f"255 steps on {embedded['images']} {embedded['source']}"
+        )
+    if statistics := card.get("statistics"):
+        lines.append(
+            f"- its batch norms answer by the statistics of {statistics['images']} images without "
+            "labels, of which each class that it answered counts alike; temperatures and limits "
+            "are those of training, and what was measured before is of the model before"
+        )
+    lines.append(f"- SHA-256 `{card['files']['model.onnx']}`")
+    if found := card["agreement"]:
+        bound = found["bound"]
+        lines += [
+            "",
+            f"In {card['precision']} are {found['layers']}. Against fp32 on {found['images']} "
+            f"{found['source']}, on the CPU (bound: {100 * bound['equal']:g} % equal answers, no "
+            f"probability further than {bound['difference']:g}):",
+            "",
+            "| task | equal answers | largest probability difference |",
+            "|---|---|---|",
+        ]
+        lines += [
+            f"| {task} | {each['equal']} of {found['images']} | {each['difference']:.2g} |"
+            for task, each in found["tasks"].items()
+        ]
+        if "novelty" in found:
+            same = f"{found['novelty']} of {found['images']}"
+            lines += ["", f"By their novelty {same} lie on the same side of its limit."]
+        lines += ["", "What was tried, with its speed relative to fp32 in the same process:", ""]
+        lines += [f"- {_trial(trial)}" for trial in found["tried"]]
+    return lines
+
+
+def _limit_lines(limits: dict[str, Any]) -> list[str]:
+    if limits["unknown_above"] is None:
+        return [
+            "It has no limits: there were no validation photographs to fit them on. Its novelty "
+            "is 0 for the median of its training photographs, and grows with what is unlike them."
+        ]
+    lines = [
+        f"Limits were fitted on {limits['files']} validation files of {limits['groups']} groups, "
+        "each of which counts alike:",
+        "",
+        f"- `unknown`: a novelty above {limits['unknown_above']:g}, below which 95 % of cells of "
+        "known classes stay",
+    ]
+    for task, least in limits["unsure_below"].items():
+        lines.append(
+            f"- `unsure`: a probability of {task} below {least:.3g}, above which at most 5 % of "
+            "answers are wrong"
+            if least
+            else f"- {task} is never `unsure`: of all its answers at most 5 % are wrong"
+        )
+    return lines
+
+
+def _trial(trial: dict[str, Any]) -> str:
+    told = [f"{trial['layers']}: {trial['speed']:.2f} times as fast"]
+    for found in (trial["training"], trial["agreement"]):
+        if found:
+            tasks = ", ".join(
+                f"{task} {each['equal']} of {found['images']} equal, within "
+                f"{_difference(each['difference'])}"
+                for task, each in found["tasks"].items()
+            )
+            told.append(f"{tasks} ({found['source']})")
+    return "; ".join(told)
+
+
+def _difference(value: float | None) -> str:
+    return "no number" if value is None else f"{value:.2g}"
+
+
+def _speed_lines(card: dict[str, Any]) -> list[str]:
+    speed = card["speed"]
+    shape = ", ".join(map(str, speed["images"]))
+    return [
+        f"{speed['images_per_second']:g} images/s in batches of {speed['batch']}, and "
+        f"{speed['latency_ms']:g} ms for one image, on the CPU: {speed['processor']}, "
+        f"{speed['cores']} cores, {speed['threads']} threads, onnxruntime {speed['onnxruntime']}. "
+        f"Measured at export on images ({shape}): {speed['how']}.",
+    ]
+
+
+def _data_lines(card: dict[str, Any]) -> list[str]:
+    data = card["data"]
+    if not card["trained"] or data is None:
+        return ["Nothing: the weights are initial ones."]
+    lines = []
+    if card["leaky"]:
+        lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
+    fold = "" if data["fold"] is None else f", fold {data['fold']}"
+    out = f", {data['held_out']} held out" if data.get("held_out") else ""
+    lines.append(f"Data set {data['dataset']}, protocol {card['protocol']}{fold}{out}:")
+    lines.append("")
+    for role in ("train", "validation", "test"):
+        counts = data[role]
+        told = (
+            f"{counts['files']} files of unknown photographs"
+            if counts["photographs"] is None
+            else f"{counts['photographs']} photographs ({counts['files']} files)"
+        )
+        lines.append(f"- {role}: {told}")
+    return [
+        *lines,
+        *_laboratory_lines(data.get("laboratories", {})),
+        *_class_lines(data.get("classes", {}), data.get("labels", {})),
+    ]
+
+
+def _laboratory_lines(laboratories: dict[str, dict[str, dict[str, int]]]) -> list[str]:
+    lines = [
+        "",
+        "| laboratory | training files | validation files | test files |",
+        "|---|---|---|---|",
+    ]
+    for name, of in laboratories.items():
+        files_of = " | ".join(str(of[role]["files"]) for role in ("train", "validation", "test"))
+        lines.append(f"| {name} | {files_of} |")
+    return lines if laboratories else []
+
+
+def _class_lines(
+    tasks: dict[str, dict[str, dict[str, int]]], labels: dict[str, dict[str, list[str]]]
+) -> list[str]:
+    lines = ["", "| task | class | training files | validation files | test files |"]
+    lines.append("|---|---|---|---|---|")
+    for task, classes in tasks.items():
+        for name, files_of in classes.items():
+            trained = files_of["train"] or "**none: it was never learned**"
+            name = format_class(name, labels.get(task, {}).get(name, ())).replace("|", r"\|")
+            lines.append(
+                f"| {task} | {name} | {trained} | {files_of['validation']} | {files_of['test']} |"
+            )
+    return lines if tasks else []
+
+
+def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
+    if not evaluations:
+        return ["It was not evaluated."]
+    lines = [
+        "| protocol | part | photographs | files | task | accuracy | macro-F1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for found in evaluations:
+        word = "LEAKY " if found["leaky"] else ""
+        pooled = ", all folds pooled" if found.get("fold") == ALL else ""
+        photographs = format_count(found["photographs"])
+        tested = f"{found['part']} | {photographs} | {found['files']}"
+        for task, figures in found["tasks"].items():
+            lines.append(
+                f"| {word}{found['protocol']}{pooled} | {tested} "
+                f"| {task} | {format_figure(figures['accuracy'])} "
+                f"| {format_figure(figures['macro_f1'])} |"
+            )
+    if any(found.get("fold") == ALL for found in evaluations):
+        lines += [
+            "",
+            "All folds pooled: each photograph was answered by the model that had not seen it. "
+            "This is one of those models; its own figures are of fewer photographs.",
+        ]
+    lines += ["", f"Intervals: {evaluations[0]['interval']}."]
+    return lines

@@ -87,7 +87,7 @@ def test_a_composition_records_each_parts_origin() -> None:
         ({"image_size": (0, 224)}, "has no pixel"),
         ({"tasks": ()}, "needs tasks"),
         ({"tasks": (CELL, Task("cell", ("a", "b")))}, "A task was given twice: cell, cell"),
-        ({"backbone_options": {"depth": 3}}, "'depth' is no option of this part; it has none"),
+        ({"backbone_options": {"depth": 3}}, "'depth' is no option of this part; it has norm"),
         ({"sequence_options": {"layers": ""}}, "'layers' is no option of this part"),
     ],
 )

@@ -38,7 +38,8 @@ def measured(small_run: Path, smears: Path, tmp_path_factory: pytest.TempPathFac
     It has no limits, for with its own all that so small a training answers is unsure.
     """
     out = tmp_path_factory.mktemp("measured")
-    shutil.copytree(small_run, out / "run")
+    # Without what other tests measured of the shared run.
+    shutil.copytree(small_run, out / "run", ignore=shutil.ignore_patterns("evaluation*"))
     summary = json.loads((out / "run" / "summary.json").read_text())
     summary["limits"] |= {"unknown_above": None, "unsure_below": {}}
     (out / "run" / "summary.json").write_text(json.dumps(summary))

@@ -15,8 +15,14 @@ Run = Callable[..., Completed]
 
 
 @pytest.fixture(scope="module")
-def evaluated(wbczoo: Run, small_run: Path, smears: Path) -> dict:
-    done = wbczoo("evaluate", small_run, smears, "--dataset", "synthetic", "--json")
+def own_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the small run: evaluations are kept in a run's folder, which others export."""
+    return Path(shutil.copytree(small_run, tmp_path_factory.mktemp("evaluated") / "run"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(wbczoo: Run, own_run: Path, smears: Path) -> dict:
+    done = wbczoo("evaluate", own_run, smears, "--dataset", "synthetic", "--json")
     return json.loads(done.stdout)
 
 
@@ -50,9 +56,9 @@ def test_an_export_without_torch_says_the_same(
 
 
 def test_a_run_keeps_its_evaluation_and_the_card_tells_it(
-    wbczoo: Run, evaluated: dict, small_run: Path, tmp_path: Path
+    wbczoo: Run, evaluated: dict, own_run: Path, tmp_path: Path
 ) -> None:
-    wbczoo("export", small_run, "--out", tmp_path / "export")
+    wbczoo("export", own_run, "--out", tmp_path / "export")
     card = json.loads((tmp_path / "export" / "card.json").read_text())
     assert card["evaluations"][0]["tasks"] == evaluated["tasks"]
     accuracy = evaluated["tasks"]["cell"]["accuracy"]["value"]
@@ -62,9 +68,9 @@ def test_a_run_keeps_its_evaluation_and_the_card_tells_it(
 
 
 def test_a_protocol_that_tests_what_was_trained_on_fails_with_a_count(
-    wbczoo: Run, small_run: Path, smears: Path
+    wbczoo: Run, own_run: Path, smears: Path
 ) -> None:
-    command = ("evaluate", small_run, smears, "--dataset", "synthetic")
+    command = ("evaluate", own_run, smears, "--dataset", "synthetic")
     failed = wbczoo(*command, "--protocol", "grouped", "--fold", "0", expect=1)
     assert "was trained or chosen on" in failed.stderr
     assert "photographs" in failed.stderr
@@ -72,11 +78,11 @@ def test_a_protocol_that_tests_what_was_trained_on_fails_with_a_count(
 
 
 def test_without_its_split_a_run_is_not_measured(
-    wbczoo: Run, small_run: Path, smears: Path, tmp_path: Path
+    wbczoo: Run, own_run: Path, smears: Path, tmp_path: Path
 ) -> None:
     for number, damage in enumerate((None, b"", b"sha256,photograph\n")):
         copy = tmp_path / str(number)
-        shutil.copytree(small_run, copy)
+        shutil.copytree(own_run, copy)
         if damage is None:
             (copy / "split.csv").unlink()
         else:
@@ -85,15 +91,15 @@ def test_without_its_split_a_run_is_not_measured(
         assert "split.csv" in told
 
 
-def test_external_needs_another_data_set(wbczoo: Run, small_run: Path, smears: Path) -> None:
-    command = ("evaluate", small_run, smears, "--dataset", "synthetic", "--protocol", "external")
+def test_external_needs_another_data_set(wbczoo: Run, own_run: Path, smears: Path) -> None:
+    command = ("evaluate", own_run, smears, "--dataset", "synthetic", "--protocol", "external")
     assert "was trained or chosen on" in wbczoo(*command, expect=1).stderr
-    other = ("evaluate", small_run, smears, "--dataset", "folder")
+    other = ("evaluate", own_run, smears, "--dataset", "folder")
     assert "--protocol external" in wbczoo(*other, expect=2).stderr
 
 
 def test_external_is_measured_over_all_trained_classes_and_over_the_shared_ones(
-    small_run: Path,
+    own_run: Path,
     small_export: Path,
     smears: Path,
     tmp_path: Path,
@@ -111,7 +117,7 @@ def test_external_is_measured_over_all_trained_classes_and_over_the_shared_ones(
     assert call(["evaluate", small_export, theirs, *options]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["checked_against_training"] is False  # a lone export cannot know
-    assert call(["evaluate", small_run, theirs, *options]) == 0
+    assert call(["evaluate", own_run, theirs, *options]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["protocol"], document["files"]) == ("external", 36)
     assert (document["photographs"], document["checked_against_training"]) == (None, True)

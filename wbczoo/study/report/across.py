@@ -107,7 +107,7 @@ def _gain(one: Across, other: Across, task: str, resamples: int) -> Interval | N
     common = sorted(set(one.seeds) & set(other.seeds))
     if one is other or not other.whole:
         return None
-    if not common:  # a baseline has one seed, which stands against each
+    if not common:
         return None
     pairs = zip(_rows(one, common), _rows(other, common), strict=True)
     points, again = _replicate([[ours, theirs] for ours, theirs in pairs], task, resamples)
@@ -151,8 +151,8 @@ def _named(one: Across, reference: Across) -> str:
     told += [f"without {name}" for name in theirs if name not in ours and one.first.network]
     if one is reference:
         told = [one.first.setting, f"{one.first.epochs} epochs"]
-    cells = {row["files"] for series in one.series.values() for row in series.rows.values()}
-    tail = f"{format_seeds(len(one.seeds))}" if cells else ""
+    begun = any(series.rows for series in one.series.values())
+    tail = format_seeds(len(one.seeds)) if begun else ""
     return "\n".join(filter(None, (one.first.model, ", ".join(told), tail)))
 
 

@@ -25,7 +25,7 @@ from wbczoo.runtime import Session
 NAMES = {
     "adapt", "create_model", "evaluate", "export", "list_backbones", "list_baselines",
     "list_datasets", "list_models", "list_sequences", "load", "locate", "prepare_data", "pull",
-    "push", "train", "verify",
+    "push", "save_run", "train", "verify",
 }  # fmt: skip
 
 

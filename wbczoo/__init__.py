@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from wbczoo.runtime.locate import locate as locate
     from wbczoo.runtime.predict import load as load
     from wbczoo.runtime.verify import verify as verify
+    from wbczoo.training.elsewhere import save_run as save_run
     from wbczoo.training.run import train as train
 
 # The public names, and the modules that have them.
@@ -49,6 +50,7 @@ _PUBLIC = {
     "prepare_data": "data.prepared",
     "pull": "runtime.hub",
     "push": "runtime.hub",
+    "save_run": "training.elsewhere",
     "train": "training.run",
     "verify": "runtime.verify",
 }

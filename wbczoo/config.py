@@ -257,14 +257,21 @@ class RunConfig(Strict):
     """What `config.json` holds.
 
     Attributes:
-        train: None for a composition that was never trained.
+        train: None for a composition that was not trained here.
         split_sha256: of the run's `split.csv`, so that its photographs are known again.
+        trained_on: of weights that were trained elsewhere, what whoever saved them says of it,
+            which may be nothing; None, and not written, for all others.
     """
 
     format: Literal[1] = 1
     model: ModelConfig
     train: TrainConfig | None = None
     split_sha256: str = ""
+    trained_on: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_no_origin(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: v for key, v in whole(self).items() if key != "trained_on" or v is not None}
 
     def with_tasks(self, tasks: tuple[Task, ...]) -> Self:
         """The same of other tasks."""

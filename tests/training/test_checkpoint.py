@@ -18,6 +18,7 @@ from wbczoo.specs import Preprocessing
 from wbczoo.tasks import NUCLEUS
 from wbczoo.training import checkpoint
 from wbczoo.training.checkpoint import Progress
+from wbczoo.training.elsewhere import save_run
 
 CONFIG = ModelConfig(
     backbone=Part(name="made"), tasks=(NUCLEUS,), preprocessing=Preprocessing(size=(8, 8))
@@ -167,7 +168,7 @@ def test_a_missing_or_broken_file_is_told(tmp_path: Path) -> None:
 
 def test_an_untrained_model_is_saved_as_a_run(tmp_path: Path) -> None:
     model, out = model_of(0), tmp_path / "deep" / "run"
-    checkpoint.save_untrained(model, out)
+    save_run(model, out)
     assert {each.name for each in out.iterdir()} == {
         "config.json", "model.safetensors", "environment.json",
     }  # fmt: skip
@@ -178,11 +179,11 @@ def test_an_untrained_model_is_saved_as_a_run(tmp_path: Path) -> None:
     assert document == {"epoch": -1}
     assert set(tensors) == set(model.state_dict())
     with pytest.raises(UsageError, match="is not an empty folder"):
-        checkpoint.save_untrained(model, out)
+        save_run(model, out)
     with pytest.raises(UsageError, match="is not an empty folder"):
-        checkpoint.save_untrained(model, out / "config.json")
+        save_run(model, out / "config.json")
     (tmp_path / "empty").mkdir()
-    checkpoint.save_untrained(model, tmp_path / "empty")
+    save_run(model, tmp_path / "empty")
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
@@ -195,7 +196,7 @@ def test_a_run_s_model_comes_back_in_evaluation_mode(tmp_path: Path) -> None:
 
     config = ModelConfig(sequence=Part(name="gru"), tasks=(NUCLEUS,))
     model = rebuild(config)
-    checkpoint.save_untrained(model, tmp_path / "run")
+    save_run(model, tmp_path / "run")
     found, again = checkpoint.load_model(tmp_path / "run")
     assert found.model == config
     assert not again.training

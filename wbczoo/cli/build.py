@@ -24,13 +24,14 @@ def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> 
     Example: wbczoo build --backbone mobilenetv2 --seq bilstm
     """
     from wbczoo.model.build import create_model
-    from wbczoo.training.checkpoint import describe_model, save_untrained
+    from wbczoo.training.checkpoint import describe_model
+    from wbczoo.training.elsewhere import save_run
 
     model = create_model(**{**options, "tasks": options["tasks"] or DEFAULT})
     model.open_for_training(trainable)
     document = describe_model(model)
     if out is not None:
-        save_untrained(model, out)
+        save_run(model, out)
     features = document["features"]
     rows = [
         ("name", document["name"]),

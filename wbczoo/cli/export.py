@@ -68,6 +68,11 @@ def _parse_size(
     type=click.Path(path_type=Path),
     help="Images of your laboratory, without labels: batch norms answer by their statistics.",
 )
+@click.option(
+    "--trained-elsewhere",
+    metavar="TEXT",
+    help="Of a model that a loop of your own trained: on what, in words for its card.",
+)
 @click.option("--opset", type=click.IntRange(18, 23), default=18, show_default=True)
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @json_option

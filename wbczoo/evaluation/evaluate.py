@@ -189,6 +189,11 @@ def _load(
     if other := explain_other_finder(run.model.finder_sha256):
         progress.tell(f"{folder}: {other}")
     seen = Seen.nothing() if run.train is None else Seen.read(folder / SPLIT, run.split_sha256)
+    if run.trained_on is not None:
+        progress.tell(
+            f"WARNING: {folder} was trained elsewhere, so nobody knows which of these photographs "
+            "it has seen"
+        )
     limits = _limits_of(folder / SUMMARY)
     return run, seen, predict_with_torch(model, device), limits, frozenset()
 

@@ -205,6 +205,16 @@ def _speed_lines(card: dict[str, Any]) -> list[str]:
 
 def _data_lines(card: dict[str, Any]) -> list[str]:
     data = card["data"]
+    if (told := card.get("trained_on")) is not None:
+        # What a person wrote is quoted, whatever it holds.
+        what = " ".join(told.split()) or "nothing"
+        return [
+            "It was trained elsewhere, not by wbczoo. Who saved it said of what it was trained on:",
+            "",
+            f"> {what}",
+            "",
+            "None of that was measured here, nor is it known which photographs it has seen.",
+        ]
     if not card["trained"] or data is None:
         return ["Nothing: the weights are initial ones."]
     lines = []

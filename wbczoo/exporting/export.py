@@ -48,6 +48,7 @@ def export(
     fold: int | None = None,
     images: str | os.PathLike[str] | None = None,
     statistics_from: str | os.PathLike[str] | None = None,
+    trained_elsewhere: str | None = None,
     precision: Precision = "fp32",
     embed_preprocess: bool = False,
     camera: tuple[int, int] | None = None,
@@ -66,6 +67,8 @@ def export(
         images: real images for the gates; the run's own cached ones if None.
         statistics_from: images of the laboratory that will ask, without labels; batch norms then
             answer by their statistics (`restate_evenly`), and no evaluation stands on the card.
+        trained_elsewhere: of a model that an own loop trained, what it was trained on, in words
+            for the card; as `save_run` was told if None.
         precision: of the weights; another than fp32 is measured against it.
         embed_preprocess: let the graph read photographs and resize them itself.
         camera: the one size (H, W) of photographs that it then reads; any if None.
@@ -95,6 +98,13 @@ def export(
             "its probabilities are not calibrated. Let it end, or go on by its `wbczoo train` "
             "command with --resume."
         )
+    if trained_elsewhere is not None:
+        if config.train is not None:
+            raise UsageError(
+                f"{run_folder} was trained by wbczoo, and its card says on what. Leave out "
+                "--trained-elsewhere."
+            )
+        config = config.model_copy(update={"trained_on": trained_elsewhere.strip()})
     target = out
     if layout == "triton":
         target = triton.claim(out, config.model.name, overwrite)

@@ -103,7 +103,9 @@ def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
             hidden=config.hidden,
             **{**spec.formerly, **config.sequence.options},
         )
-    return FusedClassifier(config, backbone, sequence, spec.reads)
+    model = FusedClassifier(config, backbone, sequence, spec.reads)
+    model.initial = model.digest()
+    return model
 
 
 def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:

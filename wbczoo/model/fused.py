@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Literal, Self, cast
 
@@ -28,6 +29,7 @@ class FusedClassifier(nn.Module):
     Attributes:
         novelty: tells how far an image lies from all that the model learned; None before that is
             fitted, after training.
+        initial: the digest of its state when it was built; empty where nobody noted it.
     """
 
     mean: Tensor
@@ -57,6 +59,7 @@ class FusedClassifier(nn.Module):
         # One for each task, fitted on validation groups after training (Guo et al. 2017).
         self.register_buffer("temperatures", torch.ones(len(config.tasks)))
         self.novelty: Novelty | None = None
+        self.initial = ""
         for name, values in (
             ("mean", config.preprocessing.mean),
             ("std", config.preprocessing.std),
@@ -74,7 +77,18 @@ class FusedClassifier(nn.Module):
 
         Returns:
             task name -> logits (N, classes), before temperature.
+
+        Raises:
+            TypeError: if the images are of another type or laid out otherwise.
         """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+            raise TypeError(
+                "The model reads uint8 RGB images (N, 3, H, W), not "
+                f"{images.dtype} {tuple(images.shape)}: it scales and normalises them itself. Make "
+                "them by PILToTensor instead of ToTensor, without Normalize; of images in [0, 1] "
+                "by (images * 255).round().to(torch.uint8), of (N, H, W, 3) by "
+                "images.permute(0, 3, 1, 2)."
+            )
         return self.logits(self.fuse(images))
 
     def fuse(self, images: Tensor) -> Tensor:
@@ -90,6 +104,15 @@ class FusedClassifier(nn.Module):
             read = (scaled * self.grey).sum(1) if self.reads == "pixels" else feature_map
             features.append(self.sequence(read).float())  # (N, S)
         return torch.cat(features, 1)  # (N, C + S)
+
+    def digest(self) -> str:
+        """The SHA-256 of all that it has learned, wherever it lies."""
+        found = hashlib.sha256()
+        for name, tensor in self.state_dict().items():
+            values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            found.update(name.encode())
+            found.update(values.numpy().data)
+        return found.hexdigest()
 
     @property
     def widths(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from wbczoo import files, machine
+from wbczoo import files
 from wbczoo.config import RunConfig
 from wbczoo.errors import Held, UsageError, WbczooError
 from wbczoo.model.build import rebuild
@@ -166,7 +166,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except (OSError, SafetensorError) as error:
         raise WbczooError(f"{path} cannot be read: {error}.") from None
     if metadata.get("format") != "1" or "wbczoo" not in metadata:
-        raise WbczooError(f"{path} was not written by this version of wbczoo.")
+        raise WbczooError(
+            f"{path} was not written by this version of wbczoo. A model of a loop of your own is "
+            "saved by `wbczoo.save_run(model, FOLDER, trained_on=...)`."
+        )
     try:
         document = json.loads(metadata["wbczoo"])
     except ValueError:
@@ -199,6 +202,8 @@ def load_model(folder: Path) -> tuple[RunConfig, FusedClassifier]:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WbczooError(f"{folder / MODEL} does not fit {folder / CONFIG}: {reason}") from None
+    if config.train is None and config.trained_on is None:
+        model.initial = model.digest()
     return config, model.eval()
 
 
@@ -295,17 +300,3 @@ def describe_model(model: FusedClassifier) -> dict[str, Any]:
         "weights": model.config.weights.model_dump(),
         "config": model.config.model_dump(mode="json"),
     }
-
-
-def save_untrained(model: FusedClassifier, out: Path) -> None:
-    """Save a model as a run that was never trained, which `export` takes.
-
-    Raises:
-        UsageError: if `out` is not a new or empty folder.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not an empty folder. Name a new one.")
-    out.mkdir(parents=True, exist_ok=True)
-    save_model(out, model, epoch=-1)
-    files.write_json(out / ENVIRONMENT, machine.describe())
-    RunConfig(model=model.config).write(out / CONFIG)

@@ -379,3 +379,22 @@ MODELS: dict[str, tuple[Change, str]] = {
     "domain": (custom_operator(f"evil{ESCAPE}"), "needs operators of the domain"),
     "one output": (answered_by("Expand", numbers("huge", 1 << 38, 4)), "failed on"),
 }
+
+
+def endless(model: ModelProto) -> None:
+    """The first output waits for a loop that never ends."""
+    name = model.graph.output[0].name
+    renamed_output(model)
+    go, on = (helper.make_tensor_value_info(each, TensorProto.BOOL, []) for each in ("go", "on"))
+    value, following = (
+        helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in ("value", "next")
+    )
+    turn = helper.make_tensor_value_info("turn", TensorProto.INT64, [])
+    same = [
+        helper.make_node("Identity", ["go"], ["on"]),
+        helper.make_node("Identity", ["value"], ["next"]),
+    ]
+    body = helper.make_graph(same, "body", [turn, go, value], [on, following])
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
+    model.graph.node.append(helper.make_node("Loop", ["", "yes", "renamed"], [name], body=body))
+    model.graph.output[0].name = name

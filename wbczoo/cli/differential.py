@@ -90,6 +90,7 @@ def command(
     from wbczoo.runtime.differential.count import count, describe, group_by
     from wbczoo.runtime.folder import find_model
     from wbczoo.runtime.rows import begins_image
+    from wbczoo.runtime.stopping import ended_by_signals
     from wbczoo.runtime.templates import render
 
     if html is None and overwrite:
@@ -105,6 +106,7 @@ def command(
         if isinstance(path, Member) and path.broken:
             raise WbczooError(f"{path}: {path.broken}")
         group_of(str(path))
+    ctx.with_resource(ended_by_signals())
     session = Session(
         model, device=device, engine=engine, parallel=cores(), unknown_above=unknown_above
     )

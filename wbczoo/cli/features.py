@@ -62,10 +62,12 @@ def command(
     from wbczoo.runtime.predict import predict_paths
     from wbczoo.runtime.rows import Count, Row, count_row
     from wbczoo.runtime.session import Session
+    from wbczoo.runtime.stopping import ended_by_signals
 
     check_format(out)
     found = images_from(images, null=null)
     claim_file(out, "--out", overwrite=overwrite, inputs=[*found.places, model])
+    ctx.with_resource(ended_by_signals())
     session = Session(model, device=device, parallel=workers or cores())
     rows = predict_paths(
         session, found, batch_size=batch_size, workers=workers, cells=cells, layers=(layer,)

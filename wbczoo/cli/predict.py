@@ -25,6 +25,7 @@ from wbczoo.cli.runtime_options import (
     engine_option,
     model_option,
     runtime_device_option,
+    time_limit_option,
     unknown_above_option,
     unsure_below_option,
 )
@@ -61,6 +62,7 @@ from wbczoo.runtime.batches import BATCH
 @unsure_below_option
 @runtime_device_option
 @engine_option
+@time_limit_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -80,6 +82,7 @@ def command(
     unsure_below: float | None,
     device: Any,
     engine: Any,
+    time_limit: float,
 ) -> None:
     """Answer image files, folders, archives and patterns, one line for each image, in order.
 
@@ -95,6 +98,7 @@ def command(
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.predict import load
     from wbczoo.runtime.rows import further_columns, write_as
+    from wbczoo.runtime.stopping import ended_by_signals
 
     if out is None and (resume or (overwrite and draw is None)):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
@@ -108,9 +112,10 @@ def command(
 
         inputs: list[str | Path] = [*found.places, find_model(model)]
         check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
+    ctx.with_resource(ended_by_signals())
     session = load(
         model, device=device, engine=engine, parallel=workers or cores(),
-        unknown_above=unknown_above, unsure_below=unsure_below,
+        unknown_above=unknown_above, unsure_below=unsure_below, time_limit=time_limit,
     )  # fmt: skip
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""

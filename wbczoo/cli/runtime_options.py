@@ -47,6 +47,15 @@ engine_option = click.option(
     help="What computes; OpenVINO only on the CPU.",
 )
 
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest that the model may take for a batch.",
+)
+
 cells_option = click.option(
     "--cells",
     type=click.Choice(["one", "all", "whole"]),

@@ -10,15 +10,18 @@ from typing import Any
 import click
 
 from wbczoo.cli.options import json_option, print_facts
-from wbczoo.cli.runtime_options import runtime_device_option
+from wbczoo.cli.runtime_options import runtime_device_option, time_limit_option
 
 
 @click.command("verify")
 @click.argument("export", type=click.Path(exists=True, path_type=Path))
 @runtime_device_option
+@time_limit_option
 @json_option
 @click.pass_context
-def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> None:
+def command(
+    ctx: click.Context, export: Path, device: Any, time_limit: float, as_json: bool
+) -> None:
     """Replay an export's frozen example and check its files' hashes.
 
     Exits 3 if this machine answers differently.
@@ -26,8 +29,10 @@ def command(ctx: click.Context, export: Path, device: Any, as_json: bool) -> Non
     Example: wbczoo verify exports/a
     """
     from wbczoo.runtime import verify
+    from wbczoo.runtime.stopping import ended_by_signals
 
-    found = verify(export, device=device)
+    ctx.with_resource(ended_by_signals())
+    found = verify(export, device=device, time_limit=time_limit)
     # A difference may be NaN, which JSON does not know; the problems say it in words.
     plain = {
         name: None if isinstance(value, float) and math.isnan(value) else value

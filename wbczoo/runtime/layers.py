@@ -18,6 +18,7 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.runtime import devices, providers
 from wbczoo.runtime.model_file import INPUT, ModelFile
+from wbczoo.runtime.stopping import TIME_LIMIT, limited
 
 Layer = Literal["pooled", "sequence", "fused"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
@@ -42,10 +43,14 @@ class LayeredNetwork:
             layer: tuple(found[tensor][1:]) for layer, tensor in tensors.items()
         }
 
-    def run(self, names: Sequence[str], pixels: Pixels) -> providers.Outputs:
+    def run(
+        self, names: Sequence[str], pixels: Pixels, time_limit: float = TIME_LIMIT
+    ) -> providers.Outputs:
         """The outputs and layers of those names, for pixels as the graph reads them."""
         tensors: Mapping[Any, str] = self._tensors
-        found = self._session.run([tensors.get(name, name) for name in names], {INPUT: pixels})
+        wanted = [tensors.get(name, name) for name in names]
+        with limited(time_limit) as options:
+            found = self._session.run(wanted, {INPUT: pixels}, options)
         # Of an fp16 file the layers are of half precision.
         return [np.asarray(values, np.float32) for values in found]
 

@@ -17,6 +17,7 @@ from wbczoo.images import Pixels
 from wbczoo.runtime import devices
 from wbczoo.runtime.model_file import INPUT
 from wbczoo.runtime.providers import Outputs, reason_of
+from wbczoo.runtime.stopping import TIME_LIMIT
 
 
 class OpenvinoNetwork:
@@ -61,12 +62,16 @@ class OpenvinoNetwork:
         self.provider = f"OpenVINO {compute}"
         self._own = threading.local()  # a request is one thread's
 
-    def run(self, names: Sequence[str], pixels: Pixels) -> Outputs:
-        """The outputs of those names, for pixels as the graph reads them."""
+    def run(self, names: Sequence[str], pixels: Pixels, time_limit: float = TIME_LIMIT) -> Outputs:
+        """The outputs of those names, for pixels as the graph reads them; or TimeoutError."""
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        request.infer({INPUT: pixels})
+        request.start_async({INPUT: pixels})
+        if not request.wait_for(int(time_limit * 1000)):
+            request.cancel()
+            raise TimeoutError(f"it took longer than {time_limit:g} s")
+        request.wait()  # which raises what went wrong
         # The request's own memory is written again by the next call.
         return [np.array(request.get_tensor(name).data) for name in names]
 

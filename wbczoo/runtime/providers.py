@@ -16,6 +16,7 @@ from wbczoo.files import cache_folder
 from wbczoo.images import Pixels
 from wbczoo.runtime import devices
 from wbczoo.runtime.model_file import INPUT
+from wbczoo.runtime.stopping import TIME_LIMIT, limited
 
 Outputs = list[NDArray[np.float32]]
 
@@ -45,9 +46,10 @@ class OnnxNetwork:
         self.session = session
         self.provider: str = session.get_providers()[0]
 
-    def run(self, names: Sequence[str], pixels: Pixels) -> Outputs:
-        """The outputs of those names, for pixels as the graph reads them."""
-        found: Outputs = self.session.run(names, {INPUT: pixels})
+    def run(self, names: Sequence[str], pixels: Pixels, time_limit: float = TIME_LIMIT) -> Outputs:
+        """The outputs of those names, for pixels as the graph reads them; or TimeoutError."""
+        with limited(time_limit) as options:
+            found: Outputs = self.session.run(names, {INPUT: pixels}, options)
         return found
 
 
@@ -91,7 +93,7 @@ class FixedBatch:
         self._lock = threading.Lock()  # the buffers are one caller's at a time
         self.run([*outputs], self._host[:1])  # a CUDA graph is captured by the first run
 
-    def run(self, names: Sequence[str], pixels: Pixels) -> Outputs:
+    def run(self, names: Sequence[str], pixels: Pixels, time_limit: float = TIME_LIMIT) -> Outputs:
         """The outputs of those names, for pixels (N, ...) as the graph reads them."""
         parts: list[Outputs] = []
         with self._lock:
@@ -100,7 +102,8 @@ class FixedBatch:
                 self._host[: len(chunk)] = chunk
                 self._host[len(chunk) :] = 0
                 self._images.update_inplace(self._host)
-                self._session.run_with_iobinding(self._binding)
+                with limited(time_limit) as options:
+                    self._session.run_with_iobinding(self._binding, options)
                 # Of a device numpy() is a copy; of the CPU it is the buffer, which will change.
                 parts.append(
                     [np.array(self._outputs[name].numpy()[: len(chunk)]) for name in names]

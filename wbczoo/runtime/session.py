@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, Protocol
 
@@ -25,6 +25,7 @@ from wbczoo.runtime.layers import Layer, LayeredNetwork, choose_layers, open_lay
 from wbczoo.runtime.model_file import check_against_card, describe
 from wbczoo.runtime.opening import Device
 from wbczoo.runtime.providers import Outputs, reason_of
+from wbczoo.runtime.stopping import TIME_LIMIT
 from wbczoo.tasks import Task
 
 Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
@@ -35,8 +36,8 @@ class Network(Protocol):
 
     provider: str
 
-    def run(self, names: list[str], pixels: Pixels) -> Outputs:
-        """The outputs of those names, for pixels as the graph reads them."""
+    def run(self, names: list[str], pixels: Pixels, time_limit: float) -> Outputs:
+        """The outputs of those names, for pixels as the graph reads them; or TimeoutError."""
 
 
 class Session:
@@ -58,7 +59,7 @@ class Session:
         spin: whether onnxruntime's threads on the CPU spin for a moment when they wait for one
             another. Asked about one image at a time they answer 5 to 12 % sooner so on an idle
             machine, and 16 to 26 % later where other work wants the cores: then switch it off.
-
+        time_limit: seconds that the network may take for a batch, if it is no fixed one.
         unknown_above, unsure_below: limits of flags, where the model's own will not do; the
             second is a probability of every task.
 
@@ -88,14 +89,15 @@ class Session:
         parallel: int = 1,
         fixed_batch: int | None = None,
         spin: bool = True,
+        time_limit: float = TIME_LIMIT,
         unknown_above: float | None = None,
         unsure_below: float | None = None,
     ) -> None:
         path = find_model(model)
         self._opened = partial(
             type(self), path.absolute(), device=device, engine=engine, threads=threads,
-            parallel=parallel, fixed_batch=fixed_batch, spin=spin, unknown_above=unknown_above,
-            unsure_below=unsure_below,
+            parallel=parallel, fixed_batch=fixed_batch, spin=spin, time_limit=time_limit,
+            unknown_above=unknown_above, unsure_below=unsure_below,
         )  # fmt: skip
         if threads is not None and threads < 1:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
@@ -137,6 +139,7 @@ class Session:
         self.config = self.file.config
         self.version = self.file.version
         self.weights_sha256 = self.file.weights_sha256
+        self.time_limit = time_limit
         self.limits = choose_limits(self.file, unknown_above, unsure_below)
         self.provider: str = self._network.provider
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
@@ -181,7 +184,12 @@ class Session:
         if len(pixels) == 0:
             return {name: np.zeros((0, *shape), np.float32) for name, shape in outputs.items()}
         try:
-            found = network.run([*outputs], np.ascontiguousarray(pixels))
+            found = network.run([*outputs], np.ascontiguousarray(pixels), self.time_limit)
+        except TimeoutError as error:
+            raise WbczooError(
+                f"{self.path} did not answer {len(pixels)} images: {error}. Its graph may have a "
+                "loop without an end; if it has not, give it more time by --time-limit."
+            ) from None
         except Exception as error:  # the runtimes' exceptions share no base of their own
             raise WbczooError(
                 f"{self.path} failed on {len(pixels)} images: {reason_of(error)}. "
@@ -292,6 +300,20 @@ class Session:
                 self._layered = open_layers(self.file, self.provider, self._share)
         return self._layered
 
+    def tell(
+        self,
+        known: Mapping[str, Any],
+        outputs: Mapping[str, NDArray[np.float32]],
+        layers: Sequence[Layer] = (),
+    ) -> Answer:
+        """The answer about one image, of which this is known and these are the outputs of `run`."""
+        told = answer_of(self.tasks, self.limits, outputs)
+        if "flags" in told:
+            told["flags"] += known.get("flags", [])
+        if layers and "error" not in told:
+            told["features"] = {layer: outputs[layer] for layer in layers}
+        return {**known, **told}
+
     def _answer(self, batch: list[Shown], layers: Sequence[Layer]) -> list[Answer]:
         alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
         for place, shown in enumerate(batch):
@@ -303,10 +325,5 @@ class Session:
             outputs = self.run(pixels, layers=layers)
             for row, place in enumerate(places):
                 mine = {name: each[row] for name, each in outputs.items()}
-                told = answer_of(self.tasks, self.limits, mine)
-                if "flags" in told:
-                    told["flags"] += answers[place].get("flags", [])
-                if layers and "error" not in told:
-                    told["features"] = {layer: mine[layer] for layer in layers}
-                answers[place] |= told
+                answers[place] = self.tell(batch[place].known, mine, layers)
         return answers

@@ -20,6 +20,7 @@ from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
 from wbczoo.runtime.model_file import INPUT, NOVELTY
 from wbczoo.runtime.opening import Device
 from wbczoo.runtime.session import Session
+from wbczoo.runtime.stopping import TIME_LIMIT
 from wbczoo.text import one_line
 
 Recorded = dict[str, NDArray[np.float64]]
@@ -66,7 +67,9 @@ class Verification:
         return not self.problems
 
 
-def verify(model: str | os.PathLike[str], device: Device = "auto") -> Verification:
+def verify(
+    model: str | os.PathLike[str], device: Device = "auto", time_limit: float = TIME_LIMIT
+) -> Verification:
     """Hold an export's files against its card, then replay its example, as a batch and one by one.
 
     The hashes come first: a file that is not the exported one is not opened.
@@ -75,7 +78,7 @@ def verify(model: str | os.PathLike[str], device: Device = "auto") -> Verificati
         model: an export's folder, also one in a Triton repository, or its `model.onnx`, with
             `example.npz` beside it; if `card.json` is there too, the hashes that it gives are
             checked.
-        device: as of `Session`.
+        device, time_limit: as of `Session`.
 
     Raises:
         UsageError: if there is no such model.
@@ -98,7 +101,7 @@ def verify(model: str | os.PathLike[str], device: Device = "auto") -> Verificati
         problems.append("Nothing was replayed: a file that is not the exported one is not opened.")
         nan = float("nan")
         return Verification(str(path), None, 0, nan, nan, nan, checked, tuple(problems))
-    session = Session(path, device=device)
+    session = Session(path, device=device, time_limit=time_limit)
     images, recorded = _read_example(folder / EXAMPLE, session.file.outputs)
     try:
         together = session.run(images)

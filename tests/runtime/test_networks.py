@@ -17,7 +17,7 @@ from wbczoo import images
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.runtime import Session, devices, providers
 from wbczoo.runtime.batches import ahead
-from wbczoo.runtime.session import Engine
+from wbczoo.runtime.opening import Engine
 
 
 def _pixels(count: int, seed: int = 0) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

@@ -50,8 +50,13 @@ from wbczoo.runtime.batches import BATCH
     help="Write the rows to this file, once all are there.",
 )
 @draw_option
+@click.option(
+    "--maps",
+    type=click.Path(path_type=Path),
+    help="Write pictures of what in each image speaks for its answers into this folder.",
+)
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
-@click.option("--overwrite", is_flag=True, help="Replace what --out and --draw name.")
+@click.option("--overwrite", is_flag=True, help="Replace what --out, --draw and --maps name.")
 @null_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=BATCH, show_default=True)
 @click.option(
@@ -72,6 +77,7 @@ def command(
     as_json: bool,
     out: Path | None,
     draw: Path | None,
+    maps: Path | None,
     resume: bool,
     overwrite: bool,
     null: bool,
@@ -100,11 +106,12 @@ def command(
     from wbczoo.runtime.rows import further_columns, write_as
     from wbczoo.runtime.stopping import ended_by_signals
 
-    if out is None and (resume or (overwrite and draw is None)):
+    if out is None and (resume or (overwrite and draw is None and maps is None)):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
     found = images_from(images, null=null)
-    if draw is not None:
-        claim_folder(draw, "--draw", overwrite=overwrite or resume, inputs=found.places)
+    for folder, option in ((draw, "--draw"), (maps, "--maps")):
+        if folder is not None:
+            claim_folder(folder, option, overwrite=overwrite or resume, inputs=found.places)
     if out is not None:
         from wbczoo.runtime.folder import find_model
         from wbczoo.runtime.part_file import check_place
@@ -126,15 +133,16 @@ def command(
         with kept_if_stopped(out):
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
-                resume=resume, overwrite=overwrite, cells=cells, draw=draw,
+                resume=resume, overwrite=overwrite, cells=cells, draw=draw, maps=maps,
                 watch=partial(watch, found.total),
             )  # fmt: skip
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
         rows = predict_paths(
-            session, found, batch_size=batch_size, workers=workers, cells=cells, draw=draw
-        )
+            session, found, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
+            maps=maps,
+        )  # fmt: skip
         with watch_rows(found.total) as advance:
             further = further_columns(session.file, session.limits, cells)
             count = write_as(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -22,6 +22,7 @@ from wbczoo.runtime.devices import cores
 from wbczoo.runtime.rows import Row
 
 Told = tuple[int, images.Source, Row]
+Writer = Callable[[str, Pixels, Sequence[Row]], object]
 Rectangle = tuple[float, float, float, float]
 
 # Okabe and Ito 2008, Color Universal Design: every kind of colour vision tells them apart. Each
@@ -103,19 +104,21 @@ def write_picture(
     return target
 
 
-def draw_rows(told: Iterable[Told], folder: Path) -> Iterator[Row]:
-    """Write a picture of each image that was answered; its rows come once it is there.
+def draw_rows(told: Iterable[Told], *writers: Writer) -> Iterator[Row]:
+    """Write pictures of each image that was answered; its rows come once they are there.
 
     Args:
         told: an image's number, what it is read from, and a row of it; for each of its rows.
-        folder: where pictures are written.
+        writers: each is given an image's path, its pixels and its rows.
     """
 
     def draw(group: list[Told]) -> list[Row]:
         source, rows = group[0][1], [row for _, _, row in group]
         if "error" not in rows[0]:
             with contextlib.suppress(ImageRefused):  # it was taken away meanwhile
-                write_picture(folder, rows[0]["path"], images.decode(source), rows)
+                image = images.decode(source)
+                for write in writers:
+                    write(rows[0]["path"], image, rows)
         return rows
 
     groups = ([*group] for _, group in groupby(told, key=itemgetter(0)))

@@ -1,14 +1,12 @@
 """An export's inner layers are found in its graph here, and opened as outputs of their own.
 
-An ONNX file names each of its tensors, and onnxruntime gives whichever the graph lists as an
-output. So those that features are read at are listed in a copy in memory: the file needs neither
-be exported for it nor changed, and a session that is never asked for features pays nothing.
+The file needs neither be exported for it nor changed, and a session that is never asked for
+features pays nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,16 +14,17 @@ import numpy as np
 
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
-from wbczoo.runtime import devices, providers
+from wbczoo.runtime import providers
 from wbczoo.runtime.model_file import INPUT, ModelFile
+from wbczoo.runtime.onnx_graph import STEPS, open_with, read_model
 from wbczoo.runtime.stopping import TIME_LIMIT, limited
 
 Layer = Literal["pooled", "sequence", "fused"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 _DENSE = ("Gemm", "MatMul")
-# What changes how a tensor is stored, or adds a constant, between a layer and who reads it.
-_STEPS = ("Add", "Cast", "DequantizeLinear", "Identity", "QuantizeLinear")
+# What stands between a layer and who reads it: another way to store it, or a bias.
+_STEPS = ("Add", *STEPS)
 
 
 class LayeredNetwork:
@@ -65,16 +64,11 @@ def open_layers(file: ModelFile, provider: str, threads: int | None) -> LayeredN
     Raises:
         WbczooError: if the layers cannot be told from the graph.
     """
-    model = _schema().FromString(file.path.read_bytes())
+    model = read_model(file.path)
     tensors = find_layers(file, model.graph)
-    listed = {each.name for each in model.graph.output}
-    for tensor in dict.fromkeys(tensors.values()):
-        if tensor not in listed:
-            model.graph.output.add(name=tensor)
-    on_gpu = provider in (devices.CUDA, devices.TENSORRT)
-    chosen = [(devices.CUDA, providers.CUDA_OPTIONS)] if on_gpu else [(devices.CPU, {})]
-    session = providers.open_session(file.path, chosen, threads, content=model.SerializeToString())
-    network = LayeredNetwork(session, tensors)
+    network = LayeredNetwork(
+        open_with(file.path, model, tensors.values(), provider, threads), tensors
+    )
     if any(len(shape) != 1 or not isinstance(shape[0], int) for shape in network.shapes.values()):
         raise _untold(file.path)
     return network
@@ -149,36 +143,3 @@ def _untold(path: Path) -> WbczooError:
         f"In the graph of {path} the features cannot be told from the rest: its heads are not one "
         "dense layer on them. Export the run again with this version of wbczoo."
     )
-
-
-@cache
-def _schema() -> Any:
-    """The little of onnx.proto that is read and added; protobuf keeps the rest as it is."""
-    from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
-    from google.protobuf.descriptor_pool import DescriptorPool
-    from google.protobuf.message_factory import GetMessageClass
-
-    kinds = FieldDescriptorProto
-    outline: dict[str, list[tuple[str, int, int, str]]] = {
-        "Value": [("name", 1, kinds.LABEL_OPTIONAL, "")],
-        "Node": [
-            ("input", 1, kinds.LABEL_REPEATED, ""),
-            ("output", 2, kinds.LABEL_REPEATED, ""),
-            ("op_type", 4, kinds.LABEL_OPTIONAL, ""),
-        ],
-        "Graph": [
-            ("node", 1, kinds.LABEL_REPEATED, "Node"),
-            ("output", 12, kinds.LABEL_REPEATED, "Value"),
-        ],
-        "Model": [("graph", 7, kinds.LABEL_OPTIONAL, "Graph")],
-    }
-    file = FileDescriptorProto(name="wbczoo.proto", package="wbczoo", syntax="proto2")
-    for message, fields in outline.items():
-        made = file.message_type.add(name=message)
-        for name, number, label, of in fields:
-            field = made.field.add(name=name, number=number, label=label, type=kinds.TYPE_STRING)
-            if of:
-                field.type, field.type_name = kinds.TYPE_MESSAGE, f".wbczoo.{of}"
-    pool = DescriptorPool()
-    pool.Add(file)
-    return GetMessageClass(pool.FindMessageTypeByName("wbczoo.Model"))

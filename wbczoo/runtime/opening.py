@@ -1,16 +1,79 @@
-"""Which of onnxruntime's providers opens a model is settled here, and if its batch is fixed."""
+"""Which engine and provider opens a model is settled here, and if its batch is fixed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.images import Pixels
 from wbczoo.runtime import devices, providers
 from wbczoo.runtime.model_file import ModelFile, describe
-from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, reason_of
+from wbczoo.runtime.providers import FixedBatch, OnnxNetwork, Outputs, reason_of
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
+Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
+
+
+class Network(Protocol):
+    """A model file that was opened by one of the runtimes; safe to ask from several threads."""
+
+    provider: str
+
+    def run(self, names: list[str], pixels: Pixels, time_limit: float) -> Outputs:
+        """The outputs of those names, for pixels as the graph reads them; or TimeoutError."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that was opened.
+
+    Attributes:
+        file: what it says of itself.
+        why_no_cuda, why_no_graph: as a `Session` has them.
+    """
+
+    network: Network
+    file: ModelFile
+    why_no_cuda: str | None = None
+    why_no_graph: str | None = None
+
+
+def open_engine(
+    engine: Engine,
+    device: Device,
+    path: Path,
+    threads: int | None,
+    parallel: int,
+    batch: int | None,
+    *,
+    spin: bool,
+) -> Opened:
+    """Open a model with an engine, on a device; the arguments are those of a `Session`.
+
+    Raises:
+        UsageError: if the engine has not the device, or no fixed batch can be had.
+        WbczooError: as `open_on`, or if the engine cannot be had.
+    """
+    if engine == "onnxruntime":
+        network, why_no_cuda = open_on(device, path, threads, parallel, batch, spin=spin)
+        file = describe(path, network.session)
+        if batch is None:
+            return Opened(network, file, why_no_cuda)
+        fixed, why_no_graph = fix_batch(network, file, batch, threads)
+        return Opened(fixed, file, why_no_cuda, why_no_graph)
+    if device not in ("auto", "cpu") or batch is not None:
+        raise UsageError(
+            "OpenVINO computes here on the CPU and with any batch; a GPU and a fixed "
+            "batch want --engine onnxruntime."
+        )
+    from wbczoo.runtime.openvino import OpenvinoNetwork
+
+    # onnxruntime's view of the file is the one gate that every file passes.
+    file = describe(path, glance(path))
+    bf16 = engine == "openvino-bf16"
+    return Opened(OpenvinoNetwork(path, "bf16" if bf16 else "fp32", threads, parallel), file)
 
 
 def open_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from wbczoo.images.archives.members import Member
 from wbczoo.registry.models import resolve
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import Cells
-from wbczoo.runtime.drawing import Told, draw_rows
+from wbczoo.runtime.drawing import Told, Writer, draw_rows, write_picture
 from wbczoo.runtime.layers import Layer
+from wbczoo.runtime.overlay import write_maps
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 
@@ -26,6 +28,7 @@ def predict_paths(
     workers: int | None = None,
     cells: Cells | None = None,
     draw: Path | None = None,
+    maps: Path | None = None,
     layers: Sequence[Layer] = (),
 ) -> Iterator[Row]:
     """Answer image files and archives' members in their order; few are in memory at a time.
@@ -34,6 +37,7 @@ def predict_paths(
         cells, layers: as `Session.answers` takes them.
         draw: a folder to write a picture of each image with its answers into. An image's rows
             then come when all of them are there, and its picture.
+        maps: the same for `wbczoo.runtime.overlay.draw_maps`.
 
     Yields:
         for each path `{"path": ..., "tasks": {task: {"class": ..., "probability": ...,
@@ -52,7 +56,12 @@ def predict_paths(
         at_hand = 0
         for number, answer in enumerate(
             session.answers(
-                ask(), batch_size=batch_size, workers=workers, cells=cells, layers=layers
+                ask(),
+                batch_size=batch_size,
+                workers=workers,
+                cells=cells,
+                layers=layers,
+                maps=maps is not None,
             )
         ):
             place = answer.pop("image", number)
@@ -61,10 +70,15 @@ def predict_paths(
                 at_hand += 1
             yield place, asked[0], {"path": str(asked[0]), **answer}
 
-    if draw is None:
-        yield from (row for _, _, row in answered())
-    else:
-        yield from draw_rows(answered(), draw)
+    writers: list[Writer] = []
+    if draw is not None:
+        writers.append(partial(write_picture, draw))
+    if maps is not None:
+        writers.append(partial(write_maps, maps, session.file))
+    rows = draw_rows(answered(), *writers) if writers else (row for _, _, row in answered())
+    for row in rows:
+        row.pop("maps", None)  # they are pictures by now
+        yield row
 
 
 def load(model: str | os.PathLike[str] | None = None, **options: Any) -> Session:

@@ -36,13 +36,14 @@ def write_rows(
     overwrite: bool = False,
     cells: Cells | None = None,
     draw: Path | None = None,
+    maps: Path | None = None,
     watch: Watch,
 ) -> Written:
     """Answer images into a file, as `wbczoo.runtime.part_file.write_part` writes it.
 
     Args:
         cells: as `Session.answers` takes it.
-        draw: as of `predict_paths`; of the images that are computed.
+        draw, maps: as of `predict_paths`; of the images that are computed.
         watch: is given the number of images that are there, and yields what counts further ones.
 
     Raises:
@@ -71,8 +72,9 @@ def write_rows(
         several=chosen == "all",
     )
     compute = partial(
-        predict_paths, session, batch_size=batch_size, workers=workers, cells=cells, draw=draw
-    )
+        predict_paths, session, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
+        maps=maps,
+    )  # fmt: skip
     return write_part(
         out, images, compute, form, made_by, resume=resume, overwrite=overwrite, watch=watch
     )

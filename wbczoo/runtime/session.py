@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,22 +22,12 @@ from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
 from wbczoo.runtime.features import Features, gather
 from wbczoo.runtime.folder import find_model
 from wbczoo.runtime.layers import Layer, LayeredNetwork, choose_layers, open_layers
-from wbczoo.runtime.model_file import check_against_card, describe
-from wbczoo.runtime.opening import Device
-from wbczoo.runtime.providers import Outputs, reason_of
+from wbczoo.runtime.maps import MappedNetwork, open_maps
+from wbczoo.runtime.model_file import check_against_card
+from wbczoo.runtime.opening import Device, Engine, Network
+from wbczoo.runtime.providers import reason_of
 from wbczoo.runtime.stopping import TIME_LIMIT
 from wbczoo.tasks import Task
-
-Engine = Literal["onnxruntime", "openvino", "openvino-bf16"]
-
-
-class Network(Protocol):
-    """A model file that was opened by one of the runtimes; safe to ask from several threads."""
-
-    provider: str
-
-    def run(self, names: list[str], pixels: Pixels, time_limit: float) -> Outputs:
-        """The outputs of those names, for pixels as the graph reads them; or TimeoutError."""
 
 
 class Session:
@@ -108,31 +98,12 @@ class Session:
             )
         onnx_file.check_self_contained(path)
         check_against_card(path)
-        self.why_no_cuda: str | None = None
-        self.why_no_graph: str | None = None
-        self._network: Network
-        if engine == "onnxruntime":
-            network, self.why_no_cuda = opening.open_on(
-                device, path, threads, parallel, fixed_batch, spin=spin
-            )
-            self.file = describe(path, network.session)
-            self._network = network
-            if fixed_batch is not None:
-                self._network, self.why_no_graph = opening.fix_batch(
-                    network, self.file, fixed_batch, threads
-                )
-        else:
-            if device not in ("auto", "cpu") or fixed_batch is not None:
-                raise UsageError(
-                    "OpenVINO computes here on the CPU and with any batch; a GPU and a fixed "
-                    "batch want --engine onnxruntime."
-                )
-            from wbczoo.runtime.openvino import OpenvinoNetwork
-
-            # onnxruntime's view of the file is the one gate that every file passes.
-            self.file = describe(path, opening.glance(path))
-            bf16 = engine == "openvino-bf16"
-            self._network = OpenvinoNetwork(path, "bf16" if bf16 else "fp32", threads, parallel)
+        opened = opening.open_engine(
+            engine, device, path, threads, parallel, fixed_batch, spin=spin
+        )
+        self._network = opened.network
+        self.file = opened.file
+        self.why_no_cuda, self.why_no_graph = opened.why_no_cuda, opened.why_no_graph
         self.path = path
         self.tasks: tuple[Task, ...] = self.file.tasks
         self.preprocessing = self.file.preprocessing
@@ -146,6 +117,7 @@ class Session:
         self._parallel = parallel if on_cpu else 1
         self._share = max(1, (threads or devices.cores()) // self._parallel)
         self._layered: LayeredNetwork | None = None
+        self._mapped: MappedNetwork | None = None
         self._opening = threading.Lock()
         if other := explain_other_finder(self.config.model.finder_sha256):
             tell(f"{path}: {other}")
@@ -154,7 +126,7 @@ class Session:
         return self._opened, ()
 
     def run(
-        self, pixels: Pixels, *, layers: Sequence[Layer] = ()
+        self, pixels: Pixels, *, layers: Sequence[Layer] = (), maps: bool = False
     ) -> dict[str, NDArray[np.float32]]:
         """Ask the network about preprocessed images.
 
@@ -162,22 +134,33 @@ class Session:
             pixels: uint8 (N, 3, H, W), RGB, where (H, W) is the preprocessing's size; of a model
                 that resizes by itself (N, H, W, 3), of the size that it reads.
             layers: what else is wanted, as of `features`.
+            maps: part the logits over positions. For that the model is opened once more when
+                maps are first asked for. Not together with layers.
 
         Returns:
             `<task>_logits` and `<task>_probabilities` of each task, float32 (N, classes); of a
-            model that tells it `novelty` too, float32 (N,). Each layer, float32 (N, C).
+            model that tells it `novelty` too, float32 (N,). Each layer, float32 (N, C). With
+            maps of each task `<task>_map`, float32 (N, classes, h, w), what each position of the
+            feature map adds to a logit, and `<task>_branch`, float32 (N, classes), what the
+            sequence branch and the bias add; they sum up to the logits.
 
         Raises:
-            UsageError: if the pixels are of another type or shape.
-            WbczooError: if the network fails, as for want of memory.
+            UsageError: if the pixels are of another type or shape, or the model has no positions.
+            WbczooError: if the network fails, as for want of memory, or its logits are no sums
+                over positions.
         """
         if pixels.dtype != np.uint8 or not self.file.fits(pixels.shape):
             raise UsageError(
                 f"The model reads uint8 pixels of shape {self.file.shape}, "
                 f"not {pixels.dtype} {pixels.shape}."
             )
-        network: Network | LayeredNetwork = self._network
+        network: Network | LayeredNetwork | MappedNetwork = self._network
         outputs = self.file.outputs
+        if layers and maps:
+            raise UsageError("Layers and maps are asked for one after the other.")
+        if maps:
+            network = mapped = self._open_maps()
+            outputs = {**outputs, **mapped.shapes}
         if layers:
             network = layered = self._open_layers()
             outputs = {**outputs, **choose_layers(layered, layers)}
@@ -211,6 +194,7 @@ class Session:
         workers: int | None = None,
         cells: Cells | None = None,
         layers: Sequence[Layer] = (),
+        maps: bool = False,
     ) -> Iterator[Answer]:
         """Answer images one by one, in order; the next are decoded while a batch is computed.
 
@@ -223,6 +207,7 @@ class Session:
             cells: of a model that was trained with the crop `cell`: `one`, the best cell of each
                 image, which is the default; `all`, each cell; or `whole`, the image as it is.
             layers: whose features each answer has too, as of `features`.
+            maps: each answer has maps too, as of `run`.
 
         Yields:
             for each source `{"tasks": {task: {"class", "probability", "probabilities"}}}`, where
@@ -234,22 +219,25 @@ class Session:
             `"flags"`, which may hold `at-edge`; where no cell is found, there is
             `{"flags": ["no-cell"]}` and no class. Under `all` there is one for each cell, from
             the top to the bottom, and `"image"` is the place of its source, from 0.
-            Layers stand under `"features"`, by name, float32 (C,).
+            Layers stand under `"features"`, by name, float32 (C,); maps under `"maps"`, by task,
+            as (map, branch) of shapes (classes, h, w) and (classes,).
 
         Raises:
-            UsageError: if a number is below 1, or cells or layers are asked of a model that has
-                none.
-            WbczooError: as `features` does.
+            UsageError: if a number is below 1, or cells, layers or maps are asked of a model that
+                has none.
+            WbczooError: as `features` and `run` do.
         """
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("The batch size and the number of workers are at least 1.")
         cells = choose_cells(cells, self.file)
         if layers:
             choose_layers(self._open_layers(), layers)
+        if maps:
+            self._open_maps()
         return answered(
             enumerate(several(sources)),
             lambda numbered: show(*numbered, self.file, cells),
-            partial(self._answer, layers=layers),
+            partial(self._answer, layers=layers, maps=maps),
             batch_size=batch_size,
             workers=workers or min(devices.cores(), 32),
             parallel=self._parallel,
@@ -300,6 +288,12 @@ class Session:
                 self._layered = open_layers(self.file, self.provider, self._share)
         return self._layered
 
+    def _open_maps(self) -> MappedNetwork:
+        with self._opening:
+            if self._mapped is None:
+                self._mapped = open_maps(self.file, self.provider, self._share)
+        return self._mapped
+
     def tell(
         self,
         known: Mapping[str, Any],
@@ -312,9 +306,14 @@ class Session:
             told["flags"] += known.get("flags", [])
         if layers and "error" not in told:
             told["features"] = {layer: outputs[layer] for layer in layers}
+        names = [task.name for task in self.tasks]
+        if "error" not in told and f"{names[0]}_map" in outputs:
+            told["maps"] = {
+                name: (outputs[f"{name}_map"], outputs[f"{name}_branch"]) for name in names
+            }
         return {**known, **told}
 
-    def _answer(self, batch: list[Shown], layers: Sequence[Layer]) -> list[Answer]:
+    def _answer(self, batch: list[Shown], layers: Sequence[Layer], maps: bool) -> list[Answer]:
         alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
         for place, shown in enumerate(batch):
             if shown.pixels is not None:
@@ -322,7 +321,7 @@ class Session:
         answers = [dict(shown.known) for shown in batch]
         for places in alike.values():
             pixels = np.stack([np.asarray(batch[place].pixels) for place in places])
-            outputs = self.run(pixels, layers=layers)
+            outputs = self.run(pixels, layers=layers, maps=maps)
             for row, place in enumerate(places):
                 mine = {name: each[row] for name, each in outputs.items()}
                 answers[place] = self.tell(batch[place].known, mine, layers)

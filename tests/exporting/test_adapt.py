@@ -169,6 +169,9 @@ def test_the_adapted_export_is_an_export_that_answers_by_its_corrections(
     assert now.weights_sha256 == card["weights_sha256"] != given.weights_sha256
     assert now.limits is not None
     assert now.limits.unknown_above == 1
+    assert constants["unknown_above"] == 1
+    unsure = [now.limits.unsure_below.get(task.name, 0) for task in now.tasks]
+    np.testing.assert_allclose(constants["unsure_below"], unsure, rtol=1e-6)
 
 
 def test_the_card_keeps_what_it_was_adapted_to_and_both_figures(adapted: Path) -> None:

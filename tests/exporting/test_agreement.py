@@ -51,15 +51,16 @@ def test_what_is_told_of_it() -> None:
     found = Agreement(10, "images", tasks)
     assert found.describe() == (
         "cell 9 of 10 equal, probabilities within 0.12; "
-        "nucleus 10 of 10 equal, probabilities within inf"
+        "nucleus 10 of 10 equal, probabilities within inf; "
+        "by the 95 % interval at least 55.5 % are equal"
     )
     document = found.as_json()
     assert json.loads(json.dumps(document)) == {
         "images": 10,
         "source": "images",
         "tasks": {
-            "cell": {"equal": 9, "difference": 0.1234},
-            "nucleus": {"equal": 10, "difference": None},
+            "cell": {"equal": 9, "difference": 0.1234, "low": 0.555},
+            "nucleus": {"equal": 10, "difference": None, "low": 0.6915},
         },
     }
 

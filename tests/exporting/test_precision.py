@@ -14,9 +14,11 @@ from commands import call
 from wbczoo.exporting.agreement import BOUNDS, compare_answers
 from wbczoo.exporting.half import half_graphs
 from wbczoo.exporting.quantised import quantised_graphs
+from wbczoo.exporting.sources import real_images
 from wbczoo.images import Pixels
 from wbczoo.runtime import Session, verify
 from wbczoo.runtime.layers import LAYERS
+from wbczoo.training.checkpoint import load_model
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,9 @@ def test_fp16_keeps_the_contract(half_export: Path, small_export: Path) -> None:
     assert (session.file.embedded, session.file.size) == (True, (96, 128))
     assert session.file.outputs == plain.file.outputs
     proto = onnx.load(half_export / "model.onnx")
-    assert {o.type.tensor_type.elem_type for o in proto.graph.output} == {onnx.TensorProto.FLOAT}
+    kinds = {o.name: o.type.tensor_type.elem_type for o in proto.graph.output}
+    assert kinds.pop("flags") == onnx.TensorProto.BOOL
+    assert {*kinds.values()} == {onnx.TensorProto.FLOAT}
     assert verify(half_export, device="cpu").ok
 
 
@@ -135,17 +139,57 @@ def test_int8_is_chosen_on_training_images(
 
 
 def test_too_few_real_images_are_refused(
-    small_run: Path, network: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    network: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ("--out", tmp_path / "out", "--precision")
-    assert call(["export", small_run, *options, "fp16"]) == 2
-    assert "at least 500 real images" in (told := capsys.readouterr().err)
+    options, one = ("--out", tmp_path / "out", "--precision"), next(smears.rglob("*.jpg"))
+    assert call(["export", network, *options, "fp16"]) == 2
+    assert "at least 16 real images" in (told := capsys.readouterr().err)
     assert "--images" in told
-    assert call(["export", small_run, *options, "fp16", "--images", smears / "test"]) == 2
-    assert "at least 500" in capsys.readouterr().err
-    assert call(["export", network, *options, "int8"]) == 2
-    assert "calibrated" in capsys.readouterr().err
+    assert call(["export", network, *options, "int8", "--images", one]) == 2
+    assert "calibrated on at least 16" in capsys.readouterr().err
+    assert call(["export", network, "--out", tmp_path / "out", "--agreement", "0.9"]) == 2
+    assert "give --precision" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_few_images_are_allowed_and_their_interval_is_said(
+    sure_run: Path, smears: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, quick = tmp_path / "out", ("--precision", "fp16", "--speed", "none")
+    assert call(["export", sure_run, "--out", out, *quick, "--images", smears / "test"]) == 0
+    card = json.loads((out / "card.json").read_text())
+    found = card["agreement"]
+    cell = found["tasks"]["cell"]
+    assert cell["equal"] == found["images"] < 100
+    low = 0.025 ** (1 / found["images"])  # the exact interval of what never went wrong
+    assert cell["low"] == pytest.approx(low, abs=1e-4)
+    assert f"at least {100 * low:.1f} % of all" in capsys.readouterr().out
+    page = (out / "card.md").read_text()
+    assert f"| at least {100 * low:.1f} % |" in page
+    assert card["speed"] is None
+    assert "It was not measured." in page
+
+
+def test_a_share_of_equal_answers_is_enough_where_somebody_says_so(
+    steep_run: Path, photographs: Path, tmp_path: Path
+) -> None:
+    options = ("--precision", "fp16", "--images", photographs, "--agreement", ".5")
+    out = tmp_path / "out"
+    assert call(["export", steep_run, "--out", out, *options, "--speed", "short"]) == 0
+    card = json.loads((out / "card.json").read_text())
+    assert card["agreement"]["bound"] == {"equal": 0.5, "difference": 1.0}
+    assert "(bound: 50 % equal answers):" in (page := (out / "card.md").read_text())
+    assert (card["speed"]["batch"], "one round" in page) == (1, True)
+
+
+def test_a_run_without_training_images_is_calibrated_on_given_ones(
+    network: Path, photographs: Path
+) -> None:
+    size = load_model(network)[0].model.preprocessing
+    found = real_images(network, size, "int8", photographs)
+    assert (len(found.calibration), len(found.judged)) == (96, 378)
+    together = np.concatenate([found.calibration, found.judged]).reshape(96 + 378, -1)
+    assert len(np.unique(together, axis=0)) == len(together)
 
 
 def test_past_the_bound_nothing_is_written(
@@ -154,8 +198,9 @@ def test_past_the_bound_nothing_is_written(
     options = ("--precision", "fp16", "--images", photographs)
     assert call(["export", steep_run, "--out", tmp_path / "out", *options]) == 3
     told = capsys.readouterr().err
-    assert "99.9 %" in told
+    assert "99.9 % equal answers" in told
     assert "Nothing was written" in told
+    assert "--agreement" in told
     assert not [*tmp_path.iterdir()]
 
 

@@ -19,7 +19,7 @@ from wbczoo.runtime.session import Session
 # task -> probabilities (N, classes), and the novelty (N,) by its own name
 Answers = dict[str, NDArray[np.float32]]
 
-FEWEST = 500  # images that agreement is measured on
+ENOUGH = 500  # images; on fewer, the interval of the share of equal answers is said
 
 _BATCH = 16
 _ROUNDS = 9
@@ -30,7 +30,11 @@ class Bound:
     """What agreement is wanted: a share of equal answers, and no probability further off."""
 
     equal: float
-    difference: float
+    difference: float = 1.0
+
+    def __str__(self) -> str:
+        far = f" and no probability further than {self.difference:g}" if self.difference < 1 else ""
+        return f"{100 * self.equal:g} % equal answers{far}"
 
 
 SAME_SIDE = 0.99  # of the images, by their novelty
@@ -75,6 +79,9 @@ class Agreement:
             f"{found.difference:.2g}"
             for task, found in self.tasks.items()
         ]
+        if self.images < ENOUGH:
+            least = min(least_share(found.equal, self.images) for found in self.tasks.values())
+            told.append(f"by the 95 % interval at least {100 * least:.1f} % are equal")
         if self.novelty is not None:
             told.append(f"novelty {self.novelty} of {self.images} on the same side of its limit")
         return "; ".join(told)
@@ -83,9 +90,17 @@ class Agreement:
         """For the card; a difference that is no number is null."""
         tasks = {task: asdict(found) for task, found in self.tasks.items()}
         for found in tasks.values():
+            found["low"] = least_share(found["equal"], self.images)
             found["difference"] = found["difference"] if np.isfinite(found["difference"]) else None
         document = {"images": self.images, "source": self.source, "tasks": tasks}
         return document if self.novelty is None else {**document, "novelty": self.novelty}
+
+
+def least_share(equal: int, images: int) -> float:
+    """How few answers may be equal: the lower end of the exact 95 % interval of their share."""
+    from scipy.stats import binomtest
+
+    return round(float(binomtest(equal, images).proportion_ci().low), 4)
 
 
 def ask(session: Session, images: Pixels) -> Answers:

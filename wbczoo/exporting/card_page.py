@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from wbczoo.exporting.agreement import Bound, least_share
 from wbczoo.exporting.front_matter import write_front_matter
 from wbczoo.text import format_class, format_count, format_figure, format_size
 
@@ -88,6 +89,16 @@ def adaptation_table(adaptation: Mapping[str, Any], *, layout: str = "simple") -
     return "\n\n".join([*parts, f"Intervals: {adaptation['interval']}."])
 
 
+def _flag_lines(card: dict[str, Any]) -> list[str]:
+    if not card["limits"]:
+        return []
+    return [
+        "- output `flags`, bool (batch, 3): unknown, unsure, contradicted, by the limits above; "
+        "the inputs `unknown_above`, float32 (), and `unsure_below`, float32 "
+        f"({len(card['tasks'])},), change them and need not be given",
+    ]
+
+
 def _crop_lines(card: dict[str, Any]) -> list[str]:
     crop, finder = card["preprocessing"]["crop"], card.get("finder_sha256")
     if crop == "none":
@@ -112,6 +123,7 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         "- outputs: "
         + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"])
         + (", `novelty`" if card["limits"] else ""),
+        *_flag_lines(card),
         f"- {card['precision']}, {format_size(card['bytes'])}, ONNX opset {card['opset']}",
         f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
         f"{parity['images']} {parity['source']} (bound {parity['bound']:.2g}; batches of "
@@ -130,19 +142,19 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         )
     lines.append(f"- SHA-256 `{card['files']['model.onnx']}`")
     if found := card["agreement"]:
-        bound = found["bound"]
         lines += [
             "",
             f"In {card['precision']} are {found['layers']}. Against fp32 on {found['images']} "
-            f"{found['source']}, on the CPU (bound: {100 * bound['equal']:g} % equal answers, no "
-            f"probability further than {bound['difference']:g}):",
+            f"{found['source']}, on the CPU (bound: {Bound(**found['bound'])}):",
             "",
-            "| task | equal answers | largest probability difference |",
-            "|---|---|---|",
+            "| task | equal answers | 95 % interval | largest probability difference |",
+            "|---|---|---|---|",
         ]
         lines += [
-            f"| {task} | {each['equal']} of {found['images']} | {each['difference']:.2g} |"
+            f"| {task} | {each['equal']} of {found['images']} | at least {100 * least:.1f} % | "
+            f"{each['difference']:.2g} |"
             for task, each in found["tasks"].items()
+            for least in [least_share(each["equal"], found["images"])]
         ]
         if "novelty" in found:
             same = f"{found['novelty']} of {found['images']}"
@@ -194,6 +206,8 @@ def _difference(value: float | None) -> str:
 
 def _speed_lines(card: dict[str, Any]) -> list[str]:
     speed = card["speed"]
+    if speed is None:
+        return ["It was not measured."]
     shape = ", ".join(map(str, speed["images"]))
     return [
         f"{speed['images_per_second']:g} images/s in batches of {speed['batch']}, and "

@@ -14,11 +14,12 @@ from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.exporting import card, example, parity, place, triton
 from wbczoo.exporting.card_page import to_markdown
+from wbczoo.exporting.flags import write_flags
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
 from wbczoo.exporting.precision import Precision, lower_precision
 from wbczoo.exporting.resize import compare_resize, embed, refuse_crop
 from wbczoo.exporting.sources import cached_images, given_images, real_images
-from wbczoo.exporting.speed import measure_speed
+from wbczoo.exporting.speed import Speed, measure_speed
 from wbczoo.images import Pixels
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
@@ -50,10 +51,12 @@ def export(
     statistics_from: str | os.PathLike[str] | None = None,
     trained_elsewhere: str | None = None,
     precision: Precision = "fp32",
+    agreement: float | None = None,
     embed_preprocess: bool = False,
     camera: tuple[int, int] | None = None,
     layout: Layout = "folder",
     opset: int = DEFAULT_OPSET,
+    speed: Speed = "full",
     overwrite: bool = False,
     tell: Tell = progress.tell,
 ) -> dict[str, Any]:
@@ -70,9 +73,12 @@ def export(
         trained_elsewhere: of a model that an own loop trained, what it was trained on, in words
             for the card; as `save_run` was told if None.
         precision: of the weights; another than fp32 is measured against it.
+        agreement: the share of answers equal to fp32's that is enough, however far a probability
+            is off; the precision's own bound if None.
         embed_preprocess: let the graph read photographs and resize them itself.
         camera: the one size (H, W) of photographs that it then reads; any if None.
         opset: of the ONNX standard's default domain, at least 18.
+        speed: how it is measured for the card; `short` is one round, `none` not at all.
 
     Returns:
         what `card.json` holds.
@@ -86,6 +92,8 @@ def export(
     """
     if camera is not None and not embed_preprocess:
         raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
+    if agreement is not None and precision == "fp32":
+        raise UsageError("--agreement is with fp32; give --precision fp16 or int8 too.")
     run_folder, out = _fold_of(Path(run), fold), Path(out).resolve()
     images = None if images is None else Path(images)
     if layout == "folder":
@@ -131,18 +139,21 @@ def export(
         measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
         measured |= {"statistics": statistics} if statistics else {}
         if real is not None:
-            measured["agreement"] = lower_precision(graph, precision, real, tell)
+            measured["agreement"] = lower_precision(graph, precision, real, agreement, tell)
         if embed_preprocess:
             embed(graph, preprocessing, camera)
             drawn = example.of_camera(photographs, camera) if camera else photographs
             measured["embedded"] = _check_resize(drawn, preprocessing, camera)
+        if limits is not None:
+            write_flags(graph, config.model.tasks, limits)
         # The example holds what this file answers, so that a replay elsewhere tells that place.
         session = Session(graph, device="cpu")
         arrays: dict[str, Any] = {"images": drawn, **session.run(drawn)}
         np.savez_compressed(aside / "example.npz", **arrays)
-        tell("measuring its speed")
+        if speed != "none":
+            tell("measuring its speed")
         timed = example.of_camera(drawn, _CAMERA) if embed_preprocess and not camera else drawn
-        measured["speed"] = measure_speed(session, timed)
+        measured["speed"] = measure_speed(session, timed, speed)
         document = card.describe(config, run_folder, aside, found, weights_sha256, opset, measured)
         files.write_json(aside / "card.json", document)
         try:

@@ -15,6 +15,7 @@ from wbczoo.exporting.agreement import (
     BOUNDS,
     Agreement,
     Answers,
+    Bound,
     ask,
     compare_answers,
     relative_speeds,
@@ -50,7 +51,7 @@ class _Trial:
 
 
 def lower_precision(
-    graph: Path, precision: Precision, real: RealImages, tell: Tell
+    graph: Path, precision: Precision, real: RealImages, share: float | None, tell: Tell
 ) -> dict[str, Any]:
     """Replace an fp32 graph by one of another precision, and say how it was chosen.
 
@@ -61,6 +62,8 @@ def lower_precision(
     Args:
         graph: in place of which the new one is put.
         precision: `fp16` or `int8`.
+        share: of equal answers that is enough, however far probabilities are off; the precision's
+            own bound if None.
 
     Returns:
         `agreement` with what was found of the graph that was kept, and `tried` with all.
@@ -69,7 +72,7 @@ def lower_precision(
         BoundMissed: if none keeps the bound of the precision; `graph` is as it was.
         WbczooError: if the graph cannot be converted.
     """
-    bound = BOUNDS[precision]
+    bound = BOUNDS[precision] if share is None else Bound(share)
     with tempfile.TemporaryDirectory() as name:
         tell(f"converting to {precision}")
         trials = _make(graph, precision, real.calibration, Path(name))
@@ -99,7 +102,7 @@ def lower_precision(
                     **trial.found.as_json(),
                     "tried": [each.as_json() for each in trials],
                 }
-        raise BoundMissed(_refusal(precision, trials))
+        raise BoundMissed(_refusal(precision, bound, trials))
 
 
 def _make(graph: Path, precision: Precision, calibration: Pixels, folder: Path) -> list[_Trial]:
@@ -138,8 +141,7 @@ def _measure(trial: _Trial, reference: Answers, images: Pixels, source: str) -> 
     return compare_answers(reference, ask(Session(trial.path, device="cpu"), images), source)
 
 
-def _refusal(precision: str, trials: list[_Trial]) -> str:
-    bound = BOUNDS[precision]
+def _refusal(precision: str, bound: Bound, trials: list[_Trial]) -> str:
     nearest: Mapping[float, tuple[_Trial, Agreement]] = {
         min(found.equal for found in agreement.tasks.values()) / agreement.images: (
             trial,
@@ -150,8 +152,8 @@ def _refusal(precision: str, trials: list[_Trial]) -> str:
     }
     trial, agreement = nearest[max(nearest)]
     return (
-        f"No {precision} graph of {len(trials)} answers as fp32 does: {100 * bound.equal:g} % of "
-        f"the answers must be equal and no probability further than {bound.difference:g}. The "
+        f"No {precision} graph of {len(trials)} answers as fp32 does, which takes {bound}. The "
         f"nearest, {precision} in {trial.what}: {agreement.describe()}, on {agreement.source}. "
-        "Nothing was written; export in fp32."
+        "Nothing was written; export in fp32, or say by --agreement what share of equal answers "
+        "is enough."
     )

@@ -13,7 +13,7 @@ import numpy as np
 from wbczoo import images
 from wbczoo.data.cache import PixelCache
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
-from wbczoo.exporting.agreement import FEWEST
+from wbczoo.exporting.agreement import ENOUGH
 from wbczoo.images import Pixels
 from wbczoo.images.walk import find_images
 from wbczoo.specs import Preprocessing
@@ -21,7 +21,7 @@ from wbczoo.training.checkpoint import SPLIT
 
 _JUDGED = 1000
 _CALIBRATION = 96
-_FEWEST_CALIBRATION = 16
+_FEWEST = 16
 _CHOOSING = 500
 
 
@@ -77,34 +77,39 @@ def real_images(
     """Gather what a lower precision is chosen and measured on; test images are never among it.
 
     Measured on are the given images, else the run's validation images, and where those are fewer
-    than 500, training images that serve nothing else.
+    than 500, training images that serve nothing else. A run whose training images are not here is
+    calibrated on every fourth of the given ones, which then measure nothing.
 
     Raises:
-        UsageError: if there are fewer than 500, or for int8 too few training images.
+        UsageError: if there are fewer than 16 of either.
     """
     cached = _Cached(run, preprocessing)
     empty = cached.take("train", 0)
     calibration = choosing = empty
     if precision == "int8":
         calibration = cached.take("train", _CALIBRATION)
-        if len(calibration) < _FEWEST_CALIBRATION:
-            raise UsageError(
-                f"int8 is calibrated on at least {_FEWEST_CALIBRATION} of the run's training "
-                f"images, and the pixel cache holds {len(calibration)}. Train the run on this "
-                "machine, or export in fp16."
-            )
     if given is not None:
         judged, source = given_images(given, preprocessing, _JUDGED), "given images"
+        if precision == "int8" and len(calibration) < _FEWEST:
+            aside = np.arange(len(judged)) % 4 == 0
+            calibration, judged = judged[aside][:_CALIBRATION], judged[~aside]
     else:
         judged, source = cached.take("validation", _JUDGED), "validation images"
-        if (missing := FEWEST - len(judged)) > 0:
+        if (missing := ENOUGH - len(judged)) > 0:
             more = cached.take("train", missing)
             source = f"validation and training images ({len(judged)} and {len(more)})"
             judged = np.concatenate([judged, more])
-    if len(judged) < FEWEST:
+    if precision == "int8" and len(calibration) < _FEWEST:
         raise UsageError(
-            f"{precision} is measured against fp32 on at least {FEWEST} real images, and "
-            f"{given or 'the run and its pixel cache'} gave {len(judged)}. Name more with --images."
+            f"int8 is calibrated on at least {_FEWEST} training images, and "
+            f"{given or 'the pixel cache'} gave {len(calibration)}. Name a folder of them with "
+            "--images, or export in fp16."
+        )
+    if len(judged) < _FEWEST:
+        raise UsageError(
+            f"{precision} is measured against fp32 on at least {_FEWEST} real images, and "
+            f"{given or 'the run and its pixel cache'} gave {len(judged)}. Name a folder with more "
+            f"by --images; {ENOUGH} tell enough."
         )
     if precision == "int8":
         choosing = cached.take("train", _CHOOSING)

@@ -18,6 +18,7 @@ from wbczoo.tasks import Task
 _TYPES: dict[int, str] = {
     onnx.TensorProto.UINT8: "TYPE_UINT8",
     onnx.TensorProto.FLOAT: "TYPE_FP32",
+    onnx.TensorProto.BOOL: "TYPE_BOOL",
 }
 
 _HEAD = """\
@@ -85,7 +86,10 @@ def arrange(folder: Path, tasks: Sequence[Task]) -> None:
         labels[f"{task.name}_probabilities"] = f"labels_{task.name}.txt"
         files.write_text(folder / f"labels_{task.name}.txt", "\n".join(task.classes) + "\n")
     lines = [_HEAD.format(largest=_LARGEST)]
-    for kind, values in (("input", graph.input), ("output", graph.output)):
+    # An input that has a default is no part of a batch, and the server gives none.
+    defaults = {each.name for each in graph.initializer}
+    inputs = [each for each in graph.input if each.name not in defaults]
+    for kind, values in (("input", inputs), ("output", graph.output)):
         blocks = [_block(value, labels.get(value.name)) for value in values]
         lines.append(f"{kind} [\n" + ",\n".join(blocks) + "\n]\n")
     files.write_text(folder / CONFIG, "\n".join(lines))

@@ -12,7 +12,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from wbczoo.exporting.adapting.refit import Refit
+from wbczoo.exporting.flags import add_flags, drop_flags
 from wbczoo.exporting.half import leading_to
+from wbczoo.runtime.flags import LIMITS
 from wbczoo.runtime.layers import find_layers
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
 
@@ -42,6 +44,7 @@ def write_adapted(
         WbczooError: if what the heads read cannot be told from the rest.
     """
     proto = onnx.load(file.path)
+    drop_flags(proto)
     features = find_layers(file, proto.graph)["fused"]
     graph = proto.graph
     outputs = [output.name for output in graph.output]
@@ -84,6 +87,8 @@ def write_adapted(
     known = {each.key: each.value for each in proto.metadata_props}
     del proto.metadata_props[:]
     helper.set_model_props(proto, {**known, **metadata})
+    if limits := LIMITS.validate_json(metadata.get("wbczoo.limits", "null")):
+        add_flags(proto, file.tasks, limits)
     onnx.checker.check_model(proto)
     onnx.save(proto, place)
 

@@ -382,7 +382,7 @@ MODELS: dict[str, tuple[Change, str]] = {
 
 
 def endless(model: ModelProto) -> None:
-    """The first output waits for a loop that never ends."""
+    """The first output waits for a loop, which never ends unless all logits are zero."""
     name = model.graph.output[0].name
     renamed_output(model)
     go, on = (helper.make_tensor_value_info(each, TensorProto.BOOL, []) for each in ("go", "on"))
@@ -395,6 +395,12 @@ def endless(model: ModelProto) -> None:
         helper.make_node("Identity", ["value"], ["next"]),
     ]
     body = helper.make_graph(same, "body", [turn, go, value], [on, following])
-    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "yes"))
-    model.graph.node.append(helper.make_node("Loop", ["", "yes", "renamed"], [name], body=body))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0), "zero"))
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceSumSquare", ["renamed"], ["squares"], keepdims=0),
+            helper.make_node("Greater", ["squares", "zero"], ["some"]),
+            helper.make_node("Loop", ["", "some", "renamed"], [name], body=body),
+        ]
+    )
     model.graph.output[0].name = name

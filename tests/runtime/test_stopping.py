@@ -19,7 +19,7 @@ from wbczoo.errors import WbczooError
 from wbczoo.runtime import Session
 from wbczoo.runtime.stopping import limited
 
-PIXELS = np.zeros((2, 3, *tiny_export.SIZE), np.uint8)
+PIXELS = np.ones((2, 3, *tiny_export.SIZE), np.uint8)
 
 # Whoever is told to stop has begun to compute: the process says so itself.
 INTERRUPTED = """

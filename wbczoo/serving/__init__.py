@@ -1,0 +1,1 @@
+"""Exported models answer callers over HTTP here; PyTorch is never imported."""

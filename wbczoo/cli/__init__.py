@@ -39,6 +39,7 @@ VERBS = {
     "serve": "Answer callers over HTTP with exports, without torch.",
     "features": "Write what a model makes of images before it answers.",
     "differential": "Count the cells of each class, with intervals.",
+    "review": "Check on a page what a model proposes, and sign the count.",
     "study": "Run a grid of cells under several protocols.",
     "data": "Prepare and show data sets.",
     "plugin": "Write, check and list plugins.",

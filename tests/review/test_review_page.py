@@ -1,0 +1,147 @@
+"""The page of a review in a real browser: keys, undo, tabs, names, a stop, and the signature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason="the extra `review` is not installed")
+
+from browser import chord, chromium, open_page, press, saved, text_of, wait_for
+from drawn_review import decision, open_drawn, serving
+
+from wbczoo.review.session import Action
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    with chromium() as found:
+        yield found
+
+
+def script(driver: Any, code: str, *given: Any) -> Any:
+    return driver.execute_script(code, *given)
+
+
+def test_200_cells_are_reviewed_and_signed_by_keys_alone(driver: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    review = open_drawn(tmp_path / "review", photographs=10, cells=20, flagged=8)
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        assert "200 looked at, 25 flagged left" in text_of(driver, "progress-text")
+        chord(driver, Keys.CONTROL, Keys.ENTER)
+        assert "25 flagged cells are unseen" in text_of(driver, "sign-text")
+        press(driver, Keys.ENTER)  # shows the first
+        press(driver, "1", "2", "3", "4", "n", "s", " ", "u", chr(0xE008) + "U" + chr(0xE008))
+        press(driver, *(["2"] * 18))
+        wait_for(lambda: saved(driver) and " 0 flagged left" in text_of(driver, "progress-text"))
+        press(driver, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.END, Keys.HOME)
+        chord(driver, Keys.SHIFT, " ")
+        wait_for(lambda: saved(driver))
+        chord(driver, Keys.CONTROL, Keys.ENTER)
+        wait_for(lambda: "stand behind" in text_of(driver, "sign-text"))
+        press(driver, Keys.ENTER)
+        wait_for(lambda: "Signed by Ada" in text_of(driver, "banner"))
+        press(driver, "1")
+        assert "signed" in text_of(driver, "say")
+        link = script(driver, "return document.querySelector('#banner a').href")
+        driver.get(link)
+        assert "White cell differential" in driver.page_source
+        # The one complaint that is allowed: an icon is no part of that page.
+        errors = [
+            each["message"]
+            for each in driver.get_log("browser")
+            if "favicon" not in each["message"]
+        ]
+        assert errors == []
+    document = json.loads((tmp_path / "review" / "differential.json").read_text())
+    assert document["unseen"] == 0
+    assert document["skipped"] == 1
+    assert document["classes"]["not_a_cell"]["reviewed"] == 1
+
+
+def test_what_is_hostile_in_a_name_stays_text(driver: Any, tmp_path: Path) -> None:
+    review = open_drawn(tmp_path / "<img src=x onerror=document.title='broken'>")
+    hostile = "<script>document.title='broken'</script>"
+    by = "<b onmouseover=alert(1)>Eve"
+    review.act(by, [
+        Action.model_validate({"do": "note", "token": "note-token", "text": hostile}),
+        Action.model_validate(decision(0, to="monocyte")),
+    ])  # fmt: skip
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/", by)
+        for name in ("Sign…", "Keys"):
+            script(driver, "[...document.querySelectorAll('nav button')].find(b => b.textContent"
+                   " === arguments[0]).click()", name)  # fmt: skip
+            script(driver, "document.querySelector('dialog[open]').close()")
+        assert driver.title.startswith("Review")
+        assert (
+            script(
+                driver, "return document.querySelectorAll('img[src=x], main b[onmouseover]').length"
+            )
+            == 0
+        )
+        assert "onerror" in text_of(driver, "cell-path")
+        assert script(driver, "return document.getElementById('note-comment').value") == hostile
+
+
+def test_two_tabs_see_one_another_and_nothing_is_lost(driver: Any, tmp_path: Path) -> None:
+    review = open_drawn(tmp_path / "review", photographs=2, cells=10, flagged=5)
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/", "Ada")
+        first = driver.current_window_handle
+        driver.switch_to.new_window("tab")
+        script(driver, "1")
+        driver.get(f"{address}/secret/")
+        wait_for(lambda: script(driver, "return document.querySelector('.tile.current')"))
+        script(driver, "sessionStorage.setItem('wbczoo-reviewer', 'Bea'); location.reload()")
+        wait_for(lambda: script(driver, "return document.querySelector('.tile.current')"))
+        press(driver, "1")
+        wait_for(lambda: saved(driver))
+        second = driver.current_window_handle
+        driver.switch_to.window(first)
+        wait_for(lambda: "1 of 20 looked at, 3 flagged left" in text_of(driver, "progress-text"))
+        press(driver, "2")
+        wait_for(lambda: saved(driver))
+        driver.switch_to.window(second)
+        wait_for(lambda: "2 of 20 looked at, 2 flagged left" in text_of(driver, "progress-text"))
+        driver.close()
+        driver.switch_to.window(first)
+    assert [entry["by"] for entry in review.log.entries[1:]] == ["Bea", "Ada"]
+
+
+def test_a_page_reconnects_by_itself_and_sends_what_waited(driver: Any, tmp_path: Path) -> None:
+    review = open_drawn(tmp_path / "review")
+    with serving(review) as address:
+        port = int(address.rpartition(":")[2])
+        open_page(driver, f"{address}/secret/")
+        press(driver, "1")
+        wait_for(lambda: saved(driver))
+    press(driver, "2", "3")
+    wait_for(lambda: "Not connected" in text_of(driver, "saved"))
+    assert len(review.log.entries) == 2
+    with serving(open_drawn(tmp_path / "review"), port=port):
+        wait_for(lambda: saved(driver))
+    assert len(open_drawn(tmp_path / "review").log.entries) == 4
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (640, False)])
+def test_axe_finds_nothing_to_complain_of(tmp_path: Path, width: int, dark: bool) -> None:
+    axe_of = pytest.importorskip("axe_core_python.selenium", reason="axe is not installed").Axe
+    review = open_drawn(tmp_path / "review", photographs=4, cells=20, flagged=9)
+    with chromium(width, 900, dark=dark) as driver, serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        driver.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})
+        press(driver, "1", "n")
+        for shown in ("", "help-dialog", "sign-dialog"):
+            if shown:
+                script(driver, "document.getElementById(arguments[0]).showModal()", shown)
+            found = axe_of().run(driver)["violations"]
+            assert found == [], json.dumps(found, indent=1)
+            if shown:
+                script(driver, "document.getElementById(arguments[0]).close()", shown)

@@ -1,0 +1,173 @@
+"""`wbczoo review`: a person checks what a model proposes, on a page of this machine, and signs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from wbczoo.cli.images import images_from, null_option
+from wbczoo.cli.results import echo
+from wbczoo.cli.runtime_options import (
+    engine_option,
+    runtime_device_option,
+    unknown_above_option,
+    unsure_below_option,
+)
+
+
+@click.command("review")
+@click.argument("images", nargs=-1)
+@click.option(
+    "--model",
+    metavar="PATH|NAME",
+    help="An export's folder, its model.onnx alone, or a published model's name.  "
+    "[default: the first of exports/published.toml]",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The review's folder; what is there goes on."
+)
+@click.option(
+    "--check",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Look for changed, missing or moved lines in a folder's log, and end.",
+)
+@click.option("--task", help="Whose classes are told.  [default: the one with most classes]")
+@click.option(
+    "--cells",
+    type=click.Choice(["one", "all", "whole"]),
+    help="Of a model trained with --crop cell: the best cell of each image, each cell, or the "
+    "image as it is.  [default: all]",
+)
+@click.option(
+    "--classes",
+    multiple=True,
+    metavar="CLASS|KEY=CLASS",
+    help="A class beside the model's, or the key of one; repeats.",
+)
+@click.option(
+    "--ranges",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="CSV",
+    help="A laboratory's reference ranges: class, low, high, in per cent.",
+)
+@click.option("--reviewer", metavar="NAME", help="Who reviews.  [default: the page asks once]")
+@click.option(
+    "--second", metavar="NAME", help="A second reviewer, who sees nothing of the first's decisions."
+)
+@click.option(
+    "--micrometres",
+    type=click.FloatRange(0, min_open=True),
+    metavar="UM",
+    help="How wide a pixel of the photographs is; crops then have a scale bar.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to be reached.")
+@click.option("--port", type=click.IntRange(0, 65535), help="[default: that of before, or any]")
+@click.option("--browser/--no-browser", default=True, help="Open the page.  [default: open it]")
+@null_option
+@unknown_above_option
+@unsure_below_option
+@runtime_device_option
+@engine_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    images: tuple[str, ...],
+    model: str | None,
+    out: Path | None,
+    check: Path | None,
+    host: str,
+    port: int | None,
+    browser: bool,
+    null: bool,
+    unknown_above: float | None,
+    unsure_below: float | None,
+    device: Any,
+    engine: Any,
+    **wanted: Any,
+) -> None:
+    """Check each cell that a model proposes, on a page of this machine, and sign the count.
+
+    The same command goes on where the review was left. Ctrl-C stops it; nothing is lost.
+
+    Example: wbczoo review smears/ --model leukocyte-small --out reviewed
+    """
+    from wbczoo.errors import UsageError
+
+    if check is not None:
+        ctx.exit(_check(check, images))
+    if out is None or not images:
+        raise UsageError("Name the images, and with --out the folder of the review.")
+    from wbczoo.images.walk import describe_passed_over
+    from wbczoo.progress import tell
+    from wbczoo.registry.models import resolve
+    from wbczoo.runtime import Session
+    from wbczoo.runtime.devices import cores
+    from wbczoo.runtime.folder import find_model
+
+    run, wanted_of = _serve()
+    opened = find_model(resolve(model))
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out names {out}, which is no folder; name another.")
+    found = images_from(images, null=null)
+    paths = [*found]
+    if any(Path(each).resolve().is_relative_to(out.resolve()) for each in found.places):
+        raise UsageError(f"{out} holds images that are to be reviewed; name another --out.")
+    if found.passed_over:
+        tell(describe_passed_over(found.passed_over))
+
+    def open_session() -> Session:
+        return Session(
+            opened, device=device, engine=engine, parallel=cores(), unknown_above=unknown_above,
+            unsure_below=unsure_below,
+        )  # fmt: skip
+
+    def announce(addresses: dict[str, str]) -> None:
+        for name, address in addresses.items():
+            echo(f"{name}: {address}" if name else address)
+        tell("Ctrl-C stops the review; the same command goes on with it.")
+        if browser:
+            import webbrowser
+
+            webbrowser.open([*addresses.values()][-1 if wanted["reviewer"] is None else 0])
+
+    try:
+        run(out, paths, opened, open_session, wanted_of(**wanted),
+            host=host, port=port, announce=announce)  # fmt: skip
+    except KeyboardInterrupt:
+        tell(f"The review is kept in {out}.")
+
+
+def _serve() -> Any:
+    from wbczoo.errors import WbczooError
+
+    try:
+        import starlette
+        import uvicorn
+
+        from wbczoo.review.serve import Wanted, run
+    except ModuleNotFoundError as error:
+        raise WbczooError(
+            f"{error.name} is not installed, which reviewing needs: pip install 'wbczoo[review]'."
+        ) from None
+    del starlette, uvicorn
+    return run, Wanted
+
+
+def _check(folder: Path, images: tuple[str, ...]) -> int:
+    from wbczoo.images.walk import find_images
+    from wbczoo.review.check import check_folder
+    from wbczoo.text import printable
+
+    found = check_folder(folder, find_images(images) if images else [])
+    for fault in found.faults:
+        echo(printable(fault))
+    echo(f"{folder}: {found.lines} lines, the last one {found.head}")
+    if found.faults:
+        echo(f"{len(found.faults)} faults")
+        return 1
+    echo("as it was written" + ("" if images else "; name the photographs to compare them too"))
+    return 0

@@ -1,0 +1,102 @@
+"""Reviewed cells become a data set: a folder for each class, and what photographs they are of."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from wbczoo import files, images
+from wbczoo.errors import ImageRefused
+from wbczoo.progress import tell
+from wbczoo.review.cells import Cell, read_bytes
+from wbczoo.review.crops import cut
+from wbczoo.review.decisions import SKIPPED
+from wbczoo.review.session import Review
+from wbczoo.runtime.cells import FOUND, NO_CELL
+from wbczoo.text import csv_line
+
+CELLS = "cells"
+TABLE = "cells.csv"
+
+_MARGIN = 2.0  # of a picture's side to its cell's: a finder needs some of the slide around it
+
+
+def reviewed(review: Review) -> dict[int, str]:
+    """Each cell that somebody decided, and its class; of two reviewers where both agree."""
+    slates = [slate.decided for slate in review.decisions.slates.values()]
+    first, rest = slates[0], slates[1:] if review.decisions.revealed else []
+    return {
+        cell: said.to
+        for cell, said in sorted(first.items())
+        if said.to != SKIPPED
+        and all(cell in other and other[cell].to == said.to for other in rest)
+        and NO_CELL not in review.cells[cell].flags
+    }
+
+
+def write_cells(review: Review) -> int:
+    """Write the reviewed cells as `cells/CLASS/NAME.png`, and `cells.csv` with their photographs.
+
+    What an earlier signature wrote is replaced. A photograph that is no longer there, or whose
+    bytes are others now, is left out aloud.
+
+    Returns:
+        how many there are.
+    """
+    labels = reviewed(review)
+    by_photograph: dict[int, list[int]] = {}
+    for cell in labels:
+        by_photograph.setdefault(review.cells[cell].photograph, []).append(cell)
+    folder = review.folder / CELLS
+    aside = review.folder / f".{CELLS}"
+    shutil.rmtree(aside, ignore_errors=True)
+    lines = [csv_line(("file", "label", "photograph"))]
+    for place, cells in by_photograph.items():
+        photograph = review.prepared.photographs[place]
+        try:
+            pixels = read_photograph(review, place)
+        except ImageRefused as refusal:
+            tell(f"{photograph.path}: its {len(cells)} cells are left out of {folder}: {refusal}")
+            continue
+        for cell in cells:
+            name = f"{labels[cell]}/{_name(photograph.path, review.cells[cell])}"
+            stream = io.BytesIO()
+            _picture(review, pixels, review.cells[cell]).save(stream, "PNG")
+            files.write_bytes(aside / name, stream.getvalue())
+            lines.append(csv_line((f"{CELLS}/{name}", labels[cell], photograph.path)))
+    shutil.rmtree(folder, ignore_errors=True)
+    if aside.exists():
+        aside.rename(folder)
+    files.write_bytes(review.folder / TABLE, "".join(lines).encode("utf-8", "backslashreplace"))
+    return len(lines) - 1
+
+
+def read_photograph(review: Review, place: int) -> images.Pixels:
+    """A photograph's pixels, as they were when the review began.
+
+    Raises:
+        ImageRefused: if it cannot be read, or has changed since.
+    """
+    photograph = review.prepared.photographs[place]
+    content = read_bytes(review.prepared.images[photograph.path])
+    if hashlib.sha256(content).hexdigest() != photograph.sha256:
+        raise ImageRefused("The photograph is another one than when the review began.")
+    return images.decode(content)
+
+
+def _picture(review: Review, pixels: images.Pixels, cell: Cell) -> Image.Image:
+    left, top, right, bottom = cell.box
+    if review.prepared.begun["cells"] not in FOUND:
+        return Image.fromarray(pixels)
+    side = round(_MARGIN * max(right - left, bottom - top))
+    return cut(pixels, cell.box, max(side, 16))
+
+
+def _name(path: str, cell: Cell) -> str:
+    left, top, *_ = cell.box
+    stem = PurePosixPath(files.flat_name(path, ".png")).stem
+    return f"{stem}-{left}-{top}.png"

@@ -1,0 +1,308 @@
+// The gallery: of ten thousand cells, those that are on the screen are elements.
+
+import { NOT_A_CELL, SKIPPED, UNIDENTIFIED, words } from "./cells.js";
+
+const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 400;
+
+export class Gallery {
+  constructor(cells, { select, drop }) {
+    this.cells = cells;
+    this.select = select;
+    this.drop = drop;
+    this.box = document.getElementById("gallery");
+    this.canvas = document.getElementById("canvas");
+    this.wanted = 96;  // pixels; a tile is so wide, or a little more, that a row is full
+    this.current = null;
+    this.anchor = null;
+    this.selected = new Set();
+    this.tiles = new Map();
+    this.groups = new Map();
+    this.layout = [];
+    this.drawing = false;
+    this.box.addEventListener("scroll", () => this.draw(), { passive: true });
+    new ResizeObserver(() => this.draw()).observe(this.box);
+    this.box.addEventListener("click", (event) => this.clicked(event));
+    this.box.addEventListener("dragstart", (event) => this.dragged(event));
+    acceptDrops(this.box, (target) => target.closest(".group"), (to) => this.drop(to));
+  }
+
+  resize(size) {
+    this.wanted = Math.max(64, Math.min(192, size));
+    this.draw();
+    if (this.current !== null) this.reveal(this.current);
+  }
+
+  // Soon, once for all that changed before the next frame.
+  draw() {
+    if (this.drawing) return;
+    this.drawing = true;
+    requestAnimationFrame(() => {
+      this.drawing = false;
+      this.paint();
+    });
+  }
+
+  arrange() {
+    const inner = this.box.clientWidth - 2 * PAD;
+    this.columns = Math.max(1, Math.floor((inner + GAP) / (this.wanted + GAP)));
+    const tile = Math.max(48, Math.floor((inner + GAP) / this.columns) - GAP);
+    if (tile !== this.tile) document.documentElement.style.setProperty("--tile", `${tile}px`);
+    this.tile = tile;
+    this.row = this.tile + TAG + GAP;
+    let top = 0;
+    this.layout = this.cells.sections.map((section) => {
+      const rows = Math.ceil(section.cells.length / this.columns);
+      const gone = !rows && (section.name === SKIPPED || section.name === UNIDENTIFIED);
+      const height = gone ? 0 : HEAD + rows * this.row + (rows ? GAP : 0);
+      const found = { section, top, height };
+      top += height;
+      return found;
+    });
+    this.canvas.style.height = `${top}px`;
+  }
+
+  paint() {
+    this.arrange();
+    this.arranged?.(this.tile);
+    const from = this.box.scrollTop - BEYOND, to = this.box.scrollTop + this.box.clientHeight + BEYOND;
+    const shown = new Set(), groups = new Set();
+    for (const { section, top, height } of this.layout) {
+      if (!height || top + height < from || top > to) continue;
+      const group = this.group(section, top, height);
+      groups.add(section.name);
+      const first = Math.max(0, Math.floor((from - top - HEAD) / this.row)) * this.columns;
+      const last = Math.min(section.cells.length, Math.ceil((to - top - HEAD) / this.row) * this.columns);
+      for (let place = first; place < last; place++) {
+        shown.add(section.cells[place]);
+        this.paintTile(group, section, place);
+      }
+    }
+    for (const [cell, tile] of this.tiles) {
+      if (!shown.has(cell)) {
+        tile.element.remove();
+        this.tiles.delete(cell);
+      }
+    }
+    for (const [name, group] of this.groups) {
+      if (!groups.has(name)) {
+        group.element.remove();
+        this.groups.delete(name);
+      }
+    }
+    const tile = this.tiles.get(this.current);
+    if (tile) this.box.setAttribute("aria-activedescendant", tile.element.id);
+    else this.box.removeAttribute("aria-activedescendant");
+  }
+
+  group(section, top, height) {
+    let group = this.groups.get(section.name);
+    if (!group) {
+      const element = make("div", "group");
+      element.setAttribute("role", "group");
+      element.dataset.to = section.name;
+      const head = element.appendChild(make("div", "head"));
+      head.setAttribute("aria-hidden", "true");
+      const key = this.cells.classes.find((each) => each.name === section.name)?.key;
+      if (key) head.appendChild(make("kbd", "", key));
+      head.appendChild(make("b", "", titleOf(section.name)));
+      group = { element, told: head.appendChild(make("span", "")), text: "" };
+      element.classList.toggle("flagged", section.name === UNIDENTIFIED);
+      this.groups.set(section.name, group);
+      this.canvas.appendChild(element);
+    }
+    group.element.style.transform = `translateY(${top}px)`;
+    group.element.style.height = `${height}px`;
+    const text = String(section.cells.length);
+    if (group.text !== text) {
+      group.text = group.told.textContent = text;
+      group.element.setAttribute("aria-label", `${titleOf(section.name)}, ${text} cells`);
+    }
+    return group;
+  }
+
+  paintTile(group, section, place) {
+    const cell = section.cells[place], told = this.cells.all[cell];
+    let tile = this.tiles.get(cell);
+    if (!tile) {
+      tile = newTile(cell);
+      this.tiles.set(cell, tile);
+    }
+    const { element } = tile;
+    if (element.parentNode !== group.element) group.element.appendChild(element);
+    const x = PAD + (place % this.columns) * (this.tile + GAP);
+    const y = HEAD + Math.floor(place / this.columns) * this.row;
+    const where = `translate(${x}px, ${y}px)`;
+    if (tile.where !== where) element.style.transform = tile.where = where;
+    const said = this.cells.said(cell), percent = percentOf(this.cells, cell, section.name);
+    const state = [said, told.waits.length, percent, cell === this.current, this.selected.has(cell), place, section.cells.length].join();
+    if (tile.state === state) return;
+    tile.state = state;
+    element.classList.toggle("seen", said !== null);
+    element.classList.toggle("waits", told.waits.length > 0);
+    element.classList.toggle("current", cell === this.current);
+    element.setAttribute("aria-selected", String(this.selected.has(cell)));
+    element.setAttribute("aria-setsize", String(section.cells.length));
+    element.setAttribute("aria-posinset", String(place + 1));
+    element.setAttribute("aria-label", labelOf(this.cells, cell, percent));
+    tile.percent.textContent = percent;
+    tile.mark.textContent = said !== null ? "✓" : told.flags[0]?.replace("contradicted", "contra.") ?? "";
+  }
+
+  clicked(event) {
+    const tile = event.target.closest(".tile");
+    if (!tile) return;
+    const cell = Number(tile.dataset.cell);
+    if (event.shiftKey && this.anchor !== null) this.selectTo(cell);
+    else if (event.ctrlKey || event.metaKey) this.toggle(cell);
+    else this.clear();
+    this.go(cell, event.shiftKey);
+  }
+
+  dragged(event) {
+    const cell = Number(event.target.closest(".tile")?.dataset.cell);
+    if (!this.selected.has(cell)) this.clear();
+    this.go(cell);
+    event.dataTransfer.setData("text/plain", "cells");
+    event.dataTransfer.effectAllowed = "move";
+  }
+
+  toggle(cell) {
+    if (!this.selected.size && this.current !== null) this.selected.add(this.current);
+    if (!this.selected.delete(cell)) this.selected.add(cell);
+  }
+
+  selectTo(cell) {
+    this.anchor ??= this.current;
+    this.selected = new Set(this.cells.between(this.anchor, cell));
+  }
+
+  selectSection() {
+    if (this.current === null) return;
+    this.selected = new Set(this.cells.find(this.current).section.cells);
+    this.draw();
+  }
+
+  clear() {
+    this.selected.clear();
+    this.draw();
+  }
+
+  // Make a cell the current one, and bring it into sight.
+  go(cell, extending = false) {
+    this.current = cell;
+    if (!extending) this.anchor = cell;
+    if (cell !== null) this.reveal(cell);
+    this.draw();
+    this.select(cell);
+  }
+
+  reveal(cell) {
+    this.arrange();
+    const { section, place } = this.cells.find(cell);
+    const { top } = this.layout.find((each) => each.section === section);
+    const y = top + HEAD + Math.floor(place / this.columns) * this.row;
+    if (y - HEAD < this.box.scrollTop) this.box.scrollTop = y - HEAD;
+    else if (y + this.row > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = y + this.row - this.box.clientHeight;
+  }
+
+  showSection(name) {
+    const section = this.cells.sectionOf.get(name);
+    if (section.cells.length) this.go(section.cells[0]);
+    this.box.focus();
+  }
+
+  // The cell a row above or below, of another class where this one ends.
+  vertical(cell, by) {
+    const { section, place } = this.cells.find(cell);
+    const column = place % this.columns, row = Math.floor(place / this.columns) + by;
+    const rows = Math.ceil(section.cells.length / this.columns);
+    if (row >= 0 && row < rows) return section.cells[Math.min(row * this.columns + column, section.cells.length - 1)];
+    return this.neighbour(section, Math.sign(by), (cells) => {
+      const last = Math.floor((cells.length - 1) / this.columns);
+      return cells[Math.min((by < 0 ? last : 0) * this.columns + column, cells.length - 1)];
+    });
+  }
+
+  neighbour(section, by, choose) {
+    const { sections } = this.cells;
+    for (let number = sections.indexOf(section) + by; number >= 0 && number < sections.length; number += by) {
+      if (sections[number].cells.length) return choose(sections[number].cells);
+    }
+    return null;
+  }
+
+  get page() {
+    return Math.max(1, Math.floor(this.box.clientHeight / this.row) - 1);
+  }
+
+  // The cells of the current one's class of which the whole is in sight.
+  shown() {
+    if (this.current === null) return [];
+    this.arrange();
+    const { section } = this.cells.find(this.current);
+    const { top } = this.layout.find((each) => each.section === section);
+    return section.cells.filter((_, place) => {
+      const y = top + HEAD + Math.floor(place / this.columns) * this.row;
+      return y >= this.box.scrollTop - 1 && y + this.tile <= this.box.scrollTop + this.box.clientHeight + 1;
+    });
+  }
+}
+
+export function titleOf(name) {
+  return { [UNIDENTIFIED]: "Unidentified", [NOT_A_CELL]: "Not a cell", [SKIPPED]: "Skipped" }[name] ?? words(name)[0].toUpperCase() + words(name).slice(1);
+}
+
+export function make(tag, name, text = "") {
+  const element = document.createElement(tag);
+  if (name) element.className = name;
+  if (text) element.textContent = text;
+  return element;
+}
+
+// Let cells be dropped on what `find` gives, which names a class in `data-to`.
+export function acceptDrops(box, find, drop) {
+  let over = null;
+  const mark = (element) => {
+    over?.classList.remove("over");
+    over = element;
+    over?.classList.add("over");
+  };
+  box.addEventListener("dragover", (event) => {
+    const target = find(event.target);
+    mark(target);
+    if (target && target.dataset.to !== UNIDENTIFIED) event.preventDefault();
+  });
+  box.addEventListener("dragleave", () => mark(null));
+  box.addEventListener("drop", (event) => {
+    const target = find(event.target);
+    mark(null);
+    event.preventDefault();
+    if (target && target.dataset.to !== UNIDENTIFIED) drop(target.dataset.to);
+  });
+}
+
+function newTile(cell) {
+  const element = make("div", "tile");
+  element.id = `cell-${cell}`;
+  element.dataset.cell = cell;
+  element.setAttribute("role", "option");
+  element.draggable = true;
+  const image = element.appendChild(make("img", ""));
+  image.alt = "";
+  image.draggable = false;
+  image.decoding = "async";
+  image.src = `crops/${cell}.jpg`;
+  const tag = element.appendChild(make("div", "tag"));
+  return { element, percent: tag.appendChild(make("span", "")), mark: tag.appendChild(make("i", "")), where: "", state: "" };
+}
+
+function percentOf(cells, cell, section) {
+  const { proposed } = cells.all[cell];
+  return proposed === null ? "–" : `${Math.round(100 * cells.probability(cell, section))} %`;
+}
+
+function labelOf(cells, cell, percent) {
+  const told = cells.all[cell], said = cells.said(cell);
+  const what = said !== null ? `${titleOf(said)}, decided` : told.proposed ? `${titleOf(told.proposed)} proposed, ${percent}` : "No cell found";
+  return [what, ...told.flags, cells.photographs[told.photograph].path].join(", ");
+}

@@ -1,0 +1,199 @@
+"""A reviewed count is signed here, and leaves as JSON, as a table and as a page."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wbczoo import __version__, files
+from wbczoo.errors import UsageError
+from wbczoo.review.agreement import compare
+from wbczoo.review.count import BESIDE
+from wbczoo.review.dataset import write_cells
+from wbczoo.review.decisions import SKIPPED
+from wbczoo.review.log import Entry
+from wbczoo.review.prepare import now
+from wbczoo.review.session import Review, check_name
+from wbczoo.runtime.templates import render
+from wbczoo.text import csv_line
+
+DIFFERENTIAL = "differential.json"
+SECOND = "second"  # the folder of what the second of two reviewers signed
+AGREEMENT = "agreement.json"
+
+_INTERVAL = (
+    "95 %, of all classes at once (Goodman 1965), by cell: it speaks of chance in which cells were "
+    "photographed"
+)
+
+
+class Unseen(UsageError):  # noqa: N818 - what is left to do, no fault of the program
+    """Flagged cells that nobody looked at; `cells` are their places."""
+
+    def __init__(self, cells: list[int]) -> None:
+        super().__init__(
+            f"{len(cells)} flagged cells are unseen. Look at each, then sign."
+            if len(cells) > 1
+            else "One flagged cell is unseen. Look at it, then sign."
+        )
+        self.cells = cells
+
+
+def sign(review: Review, by: str) -> dict[str, Any]:
+    """Sign what a person sees; then it is read-only, and its files are in the folder.
+
+    Returns:
+        what `Review.changes` tells.
+
+    Raises:
+        Unseen: while nothing was said of a flagged cell.
+        UsageError: if it is signed already.
+    """
+    by = check_name(by)
+    with review.lock:
+        slate, table = review.view(by)
+        if slate.signed is not None:
+            raise UsageError(f"{slate.signed['by']} signed it already.")
+        if unseen := table.unseen():
+            raise Unseen(unseen)
+        at = now()
+        document = describe(review, by, at, review.version, review.log.head)
+        sha256 = hashlib.sha256(_encode(document)).hexdigest()
+        review.write({"at": at, "what": "sign", "by": by, "differential_sha256": sha256})
+        write_signed(review)
+        return review.changes(by, review.version)
+
+
+def reopen(review: Review, by: str, why: str) -> dict[str, Any]:
+    """Let a signed view be changed again; the log keeps who did, and why.
+
+    Returns:
+        what `Review.changes` tells.
+
+    Raises:
+        UsageError: if it is not signed, or no reason is given.
+    """
+    by, why = check_name(by), why.strip()[:1000]
+    with review.lock:
+        if review.view(by)[0].signed is None:
+            raise UsageError("It is not signed.")
+        if not why:
+            raise UsageError("Say why it is reopened.")
+        review.write({"what": "reopen", "by": by, "why": why})
+        return review.changes(by, review.version)
+
+
+def write_signed(review: Review) -> None:
+    """See that a folder has the files of each signature, as they were signed."""
+    with review.lock:
+        for name, slate in review.decisions.slates.items():
+            if slate.signed is not None:
+                _write(review, folder_of(review, name), slate.signed)
+        if review.decisions.revealed:
+            _write_agreement(review)
+        elif any(slate.signed for slate in review.decisions.slates.values()):
+            write_cells(review)
+
+
+def folder_of(review: Review, by: str) -> Path:
+    """Where the files of a person's signature are."""
+    second = review.decisions.second
+    return review.folder / SECOND if second and by == second[1] else review.folder
+
+
+def describe(review: Review, by: str, at: str, lines: int, head: str) -> dict[str, Any]:
+    """The signed differential as JSON holds it.
+
+    Args:
+        lines, head: of the log, before the line that signs.
+    """
+    begun, (slate, table) = review.prepared.begun, review.view(by)
+    cells: dict[int, int] = {}
+    for cell in review.cells:
+        cells[cell.photograph] = cells.get(cell.photograph, 0) + 1
+    return {
+        "wbczoo": __version__,
+        "model": begun["model"],
+        "task": begun["task"],
+        **table.to_dict(review.ranges),
+        "beside": [name for name in BESIDE if name in table.names],
+        "interval": _INTERVAL,
+        "notes": {name: text for name, text in slate.notes.items() if text},
+        "put_aside": {
+            SKIPPED: [
+                {"path": review.prepared.photographs[review.cells[cell].photograph].path,
+                 "box": [*review.cells[cell].box]}
+                for cell, said in sorted(slate.decided.items()) if said.to == SKIPPED
+            ],
+        },
+        "reviewers": sorted({each.by for each in slate.decided.values()}),
+        "photographs": [
+            {"path": each.path, "sha256": each.sha256, "cells": cells.get(place, 0),
+             **({"error": each.error} if each.error else {})}
+            for place, each in enumerate(review.prepared.photographs)
+        ],
+        "signed": {"by": by, "at": at},
+        "log": {"lines": lines, "sha256": head},
+        "intended_use": begun["intended_use"],
+        "not_for": begun["not_for"],
+    }  # fmt: skip
+
+
+def _write(review: Review, folder: Path, signed: Entry) -> None:
+    path = folder / DIFFERENTIAL
+    if path.exists() and files.sha256_of(path) == signed["differential_sha256"]:
+        return
+    document = describe(review, signed["by"], signed["at"], signed["n"] - 1, signed["before"])
+    title = "Differential, reviewed and signed"
+    files.write_text(folder / "differential.html", render("signed.html", title=title, **document))
+    files.write_text(folder / "differential.csv", _table(document))
+    files.write_bytes(path, _encode(document))
+
+
+def _encode(document: Mapping[str, Any]) -> bytes:
+    text = json.dumps({"format": 1, **document}, indent=2, ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8", "surrogateescape")
+
+
+def _table(document: Mapping[str, Any]) -> str:
+    columns = ("class", "count", "percent", "low", "high", "reviewed", "proposed")
+    text = io.StringIO()
+    text.write(csv_line(columns))
+    for name, row in document["classes"].items():
+        text.write(csv_line([name, *(row.get(column, "") for column in columns[1:])]))
+    return text.getvalue()
+
+
+def describe_agreement(review: Review) -> dict[str, Any]:
+    """How far two blind reviewers agree, and each cell on which they do not."""
+    assert review.decisions.second is not None
+    first, second = (review.decisions.slates[name].decided for name in review.decisions.second)
+    both = [
+        cell for cell in range(len(review.cells))
+        if cell in first and cell in second and SKIPPED not in (first[cell].to, second[cell].to)
+    ]  # fmt: skip
+    paths = [review.prepared.photographs[each.photograph].path for each in review.cells]
+    told = compare(
+        [first[cell].to for cell in both],
+        [second[cell].to for cell in both],
+        [paths[cell] for cell in both],
+    )
+    return {
+        "reviewers": [*review.decisions.second],
+        "of": "cells of which both said something and that neither skipped",
+        **told,
+        "differences": [
+            {"cell": cell, "path": paths[cell], "box": [*review.cells[cell].box],
+             "first": first[cell].to, "second": second[cell].to}
+            for cell in both if first[cell].to != second[cell].to
+        ],
+    }  # fmt: skip
+
+
+def _write_agreement(review: Review) -> None:
+    files.write_json(review.folder / AGREEMENT, describe_agreement(review))
+    write_cells(review)

@@ -128,7 +128,7 @@ def bench_predict(
     if all(row["error"] for row in rows):
         raise WbczooError(f"Nothing could be measured: {rows[0]['error']}")
     return {
-        "name": first.config.model.name,
+        "name": first.file.name,
         "images": len(good),
         "rounds": rounds,
         "batch_size": batch,

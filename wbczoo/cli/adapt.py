@@ -35,8 +35,8 @@ def command(model: str, reviewed: Path, as_json: bool, **options: Any) -> None:
     from wbczoo.errors import WbczooError
 
     try:
+        from wbczoo.exporting.adaptation_page import adaptation_table
         from wbczoo.exporting.adapting.adapt import adapt
-        from wbczoo.exporting.card_page import adaptation_table
     except ModuleNotFoundError as error:
         raise WbczooError(
             f"{error.name} is not installed, which adapting needs: pip install 'wbczoo[adapt]'."

@@ -26,6 +26,7 @@ from wbczoo.errors import UsageError
 @data_sources
 @dataset_options
 @split_settings(shown="the run's own")
+@click.option("--ensemble", is_flag=True, help="Let all runs of the folder answer together.")
 @click.option(
     "--resamples",
     type=click.IntRange(1, 1_000_000),

@@ -33,6 +33,11 @@ def _parse_size(
     "--fold", type=click.IntRange(min=0), help="Of a folder of several folds' runs, which one."
 )
 @click.option(
+    "--ensemble",
+    is_flag=True,
+    help="Export all runs of a folder as one model: the mean of their probabilities.",
+)
+@click.option(
     "--precision",
     type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",

@@ -7,22 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo import __version__, files, machine
-from wbczoo.config import RunConfig
-from wbczoo.exporting.card_page import ALL
 from wbczoo.exporting.parity import Parity
+from wbczoo.exporting.trained import Trained
 from wbczoo.registry import backbones, datasets, sequences
 from wbczoo.tasks import INTENDED, NOT_INTENDED
-from wbczoo.training import checkpoint
 
 
 def describe(
-    run: RunConfig,
-    run_folder: Path,
-    export_folder: Path,
-    parity: Parity,
-    weights_sha256: str,
-    opset: int,
-    measured: dict[str, Any],
+    trained: Trained, export_folder: Path, parity: Parity, opset: int, measured: dict[str, Any]
 ) -> dict[str, Any]:
     """What `card.json` holds, but for its format.
 
@@ -30,41 +22,27 @@ def describe(
         measured: `precision`, `agreement`, `embedded` and `speed`, as they stand in the card;
             `statistics` where other images gave them.
     """
-    summary: dict[str, Any] = {}
-    if (run_folder / checkpoint.SUMMARY).is_file():
-        summary = files.read_json(run_folder / checkpoint.SUMMARY)
+    run, summary = trained.config, trained.summary
     # What other statistics answer was not measured by an evaluation of the run.
-    evaluations = [] if measured.get("statistics") else _evaluations(run_folder, run.model.name)
+    evaluations = [] if measured.get("statistics") else trained.evaluations()
     model = run.model
     return {
-        "name": model.name,
+        "name": trained.name,
         "tasks": {task.name: list(task.classes) for task in model.tasks},
-        "composition": {
-            "backbone": model.backbone.model_dump(),
-            "sequence": model.sequence.model_dump(),
-            "hidden": model.hidden,
-            "initial_weights": model.weights.model_dump(),
-        },
+        **_training(trained),
         "preprocessing": run.model_dump(mode="json")["model"]["preprocessing"],
         **({"finder_sha256": model.finder_sha256} if model.finder_sha256 else {}),
-        "trained": (run.train is not None and bool(summary)) or run.trained_on is not None,
-        **({} if run.trained_on is None else {"trained_on": run.trained_on}),
-        "training": run.train.model_dump(mode="json") if run.train else None,
         "data": summary.get("data"),
         "protocol": summary.get("protocol"),
         "leaky": summary.get("leaky"),
-        "best_epoch": summary.get("best_epoch"),
-        "temperatures": summary.get("temperatures"),
-        "limits": summary.get("limits"),
         "evaluations": evaluations,
         "intended_use": INTENDED,
         "not_for": NOT_INTENDED,
-        "licences": _licences(run),
+        "licences": _licences(trained),
         "parity": {**asdict(parity), "batches": list(parity.batches)},
         **measured,
         "opset": opset,
-        "split_sha256": run.split_sha256,
-        "weights_sha256": weights_sha256,
+        "weights_sha256": trained.weights_sha256,
         "files": {
             name: files.sha256_of(export_folder / name) for name in ("model.onnx", "example.npz")
         },
@@ -74,18 +52,45 @@ def describe(
     }
 
 
-def _evaluations(run_folder: Path, name: str) -> list[dict[str, Any]]:
-    """What was measured of a run; of a fold's run also of all folds pooled."""
-    own = [files.read_json(path) for path in sorted(run_folder.glob("evaluation*.json"))]
-    if not run_folder.resolve().name.startswith("fold-"):
-        return own
-    beside = sorted(run_folder.resolve().parent.glob("evaluation*.json"))
-    pooled = [found for found in map(files.read_json, beside) if found.get("fold") == ALL]
-    return own + [found for found in pooled if found.get("name") == name]
+def _training(trained: Trained) -> dict[str, Any]:
+    """What a run is and how it was trained; of an ensemble the same of each member."""
+    if trained.members:
+        members = [{"name": each.name, **_training(each)} for each in trained.members]
+        for member, each in zip(members, trained.members, strict=True):
+            member["weights_sha256"] = each.weights_sha256
+        limits = trained.limits
+        return {
+            "members": members,
+            "trained": all(member["trained"] for member in members),
+            "limits": limits.to_dict() if limits else None,
+        }
+    model, train, summary = trained.config.model, trained.config.train, trained.summary
+    elsewhere = trained.config.trained_on
+    return {
+        "composition": {
+            "backbone": model.backbone.model_dump(),
+            "sequence": model.sequence.model_dump(),
+            "hidden": model.hidden,
+            "initial_weights": model.weights.model_dump(),
+        },
+        "trained": (train is not None and bool(summary)) or elsewhere is not None,
+        **({} if elsewhere is None else {"trained_on": elsewhere}),
+        "training": train.model_dump(mode="json") if train else None,
+        "best_epoch": summary.get("best_epoch"),
+        "temperatures": summary.get("temperatures"),
+        "limits": summary.get("limits"),
+        "split_sha256": trained.config.split_sha256,
+    }
 
 
-def _licences(run: RunConfig) -> dict[str, str]:
-    licences = {}
+def _licences(trained: Trained) -> dict[str, str]:
+    if trained.members:
+        return {
+            what: licence
+            for member in trained.members
+            for what, licence in _licences(member).items()
+        }
+    run, licences = trained.config, {}
     for kind, registry, part in (
         ("backbone", backbones, run.model.backbone),
         ("sequence branch", sequences, run.model.sequence),

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 
-from tabulate import tabulate
-
+from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
 from wbczoo.exporting.front_matter import write_front_matter
 from wbczoo.text import format_class, format_count, format_figure, format_size
 
 ALL = "all"  # the fold of what was measured over all of them
-
-_FIGURES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "ece": "calibration error"}
 
 
 def to_markdown(card: dict[str, Any]) -> str:
@@ -24,8 +21,13 @@ def to_markdown(card: dict[str, Any]) -> str:
     lines += [f"- **{task}**: {', '.join(classes)}" for task, classes in card["tasks"].items()]
     lines += ["", "## What it was trained on", "", *_data_lines(card)]
     if adaptation := card.get("adaptation"):
-        lines += ["", "## What it was adapted to", "", *_adaptation_lines(adaptation)]
-    lines += ["", "## How well it does", "", *_figures(card["evaluations"])]
+        lines += ["", "## What it was adapted to", "", *adaptation_lines(adaptation)]
+    lines += [
+        "",
+        "## How well it does",
+        "",
+        *_figures(card["evaluations"], ensemble="members" in card),
+    ]
     if card["limits"]:
         lines += ["", "## When it does not know", "", *_limit_lines(card["limits"])]
     lines += ["", "## What it is for", "", card["intended_use"]]
@@ -40,53 +42,6 @@ def to_markdown(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _adaptation_lines(adaptation: dict[str, Any]) -> list[str]:
-    counted = {
-        task: ", ".join(f"{count} {name}" for name, count in classes.items() if count)
-        for task, classes in adaptation["classes"].items()
-    }
-    return [
-        f"On {adaptation['date']} the heads, temperatures and limits of "
-        f"{adaptation['of']['name']} (weights `{adaptation['of']['weights_sha256']}`) were "
-        f"refitted to {adaptation['files']} labelled files of {adaptation['groups']} groups of "
-        f"{adaptation['dataset']}. All layers before them are as they were.",
-        "",
-        *(f"- {task}: {told or 'none'}" for task, told in counted.items()),
-        "",
-        adaptation_table(adaptation, layout="github"),
-    ]
-
-
-def adaptation_table(adaptation: Mapping[str, Any], *, layout: str = "simple") -> str:
-    """Before and after for a person to read.
-
-    Args:
-        adaptation: as the card of an adapted model has it.
-        layout: as tabulate names it.
-    """
-    parts = []
-    for found, what in (
-        (adaptation["crossed"], "the cells that it was adapted to, in folds"),
-        (adaptation["rest"], "the other cells, which it has not seen"),
-    ):
-        if found is None:
-            continue
-        rows = [
-            [task, word, *(format_figure(found["tasks"][task][w][n]) for w in ("before", "after"))]
-            for task in found["tasks"]
-            for n, word in _FIGURES.items()
-        ]
-        if found["called_unknown"]:
-            figures = [format_figure(found["called_unknown"][when]) for when in ("before", "after")]
-            rows.append(["", "called unknown", *figures])
-        heading = f"{what[0].upper()}{what[1:]} ({found['files']} files, {found['groups']} groups):"
-        parts += [
-            heading,
-            tabulate(rows, ["task", "", "before", "after"], layout, disable_numparse=True),
-        ]
-    return "\n\n".join([*parts, f"Intervals: {adaptation['interval']}."])
 
 
 def _flag_lines(card: dict[str, Any]) -> list[str]:
@@ -170,10 +125,15 @@ def _limit_lines(limits: dict[str, Any]) -> list[str]:
             "It has no limits: there were no validation photographs to fit them on. Its novelty "
             "is 0 for the median of its training photographs, and grows with what is unlike them."
         ]
+    fitted = ["Its limits are the mean of its members', and were not fitted anew:", ""]
+    if "files" in limits:
+        fitted = [
+            f"Limits were fitted on {limits['files']} validation files of {limits['groups']} "
+            "groups, each of which counts alike:",
+            "",
+        ]
     lines = [
-        f"Limits were fitted on {limits['files']} validation files of {limits['groups']} groups, "
-        "each of which counts alike:",
-        "",
+        *fitted,
         f"- `unknown`: a novelty above {limits['unknown_above']:g}, below which 95 % of cells of "
         "known classes stay",
     ]
@@ -219,6 +179,7 @@ def _speed_lines(card: dict[str, Any]) -> list[str]:
 
 def _data_lines(card: dict[str, Any]) -> list[str]:
     data = card["data"]
+    lines = [*_member_lines(card["members"])] if "members" in card else []
     if (told := card.get("trained_on")) is not None:
         # What a person wrote is quoted, whatever it holds.
         what = " ".join(told.split()) or "nothing"
@@ -230,8 +191,11 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
             "None of that was measured here, nor is it known which photographs it has seen.",
         ]
     if not card["trained"] or data is None:
-        return ["Nothing: the weights are initial ones."]
-    lines = []
+        return (
+            [*lines, "Nothing is known of what all of it was trained on."]
+            if lines
+            else ["Nothing: the weights are initial ones."]
+        )
     if card["leaky"]:
         lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
     fold = "" if data["fold"] is None else f", fold {data['fold']}"
@@ -251,6 +215,18 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
         *_laboratory_lines(data.get("laboratories", {})),
         *_class_lines(data.get("classes", {}), data.get("labels", {})),
     ]
+
+
+def _member_lines(members: list[dict[str, Any]]) -> Iterator[str]:
+    yield "The probabilities are the mean of those of its members, each calibrated by itself:"
+    yield ""
+    for member in members:
+        told = f", trained elsewhere: {member['trained_on']}" if "trained_on" in member else ""
+        yield f"- {member['name']}, weights `{member['weights_sha256']}`{told}"
+    yield ""
+    if len({member["split_sha256"] for member in members}) > 1:
+        yield "They were trained on different splits; what follows is the first one's."
+        yield ""
 
 
 def _laboratory_lines(laboratories: dict[str, dict[str, dict[str, int]]]) -> list[str]:
@@ -280,7 +256,7 @@ def _class_lines(
     return lines if tasks else []
 
 
-def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
+def _figures(evaluations: list[dict[str, Any]], *, ensemble: bool) -> list[str]:
     if not evaluations:
         return ["It was not evaluated."]
     lines = [
@@ -302,7 +278,12 @@ def _figures(evaluations: list[dict[str, Any]]) -> list[str]:
         lines += [
             "",
             "All folds pooled: each photograph was answered by the model that had not seen it. "
-            "This is one of those models; its own figures are of fewer photographs.",
+            + (
+                "This is the mean of those models, which was not measured on these photographs, "
+                "for they have seen them."
+                if ensemble
+                else "This is one of those models; its own figures are of fewer photographs."
+            ),
         ]
     lines += ["", f"Intervals: {evaluations[0]['interval']}."]
     return lines

@@ -12,7 +12,7 @@ import torch
 
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.exporting import card, example, parity, place, triton
+from wbczoo.exporting import card, example, parity, place, trained, triton
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.flags import write_flags
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
@@ -20,13 +20,12 @@ from wbczoo.exporting.precision import Precision, lower_precision
 from wbczoo.exporting.resize import compare_resize, embed, refuse_crop
 from wbczoo.exporting.sources import cached_images, given_images, real_images
 from wbczoo.exporting.speed import Speed, measure_speed
+from wbczoo.exporting.trained import Trained
 from wbczoo.images import Pixels
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell
-from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.session import Session
 from wbczoo.specs import Preprocessing
-from wbczoo.training import checkpoint
 from wbczoo.training.statistics import restate_evenly
 
 Layout = Literal["folder", "triton"]
@@ -47,6 +46,7 @@ def export(
     out: str | os.PathLike[str],
     *,
     fold: int | None = None,
+    ensemble: bool = False,
     images: str | os.PathLike[str] | None = None,
     statistics_from: str | os.PathLike[str] | None = None,
     trained_elsewhere: str | None = None,
@@ -67,6 +67,8 @@ def export(
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
             a model repository, which may hold other models.
         fold: of a folder of several folds' runs, which one.
+        ensemble: export all runs of the folder as one model, whose probabilities are the mean of
+            theirs.
         images: real images for the gates; the run's own cached ones if None.
         statistics_from: images of the laboratory that will ask, without labels; batch norms then
             answer by their statistics (`restate_evenly`), and no evaluation stands on the card.
@@ -94,48 +96,42 @@ def export(
         raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
     if agreement is not None and precision == "fp32":
         raise UsageError("--agreement is with fp32; give --precision fp16 or int8 too.")
-    run_folder, out = _fold_of(Path(run), fold), Path(out).resolve()
+    run, out = Path(run), Path(out).resolve()
     images = None if images is None else Path(images)
     if layout == "folder":
         place.claim(out, overwrite)
-    config, model = checkpoint.load_model(run_folder)
-    if config.train is not None and not (run_folder / checkpoint.SUMMARY).is_file():
-        # Its best epoch so far would go out uncalibrated, under a card that says “never trained”.
-        raise UsageError(
-            f"{run_folder} is a training that has not ended: it has no {checkpoint.SUMMARY}, and "
-            "its probabilities are not calibrated. Let it end, or go on by its `wbczoo train` "
-            "command with --resume."
-        )
-    if trained_elsewhere is not None:
-        if config.train is not None:
+    if ensemble:
+        of_one = {
+            "--fold": fold,
+            "--statistics-from": statistics_from,
+            "--trained-elsewhere": trained_elsewhere,
+        }
+        if given := [option for option, value in of_one.items() if value is not None]:
             raise UsageError(
-                f"{run_folder} was trained by wbczoo, and its card says on what. Leave out "
-                "--trained-elsewhere."
+                f"--ensemble exports all runs of a folder as they are; leave out {given[0]}."
             )
-        config = config.model_copy(update={"trained_on": trained_elsewhere.strip()})
-    target = out
+    made = trained.load_ensemble(run) if ensemble else trained.load(run, fold, trained_elsewhere)
+    model, target = made.model, out
     if layout == "triton":
-        target = triton.claim(out, config.model.name, overwrite)
-    limits = _limits_of(run_folder, model)
-    preprocessing = config.model.preprocessing
+        target = triton.claim(out, made.name, overwrite)
+    preprocessing = model.config.preprocessing
     if embed_preprocess:
         refuse_crop(preprocessing)
     statistics = None
-    if statistics_from is not None:
+    if statistics_from is not None and isinstance(model, FusedClassifier):
         statistics = _restate(model, preprocessing, Path(statistics_from), tell)
     real = None
     if precision != "fp32":
-        real = real_images(run_folder, preprocessing, precision, images)
+        real = real_images(made.cached, preprocessing, precision, images)
     photographs = example.drawn_photographs()
     drawn = example.read_by_model(photographs, preprocessing)
-    compared, source = _for_parity(run_folder, preprocessing, images, drawn, tell)
-    weights_sha256 = files.sha256_of(run_folder / checkpoint.MODEL)
+    compared, source = _for_parity(made.cached, preprocessing, images, drawn, tell)
     with place.put_in_place(target, beside=out) as aside:
         graph = aside / "model.onnx"
         tell("writing the graph")
-        write_graph(model, config, graph, weights_sha256, opset, limits)
+        write_graph(made, graph, opset)
         tell(f"comparing it with PyTorch on {len(compared)} {source}")
-        found = _check_parity(run_folder, model, graph, compared, source)
+        found = _check_parity(made, graph, compared, source)
         measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
         measured |= {"statistics": statistics} if statistics else {}
         if real is not None:
@@ -144,8 +140,8 @@ def export(
             embed(graph, preprocessing, camera)
             drawn = example.of_camera(photographs, camera) if camera else photographs
             measured["embedded"] = _check_resize(drawn, preprocessing, camera)
-        if limits is not None:
-            write_flags(graph, config.model.tasks, limits)
+        if made.limits is not None:
+            write_flags(graph, model.config.tasks, made.limits)
         # The example holds what this file answers, so that a replay elsewhere tells that place.
         session = Session(graph, device="cpu")
         arrays: dict[str, Any] = {"images": drawn, **session.run(drawn)}
@@ -154,34 +150,18 @@ def export(
             tell("measuring its speed")
         timed = example.of_camera(drawn, _CAMERA) if embed_preprocess and not camera else drawn
         measured["speed"] = measure_speed(session, timed, speed)
-        document = card.describe(config, run_folder, aside, found, weights_sha256, opset, measured)
+        document = card.describe(made, aside, found, opset, measured)
         files.write_json(aside / "card.json", document)
         try:
             files.write_text(aside / "card.md", to_markdown(document))
         except (KeyError, TypeError, AttributeError) as error:
             raise WbczooError(
-                f"A summary or evaluation in {run_folder} is damaged: {error} is missing or "
+                f"A summary or evaluation in {made.folder} is damaged: {error} is missing or "
                 "strange. Delete that file, or evaluate the run again."
             ) from None
         if layout == "triton":
-            triton.arrange(aside, config.model.tasks)
+            triton.arrange(aside, model.config.tasks)
     return document
-
-
-def _fold_of(run: Path, fold: int | None) -> Path:
-    """A run's folder, or that of one of several folds' runs in it."""
-    folds = sorted(run.glob(f"fold-*/{checkpoint.CONFIG}"))
-    if fold is None:
-        if folds and not (run / checkpoint.CONFIG).is_file():
-            raise UsageError(
-                f"{run} holds {len(folds)} runs, each with another fold left out. Name one, as by "
-                "--fold 0; its card then has the figures of all folds pooled."
-            )
-        return run
-    if run / f"fold-{fold}" / checkpoint.CONFIG not in folds:
-        held = ", ".join(path.parent.name.removeprefix("fold-") for path in folds) or "none"
-        raise UsageError(f"{run} has no run of fold {fold}; it has those of: {held}.")
-    return run / f"fold-{fold}"
 
 
 def _restate(
@@ -220,27 +200,11 @@ def _for_parity(
     return drawn, "synthetic images"
 
 
-def _limits_of(run_folder: Path, model: FusedClassifier) -> Limits | None:
-    """The limits that were fitted with a model's novelty; None of a model that has none."""
-    if model.novelty is None:
-        return None
-    found: Any = files.read_json(run_folder / checkpoint.SUMMARY).get("limits")
-    try:
-        return Limits(found["unknown_above"], found["unsure_below"])
-    except (KeyError, TypeError):
-        raise WbczooError(
-            f"{run_folder / checkpoint.SUMMARY} lacks the limits that were fitted with the "
-            "novelty of this model; it is of another training. Train the run again."
-        ) from None
-
-
-def _check_parity(
-    run_folder: Path, model: FusedClassifier, graph: Path, compared: Pixels, source: str
-) -> parity.Parity:
-    found = parity.compare(model, graph, compared, source)
+def _check_parity(made: Trained, graph: Path, compared: Pixels, source: str) -> parity.Parity:
+    found = parity.compare(made.model, graph, compared, source)
     if math.isnan(found.difference):
         raise WbczooError(
-            f"{run_folder} answers with NaN: its weights are no numbers. Train it again with a "
+            f"{made.folder} answers with NaN: its weights are no numbers. Train it again with a "
             "smaller --lr."
         )
     if not found.holds:

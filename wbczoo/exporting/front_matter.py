@@ -47,10 +47,10 @@ def write_front_matter(card: Mapping[str, Any]) -> str:
 
 
 def _tags(card: Mapping[str, Any]) -> list[str]:
-    composition = card["composition"]
-    parts = [composition[kind]["name"] for kind in ("backbone", "sequence")]
+    compositions = [each["composition"] for each in card.get("members", [card])]
+    parts = [each[kind]["name"] for each in compositions for kind in ("backbone", "sequence")]
     tags = ["onnx", "white-blood-cells", "haematology", "microscopy"]
-    tags += [part for part in parts if part != "none"]
+    tags += [part for part in dict.fromkeys(parts) if part != "none"]
     if card["leaky"] or any(found["leaky"] for found in card["evaluations"]):
         tags.append("leaky")
     if not card["trained"]:

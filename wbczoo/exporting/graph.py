@@ -21,8 +21,9 @@ from torch.overrides import TorchFunctionMode
 from wbczoo import __version__
 from wbczoo.config import RunConfig
 from wbczoo.errors import WbczooError
+from wbczoo.exporting.trained import Trained
+from wbczoo.model.ensemble import Ensemble
 from wbczoo.model.fused import FusedClassifier
-from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.text import first_line
 
@@ -33,7 +34,7 @@ DEFAULT_OPSET = 18
 class Answers(nn.Module):
     """A classifier with calibrated probabilities and novelty, as the graph's flat outputs."""
 
-    def __init__(self, model: FusedClassifier) -> None:
+    def __init__(self, model: FusedClassifier | Ensemble) -> None:
         super().__init__()
         self.model = model
 
@@ -86,34 +87,26 @@ def _attend(
     return scores.softmax(-1) @ value
 
 
-def output_names(model: FusedClassifier) -> list[str]:
+def output_names(model: FusedClassifier | Ensemble) -> list[str]:
     """Names of the graph's outputs, in order."""
     names = [
         f"{task.name}_{kind}" for task in model.config.tasks for kind in ("logits", "probabilities")
     ]
-    return names if model.novelty is None else [*names, NOVELTY]
+    return [*names, NOVELTY] if model.has_novelty else names
 
 
-def write_graph(
-    model: FusedClassifier,
-    run: RunConfig,
-    path: Path,
-    weights_sha256: str,
-    opset: int,
-    limits: Limits | None = None,
-) -> None:
+def write_graph(trained: Trained, path: Path, opset: int) -> None:
     """Write the model as one self-contained ONNX file with the design's names and metadata.
 
     Args:
-        model: in evaluation mode on the CPU.
+        trained: its model in evaluation mode on the CPU.
         path: of the file; written directly, so give a place of its own.
-        weights_sha256: of the run's `model.safetensors`.
         opset: of the ONNX standard's default domain.
-        limits: of flags; of a model without any if None.
 
     Raises:
         WbczooError: if the composition cannot be expressed in ONNX.
     """
+    model = trained.model
     try:
         proto = trace(Answers(model).eval(), model.config.preprocessing.size,
                       output_names(model), opset)  # fmt: skip
@@ -122,12 +115,14 @@ def write_graph(
         while cause.__cause__ is not None:  # the exporter's own words only say how to report it
             cause = cause.__cause__
         raise WbczooError(
-            f"{run.model.name} cannot be exported to ONNX: {type(cause).__name__}: "
+            f"{trained.name} cannot be exported to ONNX: {type(cause).__name__}: "
             f"{first_line(cause)}."
         ) from error
-    told = metadata(run, weights_sha256)
-    if limits is not None:
-        told["wbczoo.limits"] = json.dumps(limits.to_dict())
+    told = metadata(trained.config, trained.weights_sha256)
+    if trained.limits is not None:
+        told["wbczoo.limits"] = json.dumps(trained.limits.to_dict())
+    if trained.members:
+        told["wbczoo.name"] = trained.name
     onnx.helper.set_model_props(proto, told)
     onnx.save(proto, path)
 

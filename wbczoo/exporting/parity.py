@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from wbczoo.errors import WbczooError
+from wbczoo.model.ensemble import Ensemble
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.runtime.model_file import NOVELTY
 from wbczoo.runtime.session import Session
@@ -46,7 +47,7 @@ class Parity:
 
 
 def compare(
-    model: FusedClassifier,
+    model: FusedClassifier | Ensemble,
     graph: Path,
     pixels: NDArray[np.uint8],
     source: str,

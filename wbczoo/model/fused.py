@@ -177,6 +177,11 @@ class FusedClassifier(nn.Module):
                     module.training = False
         return self
 
+    @property
+    def has_novelty(self) -> bool:
+        """Whether its novelty was fitted."""
+        return self.novelty is not None
+
     def move_to(self, device: torch.device) -> Self:
         """Move to a device, laid out channels last: half as fast again on a CPU in bf16."""
         return self.to(device).to(memory_format=torch.channels_last)

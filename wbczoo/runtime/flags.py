@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from statistics import fmean
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -53,6 +54,23 @@ class Limits:
             yield UNSURE
         if any(contradicts(each["class"], tasks) for each in tasks.values()):
             yield CONTRADICTED
+
+
+def average(limits: Sequence[Limits | None]) -> Limits | None:
+    """The limits of models whose novelties and probabilities are averaged: the mean of theirs.
+
+    Returns:
+        None where one of them has none; a single limit that one of them lacks is left out.
+    """
+    given = [each for each in limits if each is not None]
+    if len(given) < len(limits):
+        return None
+    above = [each.unknown_above for each in given if each.unknown_above is not None]
+    tasks = [task for task in given[0].unsure_below if all(task in g.unsure_below for g in given)]
+    return Limits(
+        fmean(above) if len(above) == len(given) else None,
+        {task: fmean(each.unsure_below[task] for each in given) for task in tasks},
+    )
 
 
 LIMITS: TypeAdapter[Limits | None] = TypeAdapter(Limits | None)

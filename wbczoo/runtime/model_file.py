@@ -37,6 +37,8 @@ class ModelFile:
     """An export's own description.
 
     Attributes:
+        name: the composition's, or that of several which answer together.
+        config: the run's; of several the first one's.
         precision: of its weights: fp32, fp16 or int8.
         embedded: whether the graph resizes images itself. It then reads uint8 (N, H, W, 3) as
             they come from the camera, else uint8 (N, 3, H, W) that were resized before.
@@ -47,6 +49,7 @@ class ModelFile:
     """
 
     path: Path
+    name: str
     tasks: tuple[Task, ...]
     preprocessing: Preprocessing
     config: RunConfig
@@ -166,6 +169,7 @@ def describe(path: Path, session: Any) -> ModelFile:
     embedded, size = _reads(inputs, preprocessing)
     described = ModelFile(
         path,
+        metadata.get("wbczoo.name", config.model.name),
         tasks,
         preprocessing,
         config,

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from wbczoo.config import RunConfig
 from wbczoo.errors import WbczooError
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
 from wbczoo.exporting.parity import BATCHES, compare
+from wbczoo.exporting.trained import bare
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
 from wbczoo.model.fused import FusedClassifier
@@ -46,7 +46,7 @@ def steps(backbone: str, sequence: str, size: Size) -> Iterator[tuple[str, dict[
         make_large(model.sequence)
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.onnx"
-        write_graph(model, RunConfig(model=model.config), graph, "", DEFAULT_OPSET)
+        write_graph(bare(model), graph, DEFAULT_OPSET)
         yield "parity", {}
         images = noise_images(max(BATCHES), size)
         parity = compare(model, graph, images, "noise images")

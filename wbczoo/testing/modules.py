@@ -198,9 +198,9 @@ def check_onnx(spec: ModuleSpec) -> None:
     """Exported to ONNX, it answers as in PyTorch, in batches of 1, 3 and 17, with weights drawn
     large, for small ones hide a wrong gate.
     """
-    from wbczoo.config import RunConfig
     from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
     from wbczoo.exporting.parity import BATCHES, compare
+    from wbczoo.exporting.trained import bare
     from wbczoo.testing.composition import make_large, noise_images
 
     model = compose_alone(spec)
@@ -214,7 +214,7 @@ def check_onnx(spec: ModuleSpec) -> None:
     with tempfile.TemporaryDirectory() as folder:
         graph = Path(folder) / "model.onnx"
         try:
-            write_graph(model, RunConfig(model=model.config), graph, "", DEFAULT_OPSET)
+            write_graph(bare(model), graph, DEFAULT_OPSET)
             parity = compare(model, graph, images, "noise images")
         except WbczooError as error:
             raise CheckFailed(str(error)) from error

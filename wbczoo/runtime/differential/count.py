@@ -160,7 +160,7 @@ def describe(
     kinds = ["refused", "unsure", "contradicted", *["unknown"] * (most is not None)]
     kinds += ["no_cell"] * (cells in FOUND) + ["at_edge"] * (cells == "all")
     return {
-        "model": session.config.model.name,
+        "model": session.file.name,
         "weights_sha256": session.weights_sha256,
         "task": task.name,
         "classes": list(task.classes),

@@ -36,6 +36,7 @@ VERBS = {
     "pull": "Fetch an export from a model hub, and check it.",
     "locate": "Find the white cells of images, without a model.",
     "predict": "Answer images with an export, without torch.",
+    "merge": "Join the rows of predict --shard, as one machine would have written them.",
     "serve": "Answer callers over HTTP with exports, without torch.",
     "features": "Write what a model makes of images before it answers.",
     "differential": "Count the cells of each class, with intervals.",

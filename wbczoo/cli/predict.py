@@ -55,6 +55,11 @@ from wbczoo.runtime.batches import BATCH
     type=click.Path(path_type=Path),
     help="Write pictures of what in each image speaks for its answers into this folder.",
 )
+@click.option(
+    "--shard",
+    metavar="I/N",
+    help="Answer the I-th of N shares of the images; wbczoo merge joins the files of --out.",
+)
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out, --draw and --maps name.")
 @null_option
@@ -78,6 +83,7 @@ def command(
     out: Path | None,
     draw: Path | None,
     maps: Path | None,
+    shard: str | None,
     resume: bool,
     overwrite: bool,
     null: bool,
@@ -108,6 +114,8 @@ def command(
 
     if out is None and (resume or (overwrite and draw is None and maps is None)):
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
+    if out is None and shard is not None:
+        raise UsageError("--shard writes a file for wbczoo merge; name it with --out.")
     found = images_from(images, null=null)
     for folder, option in ((draw, "--draw"), (maps, "--maps")):
         if folder is not None:
@@ -116,7 +124,12 @@ def command(
         from wbczoo.runtime.folder import find_model
         from wbczoo.runtime.part_file import check_place
         from wbczoo.runtime.resume import write_rows
+        from wbczoo.runtime.shards import Shard
 
+        share = None if shard is None else Shard.parse(shard)
+        total = found.total
+        if share is not None and total is not None:
+            total = share.count(total, batch_size)
         inputs: list[str | Path] = [*found.places, find_model(model)]
         check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
     ctx.with_resource(ended_by_signals())
@@ -134,7 +147,7 @@ def command(
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
                 resume=resume, overwrite=overwrite, cells=cells, draw=draw, maps=maps,
-                watch=partial(watch, found.total),
+                shard=share, watch=partial(watch, total),
             )  # fmt: skip
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))

@@ -57,7 +57,8 @@ def answered(
 
     Args:
         read: what a source shows: one thing, or under `many` one or more. Then few sources
-            wait, and batches reach across them.
+            wait, and batches reach across them: across `batch_size` sources, after which a batch
+            begins anew, so that the company of each is known from its place alone.
         answer: an answer to each thing of a batch.
         workers: threads that read ahead of the batch that is being answered.
         parallel: batches that are answered at once.
@@ -73,8 +74,13 @@ def answered(
         )
     else:
         window = workers + 1 if many else (WINDOW - 1) * batch_size
-        shown = chain.from_iterable(ahead(sources, read, workers=workers, window=window))
-        asked = _in_batches(shown, batch_size)
+        asked = (
+            batch
+            for block in _in_blocks(
+                ahead(sources, read, workers=workers, window=window), batch_size
+            )
+            for batch in _in_batches(chain.from_iterable(block), batch_size)
+        )
         if parallel > 1:
             batches = ahead(asked, answer, workers=parallel, window=parallel + 1)
         else:
@@ -103,6 +109,13 @@ def ahead(items: Iterable[S], work: Callable[[S], T], *, workers: int, window: i
         # One of the pool's own threads may close this, as garbage; it cannot wait for itself.
         ours = threading.current_thread().name.startswith(_THREADS)
         pool.shutdown(wait=not ours, cancel_futures=True)
+
+
+def _in_blocks(items: Iterable[T], size: int) -> Iterator[Iterator[T]]:
+    """Iterators over `size` items each, and one over the rest; each is used up before the next."""
+    coming = iter(items)
+    for first in coming:
+        yield chain([first], islice(coming, size - 1))
 
 
 def _in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -110,6 +110,7 @@ def write_part(
     resume: bool,
     overwrite: bool,
     watch: Watch,
+    finish: Callable[[Path], object] = bool,
 ) -> Written:
     """Compute the rows of images into a file, which appears when it is whole.
 
@@ -122,6 +123,7 @@ def write_part(
         compute: the rows of images, in order.
         made_by: what the rows depend on, each by its name in a sentence.
         watch: is given the number of images that are there, and yields what counts further ones.
+        finish: is given the file with all rows, before it takes its place.
 
     Raises:
         UsageError: as `check_place`; if another process writes there; or if the rows are those of
@@ -139,6 +141,7 @@ def write_part(
         rows = compute(kept.rest)
         with watch(kept.count.images) as advance:
             count = _append(part, islice(rows, kept.again, None), form, kept, advance)
+        finish(part)
         part.replace(out)
         state.unlink(missing_ok=True)
     return Written(count.images, kept.count + count)
@@ -153,8 +156,8 @@ class _Kept:
         headed: the columns of a table are there.
         last: the last row.
         rest: the images that are to be computed.
-        again: how many of their rows are there: the images are those since a batch last began
-            with an image, or since the one that was cut began.
+        again: how many of their rows are there: the images are those since a batch last began,
+            which is with every `batch_size`-th image.
     """
 
     count: Count
@@ -206,12 +209,12 @@ def _keep(
                         f"{'no further image' if image is None else image} is meant. Name the "
                         "same images, or give --overwrite to begin anew."
                     )
-                if rows % form.batch_size == 0:
+                if count.images % form.batch_size == 0:
                     batch, again = [], 0
                 batch.append(image)
             count += count_row(row, last)
             rows, again, last = rows + 1, again + 1, row
-    if not form.several and rows % form.batch_size == 0:
+    if not form.several and count.images % form.batch_size == 0:
         batch, again = [], 0
     os.truncate(part, end)
     return _Kept(count, headed, last, chain(batch, images), again)

@@ -22,6 +22,7 @@ from wbczoo.runtime.rows import (
     write_as,
 )
 from wbczoo.runtime.session import Session
+from wbczoo.runtime.shards import Dealt, Shard, write_told
 
 
 def write_rows(
@@ -37,6 +38,7 @@ def write_rows(
     cells: Cells | None = None,
     draw: Path | None = None,
     maps: Path | None = None,
+    shard: Shard | None = None,
     watch: Watch,
 ) -> Written:
     """Answer images into a file, as `wbczoo.runtime.part_file.write_part` writes it.
@@ -44,6 +46,7 @@ def write_rows(
     Args:
         cells: as `Session.answers` takes it.
         draw, maps: as of `predict_paths`; of the images that are computed.
+        shard: which of the images are answered, if not all; `merge` then reads the file.
         watch: is given the number of images that are there, and yields what counts further ones.
 
     Raises:
@@ -51,7 +54,7 @@ def write_rows(
             size, device or choice of cells; and if cells are asked of a model that knows none.
     """
     chosen = choose_cells(cells, session.file)
-    made_by = {
+    made_by: dict[str, object] = {
         "model": files.sha256_of(session.path),
         "row format": layout,
         "batch size": batch_size,
@@ -75,8 +78,16 @@ def write_rows(
         predict_paths, session, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
         maps=maps,
     )  # fmt: skip
-    return write_part(
-        out, images, compute, form, made_by, resume=resume, overwrite=overwrite, watch=watch
+    write = partial(
+        write_part, out, compute=compute, form=form, resume=resume, overwrite=overwrite, watch=watch
+    )
+    if shard is None:
+        return write(images=images, made_by=made_by)
+    dealt = Dealt(images, shard, batch_size)
+    return write(
+        images=dealt,
+        made_by={**made_by, "--shard": str(shard)},
+        finish=lambda rows: write_told(out, rows, shard, dealt, made_by),
     )
 
 

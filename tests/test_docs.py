@@ -47,7 +47,8 @@ def parse(line: str, *, whole: bool) -> None:
         whole: a line to be copied, in which nothing that is required may be missing.
     """
     words = shlex.split(line, comments=True)
-    command, rest = find_command(words[: words.index("|")] if "|" in words else words)
+    ends = [words.index(sign) for sign in ("|", ">") if sign in words]
+    command, rest = find_command(words[: min(ends, default=None)])
     try:
         given, strange, _ = command.make_parser(click.Context(command)).parse_args(list(rest))
     except click.ClickException as error:

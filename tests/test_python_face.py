@@ -23,7 +23,7 @@ from wbczoo.evaluation.figures import Evaluation
 from wbczoo.runtime import Session
 
 NAMES = {
-    "adapt", "create_model", "evaluate", "export", "list_backbones", "list_baselines",
+    "adapt", "compare", "create_model", "evaluate", "export", "list_backbones", "list_baselines",
     "list_datasets", "list_models", "list_sequences", "load", "locate", "prepare_data", "pull",
     "push", "save_run", "train", "verify",
 }  # fmt: skip

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
     from wbczoo.runtime.locate import locate as locate
     from wbczoo.runtime.predict import load as load
     from wbczoo.runtime.verify import verify as verify
+    from wbczoo.study.compare import compare as compare
     from wbczoo.training.elsewhere import save_run as save_run
     from wbczoo.training.run import train as train
 
 # The public names, and the modules that have them.
 _PUBLIC = {
     "adapt": "exporting.adapting.adapt",
+    "compare": "study.compare",
     "create_model": "model.build",
     "evaluate": "evaluation.evaluate",
     "export": "exporting.export",

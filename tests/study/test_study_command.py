@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import forked
+import made_results
 import pytest
 from commands import Completed, call
 from small_study import PLAN, write_plan
 
+from wbczoo.study.plan.plan import read_plan
 from wbczoo.study.run import run as running
-from wbczoo.study.run.results import read_results
+from wbczoo.study.run.results import RESULTS, append_results, read_results
 from wbczoo.study.run.run import run_study
 
 Run = Callable[..., Completed]
@@ -115,6 +118,54 @@ def test_a_trial_that_cannot_be_is_refused_and_the_others_go_on(
     assert "2 refused" in done.stdout
     assert "WBCZOO_WEIGHTS" in done.stdout
     assert [row["model"] for row in read_results(out / "results.jsonl").values()] == ["gru"]
+    # The tables say why a figure is not there.
+    shown = wbczoo("study", "show", out, "--resamples", "20").stdout
+    assert re.search("not run: official, mobilenetv2: 2 trials; refused: .*WBCZOO_WEIGHTS", shown)
+    wbczoo("study", "report", out, "--resamples", "20")
+    assert "mobilenetv2 under official: " in (out / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_kept_trial_is_run_afresh_and_stands_beside_what_was_kept(
+    smears: Path, tmp_path: Path, wbczoo: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = made_results.PLAN.replace('path = "smears"', f'path = "{smears.as_posix()}"')
+    text = text.replace("{", "{{").replace("}", "}}")
+    plan, out = write_plan(tmp_path, smears, text), tmp_path / "out"
+    trials = {trial.model: trial for trial in read_plan(plan).trials().values()}
+    kept = made_results.made_row(trials["majority"], made_results.gain(0.0))
+    append_results(plan.with_suffix("") / RESULTS, [kept])
+    key = trials["majority"].key[:8]
+    run = ["study", "run", plan, "--trial", key, "--json"]
+    assert json.loads(wbczoo(*run, "--out", tmp_path / "not").stdout)["done_now"] == 0
+    fresh = [*run, "--fresh", "--out", out]
+    assert json.loads(wbczoo(*fresh).stdout)["done_now"] == 1
+    assert json.loads(wbczoo(*fresh).stdout)["done_now"] == 0  # it is done once, and goes on
+    both = wbczoo("study", "show", plan, "--out", out, "--resamples", "20").stdout
+    assert both.count("(kept)") == 2  # a line for each task
+    assert f"\n{key}  official" in both
+    ours = read_results(out / RESULTS)[trials["majority"].key]
+    assert ours["files"] != kept["files"]
+    # What is to be compared with the kept results does not come to lie among them.
+    for folder, reason in ((tmp_path / "not", "--fresh"), (plan.with_suffix(""), "--fresh")):
+        assert call([*run, "--fresh", "--out", folder]) == 2
+        assert reason in capsys.readouterr().err
+    assert call(["study", "run", plan, "--trial", "xyz", "--out", out]) == 2
+    assert "names no trial of the study made" in capsys.readouterr().err
+
+
+def test_published_accuracies_stand_beside_the_trials_that_repeat_them(
+    tmp_path: Path, wbczoo: Run
+) -> None:
+    (plan := tmp_path / "made.toml").write_text(made_results.PLAN, encoding="utf-8")
+    rows = [made_results.made_row(trial, made_results.gain(0.0))
+            for trial in read_plan(plan).trials().values()]  # fmt: skip
+    append_results(plan.with_suffix("") / RESULTS, rows)
+    shown = json.loads(wbczoo("study", "show", plan, "--resamples", "20", "--json").stdout)
+    repeated = [one for one in shown["trials"] if one["published"]]
+    assert {one["model"] for one in repeated} == {"squeezenet1_1 (no ImageNet weights)"}
+    assert {one["settings"]["protocol"] for one in repeated} == {"report"}
+    assert [one["published"] for one in repeated] == [{"cell": [0.9876]}] * 5
+    assert "0.9876 (published)" in wbczoo("study", "show", plan, "--resamples", "20").stdout
 
 
 def test_a_folder_with_another_plan_keeps_it(

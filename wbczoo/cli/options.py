@@ -308,4 +308,8 @@ def _wrapped(text: str) -> str:
     import textwrap
 
     # A path stays in one piece, so that it can be copied.
-    return textwrap.fill(text, _WIDEST, break_long_words=False, break_on_hyphens=False)
+    lines = [
+        textwrap.fill(line, _WIDEST, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    ]
+    return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from wbczoo.cli.options import (
     print_json,
     print_table,
 )
+from wbczoo.cli.plans import plan_from, plan_options
 from wbczoo.cli.results import echo
-from wbczoo.text import format_count
+from wbczoo.text import format_count, format_duration
 
 
 @click.group("study")
@@ -29,6 +31,7 @@ def command() -> None:
 
 
 _plan = click.argument("plan", type=click.Path(path_type=Path))
+_study = click.argument("study", type=click.Path(exists=True, path_type=Path))
 _data = data_option("Where a data set lies, over what the plan says; repeat it.")
 _resamples = click.option(
     "--resamples", type=click.IntRange(1), default=2000, show_default=True, help="Of the bootstrap."
@@ -43,6 +46,18 @@ _only = click.option("--only", multiple=True, metavar="BLOCK", help="A block's n
 )
 @_data
 @_only
+@click.option(
+    "--trial",
+    "chosen",
+    multiple=True,
+    metavar="KEY",
+    help="One trial, by the beginning of its key that show prints; repeat it.",
+)
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Run also trials whose results lie beside the plan; show then has both.",
+)
 @click.option(
     "--storage",
     metavar="URL",
@@ -62,6 +77,8 @@ def run(
     out: Path,
     given: dict[str, Path],
     only: tuple[str, ...],
+    chosen: tuple[str, ...],
+    fresh: bool,
     storage: str | None,
     in_order: bool,
     dry_run: bool,
@@ -76,11 +93,11 @@ def run(
     from wbczoo.study.run.run import run_study
 
     if dry_run:
-        _print_missing(plan, out, only, as_json)
+        _print_missing(plan, out, only, chosen, fresh, as_json)
         return
     report = run_study(
-        plan, out, given, storage=storage, device=device, only=only, in_order=in_order,
-        tell=tell,
+        plan, out, given, storage=storage, device=device, only=only, chosen=chosen, fresh=fresh,
+        in_order=in_order, tell=tell,
     )  # fmt: skip
     counts = {"done_before": report.before, "done_now": report.done}
     document = {**counts, "refused": report.refused, "out": str(out)}
@@ -98,22 +115,32 @@ def run(
 
 
 @command.command("show")
-@_plan
-@click.option("--out", type=click.Path(path_type=Path), help="The folder of its results.")
+@_study
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder of its results.  [default: STUDY, or what lies beside the plan]",
+)
 @_only
 @_resamples
 @json_option
 def show(
-    plan: Path, out: Path | None, only: tuple[str, ...], resamples: int, as_json: bool
+    study: Path, out: Path | None, only: tuple[str, ...], resamples: int, as_json: bool
 ) -> None:
     """Show a study's done trials, each figure with its interval by group, and what was not run.
 
-    Example: wbczoo study show docs/studies/report-2020.toml --out runs/study
+    STUDY is the folder that `study run` or `compare` wrote, or a plan's file.
+
+    \b
+    Example:
+      wbczoo study show runs/study
+      wbczoo study show docs/studies/report-2020.toml --out runs/study
     """
     from wbczoo.metrics.intervals import METHOD
+    from wbczoo.study.plan.plan import find_plan
     from wbczoo.study.report.show import describe_trials
 
-    trials = describe_trials(plan, out, only, resamples=resamples)
+    trials = describe_trials(*find_plan(study, out), only, resamples=resamples)
     if as_json:
         print_json({"trials": trials})
         return
@@ -121,24 +148,49 @@ def show(
     tasks = list(dict.fromkeys(task for trial in done for task in trial["tasks"]))
     print_table(
         [
-            (one["arena"], one["model"], one["setting"],
+            (one["key"][:8], one["arena"], one["model"], one["setting"],
              f"{format_count(one['photographs'])} / {one['files']}",
-             *(_figures(one["tasks"][task]) for task in tasks))
+             *(_figures(one, task) for task in tasks))
             for one in done
         ],
-        ("protocol", "model", "setting", "photographs\n/ files",
+        ("trial", "protocol", "model", "setting", "photographs\n/ files",
          *(f"{task}:\naccuracy; macro-F1" for task in tasks)),
     )  # fmt: skip
-    missing = Counter(
-        (one["missing"], one["arena"], one["model"]) for one in trials if not one["done"]
-    )
-    for (why, arena, model), number in missing.items():
-        echo(f"{why}: {arena}, {model}: {number} trials")
+    missing: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for one in (one for one in trials if not one["done"]):
+        alike = (one["missing"], one["arena"], one["model"], one["reason"])
+        missing.setdefault(alike, []).append(one)
+    for (why, arena, model, reason), ones in missing.items():
+        time = format_duration(sum(one["seconds"] for one in ones))
+        echo(f"{why}: {arena}, {model}: {len(ones)} trials; {reason}; about {time}")
     echo(f"\nIntervals: {METHOD}.")
 
 
+@command.command("new")
+@plan_options()
+@click.option("--name", default="compare", show_default=True, help="The study's name.")
+def new(*, name: str, **options: Any) -> None:
+    """Print a study's plan, which `study run` takes: a start for a grid of your own.
+
+    The data are read, so that what cannot be is said now. Without DATA it is a plan for drawn
+    smears, as `wbczoo data prepare smears --dataset synthetic` makes them.
+
+    \b
+    Example:
+      wbczoo study new cells --task own --each-file-a-photograph \\
+          --backbone mobilenetv2 --backbone resnet18 > plan.toml
+      wbczoo study new > plan.toml
+    """
+    from wbczoo.study.new import new_plan, plan_of_drawn
+    from wbczoo.study.plan.write import write_toml
+
+    nothing = options["data"] is None and not options["sources"]
+    plan = plan_of_drawn() if nothing else new_plan(name=name, **plan_from(options))[0]
+    echo(write_toml(plan).rstrip())
+
+
 @command.command("report")
-@click.argument("study", type=click.Path(exists=True, path_type=Path))
+@_study
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -175,20 +227,22 @@ def report(
     echo(f"report: {document['html']}, {document['markdown']}")
 
 
-def _print_missing(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) -> None:
+def _print_missing(
+    plan: Path, out: Path, only: Sequence[str], chosen: Sequence[str], fresh: bool, as_json: bool
+) -> None:
     from wbczoo.study.report.show import describe_missing
 
-    document = describe_missing(plan, out, only)
+    document = describe_missing(plan, out, only, chosen, fresh=fresh)
     if as_json:
         print_json(document)
         return
     print_table(
         [
-            (one["arena"], one["model"], one["setting"], one["how"],
+            (one["key"][:8], one["arena"], one["model"], one["setting"], one["how"],
              "done" if one["done"] else one["seconds"])
             for one in document["trials"]
         ],
-        ("protocol", "model", "setting", "how", "seconds"),
+        ("trial", "protocol", "model", "setting", "how", "seconds"),
     )  # fmt: skip
     echo(
         f"\n{document['done']} of {len(document['trials'])} trials are done; the others take about "
@@ -196,7 +250,13 @@ def _print_missing(plan: Path, out: Path, only: tuple[str, ...], as_json: bool) 
     )
 
 
-def _figures(measured: dict[str, Any]) -> str:
-    from wbczoo.study.report.words import format_published
+def _figures(one: dict[str, Any], task: str) -> str:
+    """A trial's figures in a task; below them other results of the same trial."""
+    from wbczoo.study.report.words import format_figures
 
-    return "; ".join(format_published(measured[name]) for name in ("accuracy", "macro_f1"))
+    lines = [format_figures(one["tasks"][task])]
+    if "kept" in one:
+        lines.append(f"{format_figures(one['kept'][task])} (kept)")
+    if published := one["published"].get(task):
+        lines.append(f"{', '.join(f'{value:.4f}' for value in published)} (published)")
+    return "\n".join(lines)

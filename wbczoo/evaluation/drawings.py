@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def draw_confusion(folder: Path, title: str, tasks: Mapping[str, Mapping[str, An
         found = tasks[task]
         fill_confusion(panel, np.array(found["confusion"]), found["classes"])
 
-    _draw(folder / "confusion", title, tasks, fill, 0.62 * widest + 1.9)
+    draw_panels(folder / "confusion", title, tasks, fill, 0.62 * widest + 1.9)
 
 
 def draw_reliability(
@@ -65,7 +65,7 @@ def draw_reliability(
         bins = [np.bincount(places, each, BINS) for each in (None, confidences, right)]
         fill_reliability(panel, np.stack(bins, 1))
 
-    _draw(folder / "reliability", title, tasks, fill, 3.6)
+    draw_panels(folder / "reliability", title, tasks, fill, 3.6)
 
 
 def draw_coverage(
@@ -97,7 +97,7 @@ def draw_coverage(
         panel.tick_params(labelsize="small")
         panel.grid(alpha=0.3)
 
-    _draw(folder / "coverage", title, tasks, fill, 4.2)
+    draw_panels(folder / "coverage", title, tasks, fill, 4.2)
 
 
 def fill_confusion(panel: Any, matrix: NDArray[np.integer], classes: Sequence[str]) -> None:
@@ -137,17 +137,26 @@ def fill_reliability(panel: Any, bins: Floats) -> None:
     panel.tick_params(labelsize="x-small")
 
 
-def _draw(
+def draw_panels(
     path: Path,
     title: str,
-    tasks: Mapping[str, Any],
+    tasks: Iterable[str],
     fill: Callable[[Any, str], None],
-    side: float,
+    width: float,
+    height: float | None = None,
 ) -> None:
+    """A drawing as `.png` and `.svg`, a panel for each task, which `fill` draws.
+
+    Args:
+        path: of both, without its suffix.
+        width, height: of a panel, in inches; it is square if no height is given.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure((max(6.0, side * len(tasks)), side + 0.9), layout="constrained")
+    tasks = list(tasks)
+    size = (max(6.0, width * len(tasks)), (height or width) + 0.9)
+    figure = Figure(size, layout="constrained")
     figure.set_facecolor("white")
     figure.suptitle(title, fontsize="small", wrap=True)
     panels = figure.subplots(1, len(tasks), squeeze=False)[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -17,7 +19,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Some = Field(min_length=1)
 
 # What a plan names itself; whatever else TrainConfig takes may stand in a block's `settings`.
-_NAMED = {"dataset", "datasets", "protocol", "hold_out", "part", "fold", "folds", "train_part",
+NAMED = {"dataset", "datasets", "protocol", "hold_out", "part", "fold", "folds", "train_part",
           "seed", "trainable", "epochs", "batch_size", "lr", "precision"}  # fmt: skip
 
 # Whose statistics batch norms answer by: those of training, of the images that are tested, or of
@@ -31,6 +33,22 @@ class Data(Strict):
     dataset: str
     path: str
     options: dict[str, Option] = Field(default_factory=dict)
+
+    @property
+    def tables(self) -> dict[str, Path]:
+        """The options that are the path of a file, such as of a table of labels."""
+        texts = {name: value for name, value in self.options.items() if isinstance(value, str)}
+        return {name: Path(text) for name, text in texts.items() if os.path.isfile(text)}  # noqa: PTH113 - false of what no path can be
+
+    def look_beside(self, folder: Path) -> Self:
+        """The same; a table that is not where its option says is taken from a folder."""
+        beside = {
+            name: str(found)
+            for name, value in self.options.items()
+            if isinstance(value, str) and name not in self.tables and Path(value).name
+            if os.path.isfile(found := folder / Path(value).name)  # noqa: PTH113 - as above
+        }
+        return self.model_copy(update={"options": {**self.options, **beside}})
 
 
 class Arena(Strict):
@@ -97,7 +115,7 @@ class Block(Strict):
     def _names_something(self) -> Self:
         if not self.backbones and not self.baselines:
             raise ValueError("a block names backbones or baselines")
-        if twice := sorted(set(self.settings) & _NAMED):
+        if twice := sorted(set(self.settings) & NAMED):
             raise ValueError(f"`settings` may not hold {', '.join(twice)}; the plan names it")
         try:  # now, and not when the block's turn comes, which may be after hours
             train_config(**self.settings)

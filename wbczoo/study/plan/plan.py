@@ -29,6 +29,7 @@ class StudyPlan(Strict):
     Attributes:
         bar: the baseline that a network has to beat.
         needs_weights: backbones whose ImageNet weights were not to be had where the study ran.
+        pairwise: every two models of a protocol are compared.
     """
 
     format: Literal[1]
@@ -41,6 +42,7 @@ class StudyPlan(Strict):
     protocols: dict[str, Arena]
     blocks: Annotated[tuple[Block, ...], Some]
     bar: str | None = None
+    pairwise: bool = False
     needs_weights: tuple[str, ...] = ()
     published: tuple[PublishedTable, ...] = ()
     claims: tuple[Claim, ...] = ()
@@ -81,9 +83,15 @@ class StudyPlan(Strict):
     @model_validator(mode="after")
     def _states_what_trials_have(self) -> Self:
         try:
-            known = self.task_names
+            asked = parse_tasks(self.tasks)
         except UsageError as error:
             raise ValueError(str(error).rstrip(".")) from None
+        known = [task.name for task in asked]
+        if unsettled := [task.name for task in asked if task.takes_all]:
+            raise ValueError(
+                f"the task {unsettled[0]!r} has no classes: a plan names them, NAME=CLASS,CLASS, "
+                "and `wbczoo study new DATA --task own` writes them down"
+            )
         stated = [(repr(table.title), table.fields, table.tasks) for table in self.published]
         stated += [(repr(claim.says), claim.fields, tuple(claim.targets)) for claim in self.claims]
         for who, fields, tasks in stated:
@@ -116,6 +124,29 @@ class StudyPlan(Strict):
         found = (one for block in wanted for name in block.protocols
                  for one in self.trials_of(block, name))  # fmt: skip
         return {trial.key: trial for trial in found}
+
+    def choose_trials(self, only: Sequence[str], chosen: Sequence[str]) -> dict[str, Trial]:
+        """The trials of some blocks, or those alone whose keys begin so.
+
+        Args:
+            only: as `trials` takes it.
+            chosen: beginnings of keys, as `study show` prints them; all trials if empty.
+
+        Raises:
+            UsageError: as `trials` does, and for a beginning of no key, or of several.
+        """
+        trials = self.trials(only)
+        found = {}
+        for start in chosen:
+            keys = [key for key in trials if key.startswith(start)]
+            if len(keys) != 1:
+                raise UsageError(
+                    f"--trial {start} names {len(keys) or 'no'} trial{'s' * (len(keys) > 1)} of "
+                    f"the study {self.name}. Give more of its key, as `wbczoo study show` "
+                    "prints it."
+                )
+            found[keys[0]] = trials[keys[0]]
+        return found or trials
 
     def trials_of(self, block: Block, protocol: str) -> Iterator[Trial]:
         """The trials of one block under one of its protocols; several blocks may name the same."""
@@ -181,7 +212,7 @@ def _part(data: Data) -> Part:
 
 
 def read_plan(path: Path) -> StudyPlan:
-    """Read a study's TOML file.
+    """Read a study's TOML file; tables that its data name may lie beside it.
 
     Raises:
         UsageError: if it is not there, is no TOML, or is no plan; the sentence says where.
@@ -193,9 +224,11 @@ def read_plan(path: Path) -> StudyPlan:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is no TOML file: {error}.") from None
     try:
-        return StudyPlan.model_validate(document)
+        plan = StudyPlan.model_validate(document)
     except ValidationError as error:
         raise UsageError(f"{path} is no plan of a study: {describe_findings(error)}") from None
+    data = {name: one.look_beside(path.parent) for name, one in plan.data.items()}
+    return plan.model_copy(update={"data": data})
 
 
 def locate_data(plan: StudyPlan, given: Mapping[str, Path]) -> dict[str, Path]:
@@ -208,3 +241,23 @@ def locate_data(plan: StudyPlan, given: Mapping[str, Path]) -> dict[str, Path]:
     if strange := sorted(set(given) - set(known)):
         raise UsageError(f"The study has no data set {strange[0]!r}; it has {', '.join(known)}.")
     return {**known, **given}
+
+
+def find_plan(study: Path, out: Path | None = None) -> tuple[Path, Path | None]:
+    """A study's plan, and the folder of its results.
+
+    Args:
+        study: a plan's file, or a folder of results, in which `study run` keeps the plan.
+        out: the folder of results, if the user named it.
+
+    Raises:
+        UsageError: if the folder holds no plan.
+    """
+    if not study.is_dir():
+        return study, out
+    if not (study / PLAN).is_file():
+        raise UsageError(
+            f"{study} holds no {PLAN}, which `wbczoo study run` keeps there. Give that command "
+            "again with this folder, or name the plan's file."
+        )
+    return study / PLAN, out or study

@@ -65,6 +65,7 @@ def compose_report(
     yield from across.write_chapter(found.plan, found.series, found.resamples)
     yield Heading("Every model under every protocol")
     yield from tables.model_tables(found.plan, found.series, found.resamples)
+    yield from _refused(found)
     if found.plan.published:
         yield Heading("The published values and ours")
         for published in found.plan.published:
@@ -73,6 +74,18 @@ def compose_report(
     yield from _drawings(found)
     yield from _missed(found, pictured, tell)
     yield from _method(found)
+
+
+def _refused(found: Findings) -> Iterator[Block]:
+    """Why a row has no figure, where that is known."""
+    reasons: dict[str, dict[str, None]] = {}
+    for one in found.series:
+        for trial in one.trials.values():
+            if (why := found.refused.get(trial.key)) and trial.train.seed not in one.rows:
+                reasons.setdefault(why, {})[f"{one.model} under {one.arena}"] = None
+    if reasons:
+        yield Text("Tried and refused, and why:")
+        yield Items(tuple(f"{', '.join(which)}: {why}" for why, which in reasons.items()))
 
 
 def _claims(found: Findings) -> Iterator[Block]:
@@ -125,7 +138,8 @@ def _comparisons(found: Findings) -> Iterator[Block]:
             bar, f"Each network less `{found.plan.bar}`, on the same photographs"
         )
     if models:
-        yield Heading("Other comparisons that a claim asks for")
+        asked = "" if found.plan.pairwise else " that a claim asks for"
+        yield Heading(f"Other comparisons{asked}")
         yield tables.comparison_table(models, "On the same photographs")
     if found.comparisons:
         yield Text(f"{compare.METHOD} Bootstrap of {found.resamples} resamples.")

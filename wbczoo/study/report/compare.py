@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -247,6 +248,14 @@ def against_the_bar(plan: StudyPlan, series: Sequence[Series]) -> Iterator[tuple
             chosen = choose([one for one in networks if one.kind == kind])
             assert chosen is not None
             yield chosen, bar
+
+
+def every_two(series: Sequence[Series]) -> Iterator[tuple[Series, Series]]:
+    """Every two done models of one protocol, in the order of the plan."""
+    done = [one for one in series if one.rows]
+    for one, other in itertools.combinations(done, 2):
+        if one.protocol == other.protocol and one.model != other.model:
+            yield one, other
 
 
 def distinct(comparisons: Iterable[Comparison | None]) -> list[Comparison]:

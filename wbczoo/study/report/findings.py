@@ -19,6 +19,7 @@ class Findings:
 
     Attributes:
         comparisons: all of the report's, their p-values corrected as one family.
+        refused: why trials that are not done were refused when they were tried, by their keys.
     """
 
     plan: StudyPlan
@@ -26,6 +27,7 @@ class Findings:
     comparisons: Sequence[Comparison]
     judged: Sequence[Judged]
     resamples: int
+    refused: Mapping[str, str]
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -34,7 +36,13 @@ class Findings:
         return len(done), len(self.plan.trials())
 
 
-def measure_study(plan: StudyPlan, done: Mapping[str, Row], *, resamples: int = 2000) -> Findings:
+def measure_study(
+    plan: StudyPlan,
+    done: Mapping[str, Row],
+    *,
+    resamples: int = 2000,
+    refused: Mapping[str, str] | None = None,
+) -> Findings:
     """Compare what a plan's done trials allow, and judge its claims."""
     series = gather(plan, done)
     pairs = [("branch", *pair) for pair in compare.with_and_without_branch(series)]
@@ -44,6 +52,8 @@ def measure_study(plan: StudyPlan, done: Mapping[str, Row], *, resamples: int = 
                 pair = compare.find_pairs(series, protocol, claim.of, first, second)
                 pairs += [("models", *pair)] if pair else []
     pairs += [("bar", *pair) for pair in compare.against_the_bar(plan, series)]
+    if plan.pairwise:
+        pairs += [("models", *pair) for pair in compare.every_two(series)]
     compared = compare.distinct(
         compare.compare(first, second, task, kind, resamples=resamples)
         for kind, first, second in pairs
@@ -51,4 +61,4 @@ def measure_study(plan: StudyPlan, done: Mapping[str, Row], *, resamples: int = 
     )
     comparisons = compare.correct(compared)
     judged = judge(plan, series, comparisons, resamples=resamples)
-    return Findings(plan, series, comparisons, judged, resamples)
+    return Findings(plan, series, comparisons, judged, resamples, refused or {})

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from wbczoo.evaluation.drawings import BLUE, GREY, ORANGE, fill_confusion, fill_reliability
+from wbczoo.evaluation.drawings import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    draw_panels,
+    fill_confusion,
+    fill_reliability,
+)
 from wbczoo.study.report.compare import SEEDS, Comparison
 from wbczoo.study.report.pages import DENSITY
 from wbczoo.study.report.series import Series
@@ -111,6 +121,39 @@ def draw_forest(comparisons: Sequence[Comparison]) -> bytes:
     panel.set_xlabel("difference in accuracy, points; positive: the branch helps", fontsize="small")
     panel.grid(axis="x", alpha=0.3)
     return _to_webp(figure, "With a branch less without it, 95 % interval by group and seed")
+
+
+def draw_accuracy(path: Path, models: Sequence[Mapping[str, Any]], tasks: Iterable[str]) -> None:
+    """`PATH.png` and `.svg`: each model's accuracy with its 95 % interval, protocols by colour.
+
+    Args:
+        models: as `describe_models` has them; those that are not done are left out.
+    """
+    done = [one for one in models if one["tasks"]]
+    names = list(dict.fromkeys(one["label"] for one in done))
+    arenas = list(dict.fromkeys(one["arena"] for one in done))
+    colours = dict(zip(arenas, itertools.cycle((BLUE, ORANGE, GREEN, GREY))))
+
+    def fill(panel: Any, task: str) -> None:
+        for arena in arenas:
+            here = [one for one in done if one["arena"] == arena]
+            shift = (arenas.index(arena) - (len(arenas) - 1) / 2) * 0.7 / len(arenas)
+            found = [one["tasks"][task]["accuracy"] for one in here]
+            places = [names.index(one["label"]) + shift for one in here]
+            limits = [[f[name] for f in found] for name in ("low", "high")]
+            panel.hlines(places, *limits, color=colours[arena], linewidth=2)
+            panel.plot([f["value"] for f in found], places, "o", color=colours[arena], label=arena,
+                       markerfacecolor="white" if "LEAKY" in arena else None)  # fmt: skip
+        panel.set_ylim(len(names) - 0.5, -0.5)
+        panel.set_yticks(range(len(names)), names, fontsize="small")
+        panel.set_xlabel("accuracy", fontsize="small")
+        panel.grid(axis="x", alpha=0.3)
+        panel.legend(fontsize="x-small", loc="lower left", bbox_to_anchor=(0, 1), ncols=len(arenas))
+
+    counts = {one["arena"]: one["test"] for one in done}
+    lines = [f"{arena}: {test}" for arena, test in counts.items()]
+    title = "\n".join(["Accuracy with its 95 % interval, by group and seed", *lines])
+    draw_panels(path, title, tasks, fill, 6.0, 0.8 + 0.25 * len(names) * (1 + len(arenas)))
 
 
 def _label(one: Comparison) -> str:

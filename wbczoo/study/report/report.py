@@ -9,10 +9,11 @@ from typing import Any
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.progress import Tell
-from wbczoo.study.plan.plan import PLAN, locate_data, read_plan
+from wbczoo.study.plan.plan import find_plan, locate_data, read_plan
 from wbczoo.study.report.chapters import BEGUN, compose_report
 from wbczoo.study.report.findings import measure_study
 from wbczoo.study.report.pages import to_html, to_markdown
+from wbczoo.study.run.folder import read_refused
 from wbczoo.study.run.results import RESULTS, done_trials
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -45,18 +46,15 @@ def write_report(
             something else than a study's report lies where this one would.
         WbczooError: if no trial is done, or results cannot be read or files written.
     """
-    folder, plan_path = (study, study / PLAN) if study.is_dir() else (study.with_suffix(""), study)
-    if study.is_dir() and not plan_path.is_file():
-        raise UsageError(
-            f"{study} holds no {PLAN}, which `wbczoo study run` keeps there. Give that command "
-            "again with this folder, or name the plan's file."
-        )
+    plan_path, results = find_plan(study)
+    folder = results or study.with_suffix("")
     out = out or folder
     for path in (out / HTML, out / MARKDOWN):
         if path.exists() and not (path.is_file() and BEGUN in path.read_text(errors="replace")):
             raise UsageError(f"{path} is there, and is no study's report. Give --out a new folder.")
-    done = done_trials(plan_path, folder if study.is_dir() else None)
-    found = measure_study(read_plan(plan_path), done, resamples=resamples)
+    done = done_trials(plan_path, results)
+    refused = read_refused(results)
+    found = measure_study(read_plan(plan_path), done, resamples=resamples, refused=refused)
     if not found.counts[0]:
         raise WbczooError(
             f"No trial of the study {found.plan.name} is done: {folder / RESULTS} has none. "

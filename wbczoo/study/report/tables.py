@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.stated import PublishedTable
@@ -92,6 +92,22 @@ def published_table(
         counts += "."
     caption = f"{published.title}. Accuracy under {arena}. {counts} Intervals are 95 %, by group."
     return Table(caption, ["model and task", *published.columns], body)
+
+
+def published_values(
+    plan: StudyPlan, series: Iterable[Series]
+) -> Mapping[tuple[str, str], list[float]]:
+    """(key of a trial, task) -> the published accuracies that it repeats."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for table in plan.published:
+        here = [one for one in series if one.protocol == table.protocol]
+        for row in table.rows:
+            for value, column in zip(row.values, table.columns.values(), strict=True):
+                fields = {**table.of, **row.of, **column}
+                for one in (one for one in here if one.agrees(fields)):
+                    for trial in one.trials.values():
+                        found.setdefault((trial.key, row.task), []).append(value)
+    return found
 
 
 def comparison_table(comparisons: Iterable[Comparison], caption: str) -> Table:

@@ -27,6 +27,20 @@ def why_missing(plan: StudyPlan, *sides: Mapping[str, Any]) -> str:
     return NEEDS_WEIGHTS if lacking else NOT_RUN
 
 
+def explain_missing(plan: StudyPlan, trial: Trial, refused: Mapping[str, str]) -> str:
+    """Why a trial has no result, in a sentence without its full stop.
+
+    Args:
+        refused: key -> why a trial was refused when it was tried.
+    """
+    if told := refused.get(trial.key):
+        return f"refused: {told.rstrip('.')}"
+    if why_missing(plan, trial.fields) == NEEDS_WEIGHTS:
+        backbone = trial.fields["backbone"]
+        return f"put {backbone}.safetensors into the folder WBCZOO_WEIGHTS"
+    return "nobody ran it yet"
+
+
 def format_counts(rows: Sequence[Row]) -> str:
     """Files, photographs and groups of the tests of rows; a range where seeds differ."""
 
@@ -85,6 +99,11 @@ def describe_setting(trial: Trial) -> str:
 def format_published(figure: Mapping[str, float | None]) -> str:
     """`0.5711 [0.45, 0.68]`: four digits, as published accuracies have them."""
     return format_figure(figure, digits=4)
+
+
+def format_figures(measured: Mapping[str, Mapping[str, float | None]]) -> str:
+    """Accuracy and macro-F1, each with its interval."""
+    return "; ".join(format_published(measured[name]) for name in ("accuracy", "macro_f1"))
 
 
 def _format_rate(rate: float) -> str:

@@ -20,7 +20,6 @@ from wbczoo.errors import WbczooError
 from wbczoo.metrics import restrict
 from wbczoo.study.plan.trial import Trial
 from wbczoo.study.run.roles import Library, Split
-from wbczoo.tasks import class_of
 from wbczoo.text import one_line
 
 RESULTS = "results.jsonl"
@@ -51,7 +50,7 @@ class Answers:
 
 def describe_answers(
     split: Split, numbers: Sequence[int], probabilities: Mapping[str, NDArray[np.floating]]
-) -> tuple[list[list[Any]], dict[str, NDArray[np.float64]]]:
+) -> tuple[list[list[Any]], dict[str, NDArray[np.float64]], dict[str, dict[str, str]]]:
     """What a test was answered, by photograph, and how sure the answers were.
 
     Args:
@@ -61,7 +60,9 @@ def describe_answers(
     Returns:
         rows of photograph, group (None: the photograph is its own), raw label, and for each task
         the counts of answers (None where the task leaves the label out); and for each task the
-        reliability bins (BINS, 3): files, sum of their confidences, files answered rightly.
+        reliability bins (BINS, 3): files, sum of their confidences, files answered rightly; and
+        for each task the class of each raw label. Where tasks have labels of their own, a raw
+        label is all of an image's, joined.
     """
     rows = split.tested
     targets = split.targets("test", numbers)
@@ -69,22 +70,26 @@ def describe_answers(
         probabilities = _over_shared(split, numbers, probabilities)
     found: dict[tuple[str, str], list[Any]] = {}
     reliability = {task.name: np.zeros((BINS, 3)) for task in split.tasks}
+    class_of: dict[str, dict[str, str]] = {task.name: {} for task in split.tasks}
     for place, number in enumerate(numbers):
         sample, group = rows.samples[number], rows.groups[number]
         photograph = sample.photograph or group
-        blank = [photograph, None if group == photograph else group, sample.label]
-        row = found.setdefault((photograph, sample.label), [*blank, *[None] * len(split.tasks)])
+        each = (rows.label_of(task, number) for task in split.tasks)
+        label = " / ".join(dict.fromkeys(each)) if sample.labels else sample.label
+        blank = [photograph, None if group == photograph else group, label]
+        row = found.setdefault((photograph, label), [*blank, *[None] * len(split.tasks)])
         for column, task in enumerate(split.tasks, 3):
             truth = int(targets[task.name][place])
             if truth < 0:
                 continue
             likely = probabilities[task.name][place]
             answer = int(likely.argmax())
+            class_of[task.name][label] = task.classes[truth]
             row[column] = row[column] or [0] * len(task.classes)
             row[column][answer] += 1
             bin_ = min(int(float(likely[answer]) * BINS), BINS - 1)
             reliability[task.name][bin_] += (1, float(likely[answer]), answer == truth)
-    return list(found.values()), reliability
+    return list(found.values()), reliability, class_of
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,11 @@ def run_folds(
         device: the name of what computes.
     """
     started = time.perf_counter()
-    tested = [answer(library.split(trial, fold)) for fold in trial.folds]
+    tested = []
+    for fold in trial.folds:
+        where = "" if fold is None else f", fold {fold} (of {len(trial.folds)}, from 0)"
+        library.tell(f"{trial.model}, {trial.arena}, seed {trial.train.seed}{where}")
+        tested.append(answer(library.split(trial, fold)))
     seconds = time.perf_counter() - started
     return make_row(trial, tested, seconds=seconds, device=device)
 
@@ -133,13 +142,13 @@ def make_row(trial: Trial, tested: Sequence[Answered], *, seconds: float, device
     first = tested[0].split
     answers: list[list[Any]] = []
     bins = {task.name: np.zeros((BINS, 3)) for task in first.tasks}
+    class_of: dict[str, dict[str, str]] = {task.name: {} for task in first.tasks}
     for one in tested:
-        rows, reliability = describe_answers(one.split, one.numbers, one.probabilities)
+        rows, reliability, meant = describe_answers(one.split, one.numbers, one.probabilities)
         answers += rows
         for name, values in reliability.items():
             bins[name] += values
-    labels = sorted({row[2] for row in answers})
-    own = first.tested.labels[0]  # a study has one data set in each role
+            class_of[name] |= meant[name]
     described = machine.describe()
     return {
         "format": 1,
@@ -169,9 +178,7 @@ def make_row(trial: Trial, tested: Sequence[Answered], *, seconds: float, device
         "tasks": {
             task.name: {
                 "classes": list(task.classes),
-                "class_of": {
-                    label: known for label in labels if (known := class_of(task, label, own))
-                },
+                "class_of": dict(sorted(class_of[task.name].items())),
                 "reliability": np.round(bins[task.name], 4).tolist(),
             }
             for task in first.tasks
@@ -232,9 +239,9 @@ def read_results(path: Path) -> dict[str, Row]:
     return found
 
 
-def done_trials(plan_path: Path, out: Path | None) -> dict[str, Row]:
-    """The done trials: of the folder, and of `<name>/results.jsonl` beside the plan."""
-    rows = read_results(plan_path.with_suffix("") / RESULTS)
+def done_trials(plan_path: Path, out: Path | None, *, fresh: bool = False) -> dict[str, Row]:
+    """The done trials: of the folder, and unless `fresh` of `<name>/results.jsonl` by the plan."""
+    rows = {} if fresh else read_results(plan_path.with_suffix("") / RESULTS)
     return rows if out is None else {**rows, **read_results(out / RESULTS)}
 
 

@@ -6,7 +6,6 @@ a heartbeat tells of those that died with their job in hand (docs/decisions/stud
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 import traceback
@@ -20,13 +19,14 @@ import optuna
 from optuna.trial import TrialState
 
 from wbczoo import files
-from wbczoo.errors import Held, UsageError, WbczooError
+from wbczoo.errors import Held, WbczooError
 from wbczoo.progress import Tell
-from wbczoo.study.plan.plan import PLAN, StudyPlan, locate_data, read_plan
+from wbczoo.study.plan.plan import StudyPlan, locate_data, read_plan
 from wbczoo.study.plan.trial import BaselineTrial, NetworkTrial, Trial
 from wbczoo.study.run import estimate
 from wbczoo.study.run.classical import run_baseline
-from wbczoo.study.run.results import RESULTS, Row, append_results, done_trials, read_results
+from wbczoo.study.run.folder import claim, keep_refused, keep_together
+from wbczoo.study.run.results import RESULTS, Row, append_results, done_trials
 from wbczoo.study.run.roles import Library
 from wbczoo.text import describe_error, first_line, format_duration
 
@@ -80,7 +80,10 @@ def run_study(
     storage: str | None = None,
     device: str = "auto",
     only: Sequence[str] = (),
+    chosen: Sequence[str] = (),
+    fresh: bool = False,
     in_order: bool = False,
+    library: Library | None = None,
     tell: Tell,
 ) -> Report:
     """Run every trial that is not done; several processes may do so on one folder.
@@ -92,24 +95,28 @@ def run_study(
         storage: an Optuna storage's address, for machines that share no disk of their own; an
             SQLite file in `out` if None.
         only: names of blocks; all of them if empty.
+        chosen: beginnings of the keys of single trials; all of them if empty.
+        fresh: run also what was done beside the plan, so that both results can be compared.
         in_order: trials in the order of the plan (or of `only`), not the cheapest first.
+        library: the data, where they were read already.
 
     Raises:
-        UsageError: if the plan cannot be, a block is not there, or `out` is a file.
+        UsageError: if the plan cannot be, a block or a trial is not there, `out` is a file, or
+            holds the results that are to be made afresh.
         WbczooError: if the device is not there, or results cannot be read or written.
         KeyboardInterrupt: after Ctrl-C; what is done is kept.
     """
     from wbczoo.study.run.context import open_context
 
     plan = read_plan(plan_path)
-    trials = plan.trials(only)
+    trials = plan.choose_trials(only, chosen)
     paths = locate_data(plan, data)
-    _claim(out, plan_path, plan)
-    context = open_context(Library(paths, tell), out, device, tell)
+    claim(out, plan_path, plan)
+    context = open_context(library or Library(paths, tell), out, device, tell)
     out.mkdir(parents=True, exist_ok=True)
     with files.locked(out / ".queue.lock"):  # two would enter the same jobs
         queue = _open_queue(plan, storage or f"sqlite:///{(out / 'queue.sqlite').resolve()}")
-        done = keep_together(plan_path, plan, out)
+        done = keep_together(plan_path, plan, out, fresh=trials if fresh else None)
         report = Report(before=len(done.keys() & trials.keys()))
         held = {key for entry in _open_entries(queue) for key in _keys(entry)}
         missing = [trial for key, trial in trials.items() if key not in done.keys() | held]
@@ -122,7 +129,7 @@ def run_study(
         keys = _keys(entry)
         if not keys:  # another process took the last one between our look and our grasp
             raise optuna.TrialPruned
-        done = done_trials(plan_path, out)
+        done = done_trials(plan_path, out, fresh=fresh)
         if theirs := [key for key in keys if key not in trials and key not in done]:
             # Of a process that runs other blocks, or another plan of this name: they wait again.
             _enter(queue, theirs)
@@ -140,7 +147,7 @@ def run_study(
             context.forget(trial)
         context.free_memory()
         if job:
-            done = done_trials(plan_path, out)
+            done = done_trials(plan_path, out, fresh=fresh)
             gone = done.keys() | report.refused.keys()
             left = [trial for key, trial in trials.items() if key not in gone]
             seconds = estimate.seconds_of(left, list(done.values()))
@@ -151,43 +158,11 @@ def run_study(
         return float(len(job))
 
     _work(queue, run_entry, trials, tell)
-    done = done_trials(plan_path, out)
+    done = done_trials(plan_path, out, fresh=fresh)
     # What was refused here, because another process had it in hand, may be done by that one.
     report.refused = {key: report.refused.get(key, _LOST) for key in trials if key not in done}
+    keep_refused(out, report.refused, done)
     return report
-
-
-def _claim(out: Path, plan_path: Path, plan: StudyPlan) -> None:
-    """See that results may be written to a folder, which need not be there.
-
-    Raises:
-        UsageError: if it is a file, or holds another study's plan, which must not be lost.
-    """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; --out wants a folder for the study.")
-    kept = out / PLAN
-    if kept.exists() and not kept.samefile(plan_path):
-        with contextlib.suppress(UsageError):
-            if read_plan(kept).name == plan.name:
-                return
-        raise UsageError(f"{kept} is no plan of the study {plan.name}. Give --out another folder.")
-
-
-def keep_together(plan_path: Path, plan: StudyPlan, out: Path) -> dict[str, Row]:
-    """Copy the plan, and those of its trials that were done beside it, into the folder of results.
-
-    So the folder is enough for a report, wherever it is taken.
-
-    Returns:
-        the done trials, of this plan and of others.
-    """
-    if not (out / PLAN).exists() or not plan_path.samefile(out / PLAN):
-        files.write_bytes(out / PLAN, plan_path.read_bytes())
-    done = done_trials(plan_path, out)
-    here = read_results(out / RESULTS)
-    beside = [done[key] for key in plan.trials() if key in done and key not in here]
-    append_results(out / RESULTS, beside)
-    return done
 
 
 def run_job(job: Sequence[Trial], context: Any) -> Iterator[tuple[Trial, Row | str | None]]:
@@ -274,11 +249,15 @@ def _work(queue: optuna.Study, run_entry: RunEntry, trials: Container[str], tell
 
 def _take_one(queue: optuna.Study, run_entry: RunEntry) -> None:
     """Run one waiting job; what this process finished is finished, also where it came late."""
-    finished = False
+    finished = stopped = False
 
     def run(entry: optuna.Trial) -> float:
-        nonlocal finished
-        value = run_entry(entry)
+        nonlocal finished, stopped
+        try:
+            value = run_entry(entry)
+        except KeyboardInterrupt:
+            stopped = True
+            raise
         finished = True
         return value
 
@@ -287,6 +266,8 @@ def _take_one(queue: optuna.Study, run_entry: RunEntry) -> None:
     except (ValueError, AssertionError):
         # A process that slept longer than the grace is taken for dead and its entry failed, so
         # that Optuna takes no value for it. The results are written all the same.
+        if stopped:
+            raise KeyboardInterrupt from None
         if not finished:
             raise
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wbczoo.errors import UsageError
 from wbczoo.specs import (
     BackboneSpec,
     BaselineSpec,
@@ -28,9 +29,23 @@ def net(name: str) -> Callable[..., Any]:
     def build(*, image_size: tuple[int, int], pretrained: bool = False) -> Any:
         import broken_networks
 
+        if pretrained:
+            raise UsageError("There are no weights.")
         return getattr(broken_networks, name)(image_size)
 
     return build
+
+
+def _ignores_pretrained(*, image_size: tuple[int, int], pretrained: bool = False) -> Any:
+    import broken_networks
+
+    return broken_networks.Net(image_size)
+
+
+def _renames_pretrained(*, image_size: tuple[int, int], pretrained: bool = False) -> Any:
+    import broken_networks
+
+    return broken_networks.Reader(3) if pretrained else broken_networks.Net(image_size)
 
 
 def backbone(network: str, **changes: Any) -> BackboneSpec:
@@ -221,6 +236,10 @@ BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
     "check_last_block": (
         (backbone("NoSuchBlock"), "layer4."),
         (backbone("AllIsLast"), "every parameter"),
+    ),
+    "check_pretrained": (
+        (backbone("Net", build=_ignores_pretrained), "drawn at random"),
+        (backbone("Net", build=_renames_pretrained), "not what it is without"),
     ),
     "check_frozen": ((backbone("Counts"), "seen"),),
     "check_preprocessing": (

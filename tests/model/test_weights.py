@@ -181,7 +181,7 @@ def test_a_pickle_is_refused_before_it_is_opened(name: str, tmp_path: Path) -> N
     path = tmp_path / name
     torch.save({"weight": torch.ones(1)}, path)
     with pytest.raises(
-        UsageError, match=rf"{name} is no safetensors file.*may run code.*save_file"
+        UsageError, match=rf"{name} is no safetensors file.*may run code.*weights convert"
     ):
         weights.find("mobilenetv2", str(path))
 
@@ -221,17 +221,17 @@ def test_without_a_backbone_there_is_nothing_to_load(drawn: Path) -> None:
 def test_the_users_folder_is_looked_at_before_the_hub(
     drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert weights.find("squeezenet1_1", "imagenet").from_hub
+    assert weights.find("squeezenet1_1", "imagenet").from_plugin
     monkeypatch.setenv("WBCZOO_WEIGHTS", str(tmp_path))
-    assert weights.find("squeezenet1_1", "imagenet").from_hub
+    assert weights.find("squeezenet1_1", "imagenet").from_plugin
     shutil.copy(drawn, tmp_path / "squeezenet1_1.safetensors")
     found = weights.find("squeezenet1_1", "imagenet")
-    assert not found.from_hub
+    assert not found.from_plugin
     assert found.file == tmp_path / "squeezenet1_1.safetensors"
     model = build(compose("squeezenet1_1", image_size=SMALL), weights="imagenet")
     for key, tensor in load_file(drawn).items():
         assert torch.equal(model.state_dict()[f"backbone.{key}"], tensor)
-    assert weights.find("googlenet", "imagenet").from_hub
+    assert weights.find("googlenet", "imagenet").from_plugin
 
 
 def test_a_member_of_a_family_has_its_file_in_a_folder_of_the_familys_name(
@@ -240,7 +240,7 @@ def test_a_member_of_a_family_has_its_file_in_a_folder_of_the_familys_name(
     monkeypatch.setenv("WBCZOO_WEIGHTS", str(tmp_path))
     (tmp_path / "timm").mkdir()
     shutil.copy(drawn, tmp_path / "timm" / "resnet10t.safetensors")
-    assert not weights.find("timm/resnet10t", "imagenet").from_hub
+    assert not weights.find("timm/resnet10t", "imagenet").from_plugin
 
 
 def test_offline_the_user_is_told_what_to_do(
@@ -265,3 +265,21 @@ def test_a_failed_fetch_without_a_folder_says_so(monkeypatch: pytest.MonkeyPatch
         weights.hub_explained("mobilenetv2"),
     ):
         raise OSError("first line\nsecond line")
+
+
+def test_a_plugin_s_own_weights_are_recorded_by_what_it_says_and_their_digest(
+    drawn: Path, wbczoo: Callable[..., Any]
+) -> None:
+    found = weights.find("squeezenet1_1", "pretrained")
+    assert found.from_plugin
+    config = compose("squeezenet1_1", image_size=SMALL)
+    module = SQUEEZENET1_1.build(image_size=SMALL)
+    origin = weights.origin_of(config, module, found)
+    assert origin.description == f"of wbczoo {config.backbone.version}"
+    assert origin.sha256 == weights.digest_of(module.state_dict())
+    module.weights_origin = "our 10 000 smears, 2019"
+    assert weights.origin_of(config, module, found).description == "our 10 000 smears, 2019"
+    with pytest.raises(UsageError, match="pretrained is for a backbone"):
+        weights.find("none", "pretrained")
+    failed = wbczoo("build", "--backbone", "mobilenetv2", "--weights", "pretrained", expect=1)
+    assert "The pretrained weights of 'mobilenetv2' could not be fetched" in failed.stderr

@@ -27,6 +27,7 @@ from wbczoo.errors import WbczooError
 VERBS = {
     "list": "Show every backbone, sequence branch and data set.",
     "build": "Check and describe a composition.",
+    "weights": "Turn a checkpoint into a file that --weights takes.",
     "train": "Train a composition under a protocol.",
     "evaluate": "Measure a run or an export on photographs it never saw.",
     "export": "Write a run as one ONNX file with its card.",

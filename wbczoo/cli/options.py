@@ -122,7 +122,8 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
             "--weights",
             default=default_weights,
             show_default=True,
-            help="The backbone's initial weights: none, imagenet, or a safetensors file.",
+            help="The backbone's initial weights: none, imagenet, pretrained for its plugin's own, "
+            "or a safetensors file.",
         ),
     )
 

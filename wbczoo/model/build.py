@@ -18,7 +18,8 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
     """Build a new model with initial weights.
 
     Args:
-        weights: `none`, `imagenet`, or the path of a safetensors file for the backbone.
+        weights: `none`, `imagenet`, `pretrained` for those that the backbone's plugin brings, or
+            the path of a safetensors file for the backbone.
         seed: of all that starts at random; torch's own random state is left as it was.
 
     Returns:
@@ -42,13 +43,15 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the GPUs' generators too.
         torch.default_generator.manual_seed(seed)
-        backbone = _build_backbone(config, pretrained=found.from_hub)
+        backbone = _build_backbone(
+            config, pretrained=found.from_plugin, own=weights == initial.PRETRAINED
+        )
         if backbone is not None:
             spec = registry.backbones.spec(config.backbone.selector)
             initial.load(backbone, found, spec)
             config = config.model_copy(
                 update={
-                    "weights": found.origin,
+                    "weights": initial.origin_of(config, backbone, found),
                     "preprocessing": initial.preprocessing_of(config, backbone, found),
                 }
             )
@@ -93,6 +96,7 @@ def rebuild(config: ModelConfig, *, seed: int | None = None) -> FusedClassifier:
 
 def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
     from wbczoo.model.fused import FusedClassifier
+    from wbczoo.model.weights import digest_of
 
     spec = registry.sequences.spec(config.sequence.selector)
     reads_map = spec.reads == "features"
@@ -104,11 +108,11 @@ def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
             **{**spec.formerly, **config.sequence.options},
         )
     model = FusedClassifier(config, backbone, sequence, spec.reads)
-    model.initial = model.digest()
+    model.initial = digest_of(model.state_dict())
     return model
 
 
-def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:
+def _build_backbone(config: ModelConfig, *, pretrained: bool, own: bool = False) -> Any:
     from wbczoo.model import weights as initial
 
     spec = registry.backbones.spec(config.backbone.selector)
@@ -117,5 +121,6 @@ def _build_backbone(config: ModelConfig, *, pretrained: bool) -> Any:
     if not pretrained:
         with explained(f"The part {spec.name!r} could not be built"):
             return spec.build(**settings)
-    with initial.hub_explained(spec.name):
+    what = "pretrained" if own else "ImageNet"
+    with initial.hub_explained(spec.name, what):
         return spec.build(pretrained=True, **settings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Literal, Self, cast
 
@@ -104,15 +103,6 @@ class FusedClassifier(nn.Module):
             read = (scaled * self.grey).sum(1) if self.reads == "pixels" else feature_map
             features.append(self.sequence(read).float())  # (N, S)
         return torch.cat(features, 1)  # (N, C + S)
-
-    def digest(self) -> str:
-        """The SHA-256 of all that it has learned, wherever it lies."""
-        found = hashlib.sha256()
-        for name, tensor in self.state_dict().items():
-            values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            found.update(name.encode())
-            found.update(values.numpy().data)
-        return found.hexdigest()
 
     @property
     def widths(self) -> tuple[int, int]:

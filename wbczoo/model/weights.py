@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 from wbczoo import files
 from wbczoo.config import ModelConfig, WeightsOrigin
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.model.convert import suggest_conversion
 from wbczoo.specs import BackboneSpec, Preprocessing
 from wbczoo.text import first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+PRETRAINED = "pretrained"
 
 _SHOWN_KEYS = 5
 
@@ -33,9 +37,9 @@ class InitialWeights:
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
-    def from_hub(self) -> bool:
-        """Whether the plugin must fetch them while it builds."""
-        return self.origin.source == "hub"
+    def from_plugin(self) -> bool:
+        """Whether the plugin must bring them while it builds."""
+        return self.origin.source in ("hub", PRETRAINED)
 
 
 def find(backbone: str, choice: str) -> InitialWeights:
@@ -44,7 +48,8 @@ def find(backbone: str, choice: str) -> InitialWeights:
     Args:
         backbone: the part's name.
         choice: `none`; `imagenet`, which is `<backbone>.safetensors` in the folder
-            `$WBCZOO_WEIGHTS` if it is there, else the hub; or the path of a safetensors file.
+            `$WBCZOO_WEIGHTS` if it is there, else the hub; `pretrained`, which is whatever the
+            plugin itself calls so; or the path of a safetensors file.
 
     Raises:
         UsageError: if the file is not there or is of a kind that wbczoo does not read, or if
@@ -57,6 +62,8 @@ def find(backbone: str, choice: str) -> InitialWeights:
         if choice == "imagenet":
             return InitialWeights()
         raise UsageError(f"{choice} is for a backbone, and none was chosen; leave out --weights.")
+    if choice == PRETRAINED:
+        return InitialWeights(WeightsOrigin(source=PRETRAINED))
     if choice != "imagenet":
         return _read(Path(choice))
     folder = os.environ.get("WBCZOO_WEIGHTS")
@@ -101,8 +108,36 @@ def load(module: nn.Module, found: InitialWeights, spec: BackboneSpec) -> None:
         raise WbczooError(
             f"{found.file} does not fit the backbone {spec.name!r}. {'; '.join(findings)}.{says} "
             "Give the weights of this backbone, or choose the backbone of these weights."
+            + suggest_conversion(found.file, own, found.tensors)
         )
     module.load_state_dict(tensors, strict=True)
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """The SHA-256 of a module's state, wherever it lies."""
+    import torch
+
+    found = hashlib.sha256()
+    for name, tensor in state.items():
+        found.update(name.encode())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        found.update(flat.view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def origin_of(config: ModelConfig, backbone: nn.Module, found: InitialWeights) -> WeightsOrigin:
+    """Where the weights came from; of a plugin's own, what it says, and their digest.
+
+    The module may say in `weights_origin`, a text, what they were trained on; else the plugin's
+    distribution and version stand for it.
+    """
+    if found.origin.source != PRETRAINED:
+        return found.origin
+    part = config.backbone
+    told = getattr(backbone, "weights_origin", "") or f"of {part.distribution} {part.version}"
+    return WeightsOrigin(
+        source=PRETRAINED, sha256=digest_of(backbone.state_dict()), description=str(told).strip()
+    )
 
 
 def preprocessing_of(
@@ -126,7 +161,7 @@ def preprocessing_of(
 
 
 @contextlib.contextmanager
-def hub_explained(backbone: str) -> Iterator[None]:
+def hub_explained(backbone: str, what: str = "ImageNet") -> Iterator[None]:
     """Whatever goes wrong while a plugin fetches weights, told as what to do about it."""
     try:
         yield
@@ -136,7 +171,7 @@ def hub_explained(backbone: str) -> Iterator[None]:
         folder = os.environ.get("WBCZOO_WEIGHTS")
         looked = f"{folder} has no {backbone}.safetensors" if folder else "it is not set"
         raise WbczooError(
-            f"The ImageNet weights of {backbone!r} could not be fetched "
+            f"The {what} weights of {backbone!r} could not be fetched "
             f"({type(error).__name__}: {first_line(error)}). Offline, put "
             f"{backbone}.safetensors into a folder and name it in WBCZOO_WEIGHTS ({looked}); or "
             "give --weights FILE, or --weights none."
@@ -150,13 +185,14 @@ def _read(path: Path) -> InitialWeights:
     if not path.is_file():
         folder = ", but a folder" if path.is_dir() else ""
         raise UsageError(
-            f"There is no weights file {path}{folder}. --weights takes none, imagenet or a "
-            "safetensors file."
+            f"There is no weights file {path}{folder}. --weights takes none, imagenet, "
+            "pretrained or a safetensors file."
         )
     if path.suffix != ".safetensors":
         raise UsageError(
-            f"{path} is no safetensors file. Other checkpoints may run code when they are opened; "
-            "save the tensors with safetensors.torch.save_file and give that file."
+            f"{path} is no safetensors file, and other checkpoints may run code when they are "
+            f"opened. Make one of its tensors: wbczoo weights convert {path} --out "
+            f"{path.with_suffix('.safetensors').name}"
         )
     try:
         with safe_open(path, framework="pt") as opened:

@@ -37,6 +37,7 @@ from wbczoo.testing.modules import (
     check_seed,
     check_state_dict,
 )
+from wbczoo.testing.pretrained import check_pretrained
 from wbczoo.testing.sequences import check_order
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
@@ -48,8 +49,8 @@ __all__ = [
     "check_batches", "check_builds", "check_declaration", "check_files", "check_finite",
     "check_frozen", "check_labels", "check_last_block", "check_loads_quietly",
     "check_num_features", "check_onnx", "check_order", "check_parameters_used",
-    "check_preprocessing", "check_probabilities", "check_rows_alone", "check_samples",
-    "check_seed", "check_splits", "check_state_dict", "check_unit", "checks_of",
+    "check_preprocessing", "check_pretrained", "check_probabilities", "check_rows_alone",
+    "check_samples", "check_seed", "check_splits", "check_state_dict", "check_unit", "checks_of",
     "parametrize_with_checks",
 ]  # fmt: skip
 
@@ -68,7 +69,8 @@ _MODULES: tuple[Check, ...] = (
 )
 CHECKS: dict[type[Spec], tuple[Check, ...]] = {
     BackboneSpec: (
-        *_ANY, *_MODULES, check_last_block, check_frozen, check_preprocessing, check_onnx
+        *_ANY, *_MODULES, check_last_block, check_frozen, check_preprocessing, check_pretrained,
+        check_onnx,
     ),
     SequenceSpec: (*_ANY, *_MODULES, check_order, check_onnx),
     DatasetSpec: (*_ANY, check_samples, check_labels, check_files, check_unit, check_splits),

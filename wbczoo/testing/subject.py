@@ -42,11 +42,11 @@ def build_module(spec: ModuleSpec, seed: int = 0) -> nn.Module:
         raise NotApplicable(f"It does not build: {describe_error(error)}") from error
 
 
-def build_bare(spec: ModuleSpec, seed: int, image_size: Size | None = None) -> Any:
+def build_bare(spec: ModuleSpec, seed: int, image_size: Size | None = None, **settings: Any) -> Any:
     """Whatever `build` returns; its errors rise as they are."""
     import torch
 
-    settings: dict[str, Any] = {"image_size": image_size or size_of(spec), **spec.options}
+    settings |= {"image_size": image_size or size_of(spec), **spec.options}
     if isinstance(spec, SequenceSpec):
         settings["in_channels"] = CHANNELS if spec.reads == "features" else None
         settings["hidden"] = HIDDEN

@@ -25,6 +25,7 @@ from wbczoo.errors import Held, UsageError, WbczooError
 from wbczoo.model.build import rebuild
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.model.novelty import Novelty
+from wbczoo.model.weights import digest_of
 
 CONFIG = "config.json"
 MODEL = "model.safetensors"
@@ -203,7 +204,7 @@ def load_model(folder: Path) -> tuple[RunConfig, FusedClassifier]:
         reason = str(error).splitlines()[-1].strip()
         raise WbczooError(f"{folder / MODEL} does not fit {folder / CONFIG}: {reason}") from None
     if config.train is None and config.trained_on is None:
-        model.initial = model.digest()
+        model.initial = digest_of(model.state_dict())
     return config, model.eval()
 
 

@@ -9,6 +9,7 @@ from wbczoo import files, machine
 from wbczoo.config import RunConfig
 from wbczoo.errors import UsageError
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.model.weights import digest_of
 from wbczoo.training import checkpoint
 
 
@@ -33,7 +34,7 @@ def save_run(
     folder = Path(out)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder. Name a new one.")
-    changed = model.digest() != model.initial
+    changed = digest_of(model.state_dict()) != model.initial
     if trained_on is not None and not changed:
         raise UsageError(
             f"{model.config.name} has the very weights that it was made with, so it was not "

@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,8 +17,9 @@ import drawn_fields
 import numpy as np
 import pytest
 import tiny_export
-from commands import Completed
+from commands import ROOT, Completed
 from hostile_models import changed, endless
+from PIL import Image
 from served import Server, form, serving
 from tiny_images import picture
 
@@ -188,6 +190,20 @@ def test_what_is_no_http_is_answered_400_and_the_server_lives(server: Server, se
     with closing(socket.create_connection(("127.0.0.1", server.port), timeout=30)) as caller:
         caller.sendall(sent)
         assert caller.recv(100).startswith(b"HTTP/1.1 4")
+    assert server.ask("/v2/health/live").status == 200
+
+
+def test_hostile_requests_are_answered_4xx_and_none_is_left_unanswered(
+    server: Server, tmp_path: Path
+) -> None:
+    Image.fromarray(drawn_fields.smear("monocyte", 1)).save(tmp_path / "cell.jpg")
+    script = ROOT / "tools" / "serve_fuzz.py"
+    address = f"127.0.0.1:{server.port}"
+    done = subprocess.run(
+        [sys.executable, script, address, tmp_path, "--requests", "45", "--model", "tiny"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
     assert server.ask("/v2/health/live").status == 200
 
 

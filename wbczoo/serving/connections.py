@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 _FULL = (
@@ -48,6 +49,20 @@ class Connection(H11Protocol):
             return
         super().data_received(data)
         self._await_request()
+
+    def eof_received(self) -> bool:
+        """A request that ends half-way is answered as such; whoever sent all of it is answered."""
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if answering and self.conn.their_state is not h11.SEND_BODY:
+            self.cycle.keep_alive = False
+            return True
+        if answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        begun = answering or bool(self.conn.trailing_data[0])
+        if begun and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.send_400_response("The request was cut off.")
+        return False  # what is written is still sent
 
     def send_400_response(self, msg: str) -> None:
         super().send_400_response(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ def serve(
         from wbczoo.serving.queue import Queue
     except ImportError as error:
         raise WbczooError(f"{error.name} is not installed: pip install 'wbczoo[serve]'.") from None
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # callers hear of it
     limits = Limits(options.body, options.images, options.seconds, read_tokens(options.token_file))
     opened = open_models(models, options)
     on_gpu = any(s.provider in (devices.CUDA, devices.TENSORRT) for s in opened.values())

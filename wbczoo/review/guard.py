@@ -19,7 +19,8 @@ from wbczoo.errors import WbczooError
 
 # Nothing but the page's own files, and no frame, form, plugin, font or other host.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Of a signed differential, which is one file with its style inside.

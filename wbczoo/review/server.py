@@ -33,6 +33,7 @@ _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript",
 _EVERY = 0.1  # seconds after which somebody else's decisions are looked for
 _BEAT = 20  # of these, after which a page hears that the server lives
 _LARGEST = 4 << 20  # bytes of a request
+_MOST_CROPS = 200  # in one request
 _WIDEST = 3000  # pixels of a photograph as the page shows it
 _ALWAYS = {"Cache-Control": "private, max-age=31536000, immutable"}
 
@@ -125,11 +126,17 @@ def make_app(served: Served) -> Starlette:
         who = _who(request, asked.by)
         return await _answer(lambda: reopen(served.ready, who, asked.why))
 
-    def crop(request: Request) -> Response:
-        place = request.path_params["place"]
-        if served.crops is None or place >= len(served.ready.cells):
+    async def crops(request: Request) -> Response:
+        asked = request.query_params.get("cells", "").split(",")
+        most = len(served.ready.cells)
+        if served.crops is None or not 0 < len(asked) <= _MOST_CROPS:
             raise HTTPException(404)
-        return Response(served.crops.read(place), media_type="image/jpeg", headers=_ALWAYS)
+        if not all(each.isdecimal() and len(each) < 9 and int(each) < most for each in asked):
+            raise HTTPException(404, "There is no such cell.")
+        found = [served.crops.read(int(each)) for each in asked]
+        sizes = ",".join(str(len(each)) for each in found)
+        return Response(b"".join(found), media_type="application/octet-stream",
+                        headers={**_ALWAYS, "X-Sizes": sizes})  # fmt: skip
 
     def field(request: Request) -> Response:
         place = request.path_params["place"]
@@ -163,7 +170,7 @@ def make_app(served: Served) -> Starlette:
             Route("/api/sign", sign_it, methods=["POST"]),
             Route("/api/reopen", reopen_it, methods=["POST"]),
             Route("/api/agreement", agreement),
-            Route("/crops/{place:int}.jpg", crop),
+            Route("/crops", crops),
             Route("/photographs/{place:int}.jpg", field),
             Route("/signed", signed),
         ],

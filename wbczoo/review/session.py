@@ -89,8 +89,8 @@ class Review:
 
         Returns:
             `results`, one for each action: its `token`, and `refused`, a sentence, or `conflict`,
-            the cells of which somebody else said something that the page had not shown; and what
-            `changes` gives of the lines.
+            the cells of which somebody else said something that the page had not shown, or `same`,
+            where nothing was to be written; and what `changes` gives of the lines.
 
         Raises:
             UsageError: if nobody of that name may decide anything.
@@ -169,8 +169,9 @@ class Review:
                 lines = undo(self.decisions, by, self.names, again=again, **told)
         except UsageError as error:
             return {**answer, "refused": str(error)}
-        if lines:
-            self.write(*lines)
+        if not lines:
+            return {**answer, "same": True}  # it is so already
+        self.write(*lines)
         return answer
 
     def _wanted(self, action: Action) -> list[tuple[int, tuple[str, tuple[int, ...]], str | None]]:

@@ -24,10 +24,12 @@ export class Cells {
     this.sectionOf = new Map(this.sections.map((section) => [section.name, section]));
     this.place = new Map(told.proposes.map((name, place) => [name, place]));
     this.waiting = new Map();
+    this.seen = new Set();
     this.shownIn = new Array(this.all.length);
     for (const [cell, to, by, line] of told.changes) Object.assign(this.all[cell], { decided: to, by, line });
     this.all.forEach((_, cell) => {
       this.shownIn[cell] = this.belongs(cell);
+      if (this.said(cell) !== null) this.seen.add(cell);
       this.sectionOf.get(this.shownIn[cell]).cells.push(cell);
     });
     for (const section of this.sections) section.cells.sort((a, b) => this.order(section, a, b));
@@ -68,6 +70,8 @@ export class Cells {
 
   // Move a cell to where it belongs by now.
   settle(cell) {
+    if (this.said(cell) !== null) this.seen.add(cell);
+    else this.seen.delete(cell);
     const to = this.belongs(cell);
     if (to === this.shownIn[cell]) return;
     const { section, place } = this.find(cell);

@@ -32,33 +32,35 @@ export class Count {
 
   tell({ table, notes, signed }) {
     const ranged = Object.values(table.classes).some((row) => row.range);
-    const heads = HEADS.filter((name) => ranged || name !== "range");
-    const head = make("thead", "");
-    const line = head.appendChild(make("tr", ""));
-    for (const name of heads) line.appendChild(make("th", "", name)).scope = "col";
-    const body = make("tbody", "");
-    for (const [name, row] of Object.entries(table.classes)) body.appendChild(this.row(name, row, ranged));
-    const foot = make("tfoot", "");
-    const sum = foot.appendChild(make("tr", ""));
-    sum.appendChild(make("th", "", "white cells")).scope = "row";
-    sum.appendChild(make("td", "", String(table.counted)));
-    if (!this.table.contains(document.activeElement)) this.table.replaceChildren(head, body, foot);
-    else this.keepFocus(head, body, foot);
-    const warnings = document.getElementById("warnings");
-    warnings.replaceChildren(...table.warnings.map((words) => make("p", "warning", words)));
+    if (!this.lines) this.build(table, ranged);
+    for (const [name, row] of Object.entries(table.classes)) {
+      const told = [row.count, ...sharesOf(name, row), ...(ranged ? [row.range ? `${row.range[0]} to ${row.range[1]}` : ""] : []), row.reviewed, row.proposed];
+      const cells = this.lines.get(name);
+      told.forEach((text, place) => write(cells[place], String(text)));
+      cells[1].classList.toggle("outside", Boolean(row.outside));
+    }
+    write(this.sum, String(table.counted));
+    const warnings = document.getElementById("warnings"), words = table.warnings.join("\n");
+    if (warnings.dataset.words !== words) warnings.replaceChildren(...table.warnings.map((each) => make("p", "warning", each)));
+    warnings.dataset.words = words;
     for (const name of NOTES) {
-      const area = document.getElementById(`note-${name}`);
-      const text = notes[name] ?? "";
-      if (document.activeElement !== area || area.value === area.dataset.saved) area.value = text;
+      const area = document.getElementById(`note-${name}`), text = notes[name] ?? "";
+      if (area.value !== text && (document.activeElement !== area || area.value === area.dataset.saved)) area.value = text;
       area.dataset.saved = text;
-      area.readOnly = signed !== null;
+      area.readOnly = Boolean(signed);
     }
   }
 
-  keepFocus(...parts) {
-    const to = document.activeElement.closest("tr")?.dataset.to;
-    this.table.replaceChildren(...parts);
-    this.table.querySelector(`tr[data-to="${CSS.escape(to ?? "")}"] button`)?.focus();
+  build(table, ranged) {
+    const head = make("thead", ""), body = make("tbody", ""), foot = make("tfoot", "");
+    const line = head.appendChild(make("tr", ""));
+    for (const name of HEADS.filter((each) => ranged || each !== "range")) line.appendChild(make("th", "", name)).scope = "col";
+    this.lines = new Map();
+    for (const [name, row] of Object.entries(table.classes)) body.appendChild(this.row(name, row, ranged));
+    const sum = foot.appendChild(make("tr", ""));
+    sum.appendChild(make("th", "", "white cells")).scope = "row";
+    this.sum = sum.appendChild(make("td", ""));
+    this.table.replaceChildren(head, body, foot);
   }
 
   row(name, row, ranged) {
@@ -69,20 +71,19 @@ export class Count {
     const button = head.appendChild(make("button", ""));
     button.append(make("kbd", "", this.cells.classes.find((each) => each.name === name)?.key ?? "n"), ` ${titleOf(name)}`);
     button.addEventListener("click", () => this.show(name));
-    const put = (text) => line.appendChild(make("td", "", text));
-    put(String(row.count));
-    if (row.percent === undefined) {
-      put(name === NOT_A_CELL ? "" : "beside");
-      put("");
-    } else {
-      const percent = put("");
-      const text = row.percent === null ? "–" : row.percent.toFixed(1);
-      percent.appendChild(make(row.outside ? "b" : "span", row.outside ? "outside" : "", row.outside ? `${text} !` : text));
-      put(row.percent === null ? "" : `${(Math.floor(row.low * 10 + 1e-9) / 10).toFixed(1)} to ${(Math.ceil(row.high * 10 - 1e-9) / 10).toFixed(1)}`);
-    }
-    if (ranged) put(row.range ? `${row.range[0]} to ${row.range[1]}` : "");
-    put(String(row.reviewed));
-    put(String(row.proposed));
+    this.lines.set(name, Array.from({ length: ranged ? 6 : 5 }, () => line.appendChild(make("td", ""))));
     return line;
   }
+}
+
+function write(cell, text) {
+  if (cell.textContent !== text) cell.textContent = text;
+}
+
+// Per cent and interval of a white cell; of what is none, that it stands beside.
+function sharesOf(name, row) {
+  if (row.percent === undefined) return [name === NOT_A_CELL ? "" : "beside", ""];
+  if (row.percent === null) return ["–", ""];
+  const low = (Math.floor(row.low * 10 + 1e-9) / 10).toFixed(1), high = (Math.ceil(row.high * 10 - 1e-9) / 10).toFixed(1);
+  return [`${row.percent.toFixed(1)}${row.outside ? " !" : ""}`, `${low} to ${high}`];
 }

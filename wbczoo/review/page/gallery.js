@@ -1,5 +1,6 @@
 // The gallery: of ten thousand cells, those that are on the screen are elements.
 
+import { Crops } from "./crops.js";
 import { NOT_A_CELL, SKIPPED, UNIDENTIFIED, words } from "./cells.js";
 
 const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 400;
@@ -16,6 +17,7 @@ export class Gallery {
     this.anchor = null;
     this.selected = new Set();
     this.tiles = new Map();
+    this.crops = new Crops();
     this.groups = new Map();
     this.layout = [];
     this.drawing = false;
@@ -80,6 +82,7 @@ export class Gallery {
     for (const [cell, tile] of this.tiles) {
       if (!shown.has(cell)) {
         tile.element.remove();
+        this.crops.forget(cell);
         this.tiles.delete(cell);
       }
     }
@@ -125,6 +128,7 @@ export class Gallery {
     let tile = this.tiles.get(cell);
     if (!tile) {
       tile = newTile(cell);
+      this.crops.show(cell, tile.image);
       this.tiles.set(cell, tile);
     }
     const { element } = tile;
@@ -291,9 +295,8 @@ function newTile(cell) {
   image.alt = "";
   image.draggable = false;
   image.decoding = "async";
-  image.src = `crops/${cell}.jpg`;
   const tag = element.appendChild(make("div", "tag"));
-  return { element, percent: tag.appendChild(make("span", "")), mark: tag.appendChild(make("i", "")), where: "", state: "" };
+  return { element, image, percent: tag.appendChild(make("span", "")), mark: tag.appendChild(make("i", "")), where: "", state: "" };
 }
 
 function percentOf(cells, cell, section) {

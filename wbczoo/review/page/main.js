@@ -69,7 +69,8 @@ function wait({ failed, preparing }) {
 
 // Take in an answer of the server, or what it tells of other tabs.
 function heard(news) {
-  if (news.version !== undefined && news.version < link.version) return location.reload();
+  if (news.version !== undefined && news.version < link.version && !news.results) return location.reload();
+  if (news.version === link.version && !news.results) return; // an echo of this page's own
   const { current } = gallery, here = cells.shownIn[current], next = current === null ? null : cells.step(current, 1);
   for (const [cell, to, by, line] of news.changes ?? []) {
     cells.change(cell, to, by, line);
@@ -107,11 +108,7 @@ function take(news) {
 }
 
 function progress() {
-  let seen = 0, flagged = 0;
-  cells.all.forEach((_, cell) => {
-    if (cells.said(cell) !== null) seen++;
-    else if (cells.isUnseenFlagged(cell)) flagged++;
-  });
+  const seen = cells.seen.size, flagged = cells.sectionOf.get(UNIDENTIFIED).cells.length;
   Object.assign($("progress"), { max: Math.max(1, cells.all.length), value: seen });
   $("progress-text").textContent = `${seen} of ${cells.all.length} looked at, ${flagged} flagged left`;
   $("next-flagged").disabled = flagged === 0;

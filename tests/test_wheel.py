@@ -25,6 +25,9 @@ def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:
         names = set(opened.namelist())
     for name in (
         "wbczoo/py.typed",
+        "wbczoo/review/page/index.html",
+        "wbczoo/review/page/main.js",
+        "wbczoo/review/page/style.css",
         "wbczoo_timm/__init__.py",
         "wbczoo_torchvision/__init__.py",
         "wbczoo_recurrent/__init__.py",

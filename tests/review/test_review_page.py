@@ -130,7 +130,14 @@ def test_a_page_reconnects_by_itself_and_sends_what_waited(driver: Any, tmp_path
     assert len(open_drawn(tmp_path / "review").log.entries) == 4
 
 
-@pytest.mark.parametrize(("width", "dark"), [(1400, False), (1400, True), (640, False)])
+@pytest.mark.parametrize(
+    ("width", "dark"),
+    [
+        (1400, False),
+        pytest.param(1400, True, marks=pytest.mark.nightly),
+        pytest.param(640, False, marks=pytest.mark.nightly),
+    ],
+)
 def test_axe_finds_nothing_to_complain_of(tmp_path: Path, width: int, dark: bool) -> None:
     axe_of = pytest.importorskip("axe_core_python.selenium", reason="axe is not installed").Axe
     review = open_drawn(tmp_path / "review", photographs=4, cells=20, flagged=9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,9 @@ def test_reviewed_cells_are_a_data_set(review: Review, tmp_path: Path) -> None:
         decision(8, to="skipped"), decision(9, to="not_a_cell"))  # fmt: skip
     sign(review, "Ada")
     folder = tmp_path / "review"
+    errors = [*csv.DictReader((folder / "errors.csv").read_text().splitlines())]
+    assert [row["truth"] for row in errors].count("monocyte") == 3
+    assert all(row["answer"] in review.prepared.task.classes for row in errors)
     for root in (folder, folder / "cells"):
         found = FOLDER.samples(root, photograph_from=str(folder / "cells.csv"))
         assert sorted(each.label for each in found) == (

@@ -21,8 +21,9 @@ from wbczoo.text import csv_line
 
 CELLS = "cells"
 TABLE = "cells.csv"
+ERRORS = "errors.csv"  # truth and answer of each, as `differential --errors` takes them
 
-_MARGIN = 2.0  # of a picture's side to its cell's: a finder needs some of the slide around it
+_MARGIN = 1.5  # of a picture's side to its cell's: with more a finder takes a neighbour for it
 
 
 def reviewed(review: Review) -> dict[int, str]:
@@ -40,6 +41,8 @@ def reviewed(review: Review) -> dict[int, str]:
 
 def write_cells(review: Review) -> int:
     """Write the reviewed cells as `cells/CLASS/NAME.png`, and `cells.csv` with their photographs.
+
+    `errors.csv` has what each is and what the model answered.
 
     What an earlier signature wrote is replaced. A photograph that is no longer there, or whose
     bytes are others now, is left out aloud.
@@ -71,7 +74,13 @@ def write_cells(review: Review) -> int:
     shutil.rmtree(folder, ignore_errors=True)
     if aside.exists():
         aside.rename(folder)
-    files.write_bytes(review.folder / TABLE, "".join(lines).encode("utf-8", "backslashreplace"))
+    errors = [csv_line(("truth", "answer", "photograph"))]
+    for cell, label in labels.items():
+        found = review.cells[cell]
+        path = review.prepared.photographs[found.photograph].path
+        errors.append(csv_line((label, found.proposed, path)))
+    for name, table in ((ERRORS, errors), (TABLE, lines)):
+        files.write_bytes(review.folder / name, "".join(table).encode("utf-8", "backslashreplace"))
     return len(lines) - 1
 
 

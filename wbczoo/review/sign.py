@@ -13,7 +13,7 @@ from wbczoo import __version__, files
 from wbczoo.errors import UsageError
 from wbczoo.review.agreement import compare
 from wbczoo.review.count import BESIDE
-from wbczoo.review.dataset import write_cells
+from wbczoo.review.dataset import TABLE, write_cells
 from wbczoo.review.decisions import SKIPPED
 from wbczoo.review.log import Entry
 from wbczoo.review.prepare import now
@@ -64,7 +64,7 @@ def sign(review: Review, by: str) -> dict[str, Any]:
         document = describe(review, by, at, review.version, review.log.head)
         sha256 = hashlib.sha256(_encode(document)).hexdigest()
         review.write({"at": at, "what": "sign", "by": by, "differential_sha256": sha256})
-        write_signed(review)
+        write_signed(review, anew=True)
         return review.changes(by, review.version)
 
 
@@ -87,15 +87,20 @@ def reopen(review: Review, by: str, why: str) -> dict[str, Any]:
         return review.changes(by, review.version)
 
 
-def write_signed(review: Review) -> None:
-    """See that a folder has the files of each signature, as they were signed."""
+def write_signed(review: Review, *, anew: bool = False) -> None:
+    """See that a folder has the files of each signature, as they were signed.
+
+    Args:
+        anew: whether reviewed cells that are there are those of an earlier signature.
+    """
     with review.lock:
         for name, slate in review.decisions.slates.items():
             if slate.signed is not None:
                 _write(review, folder_of(review, name), slate.signed)
         if review.decisions.revealed:
-            _write_agreement(review)
-        elif any(slate.signed for slate in review.decisions.slates.values()):
+            files.write_json(review.folder / AGREEMENT, describe_agreement(review))
+        signed = any(slate.signed for slate in review.decisions.slates.values())
+        if signed and (anew or not (review.folder / TABLE).exists()):
             write_cells(review)
 
 
@@ -192,8 +197,3 @@ def describe_agreement(review: Review) -> dict[str, Any]:
             for cell in both if first[cell].to != second[cell].to
         ],
     }  # fmt: skip
-
-
-def _write_agreement(review: Review) -> None:
-    files.write_json(review.folder / AGREEMENT, describe_agreement(review))
-    write_cells(review)

@@ -50,7 +50,7 @@ class Connection(H11Protocol):
         super().data_received(data)
         self._await_request()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """A request that ends half-way is answered as such; whoever sent all of it is answered."""
         answering = self.cycle is not None and not self.cycle.response_complete
         if answering and self.conn.their_state is not h11.SEND_BODY:

@@ -27,7 +27,7 @@ def _parse_size(
 
 
 @click.command("export")
-@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.argument("run")
 @out_option
 @click.option(
     "--fold", type=click.IntRange(min=0), help="Of a folder of several folds' runs, which one."
@@ -94,8 +94,10 @@ def _parse_size(
 )
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 @json_option
-def command(run: Path, out: Path, as_json: bool, **options: Any) -> None:
+def command(run: str, out: Path, as_json: bool, **options: Any) -> None:
     """Write a run as model.onnx with card.json, card.md and example.npz.
+
+    RUN may be a published model's name or an export, which is copied as it is.
 
     An export that answers differently from PyTorch is not written; nor is one in fp16 or int8
     that answers differently from fp32 (exit code 3).

@@ -61,6 +61,7 @@ def _crop_lines(card: dict[str, Any]) -> list[str]:
     lines = [f"- it reads no whole photograph but the crop `{crop}`, which `wbczoo.images` makes"]
     if finder:
         lines[0] += f" of the white cell that a finder gives (SHA-256 `{finder}`)"
+    lines[0] += "; docs/deployment.md has ten lines that call it before the graph"
     return lines
 
 

@@ -13,6 +13,7 @@ import torch
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.exporting import card, example, parity, place, trained, triton
+from wbczoo.exporting.again import find_export, lay_out_again
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.flags import write_flags
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
@@ -63,7 +64,8 @@ def export(
     """Export a run as `model.onnx`, `card.json`, `card.md` and `example.npz`.
 
     Args:
-        run: a trained run or its folder, or one that `build --out` saved.
+        run: a trained run or its folder, or one that `build --out` saved; or an export, such as a
+            published model by its name, which is copied byte for byte.
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
             a model repository, which may hold other models.
         fold: of a folder of several folds' runs, which one.
@@ -96,7 +98,21 @@ def export(
         raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
     if agreement is not None and precision == "fp32":
         raise UsageError("--agreement is with fp32; give --precision fp16 or int8 too.")
-    run, out = Path(run), Path(out).resolve()
+    out = Path(out).resolve()
+    if (made_before := find_export(run)) is not None:
+        changes = {
+            "--fold": fold, "--ensemble": ensemble, "--images": images,
+            "--statistics-from": statistics_from, "--trained-elsewhere": trained_elsewhere,
+            "--precision": precision != "fp32", "--embed-preprocess": embed_preprocess,
+            "--opset": opset != DEFAULT_OPSET,
+        }  # fmt: skip
+        if asked := [option for option, value in changes.items() if value not in (None, False)]:
+            raise UsageError(
+                f"{run} is an export already, and is copied as it is; {asked[0]} is for the run "
+                "that it was made from. Leave it out, or export that run."
+            )
+        return lay_out_again(made_before, out, as_triton=layout == "triton", overwrite=overwrite)
+    run = Path(run)
     images = None if images is None else Path(images)
     if layout == "folder":
         place.claim(out, overwrite)

@@ -68,8 +68,11 @@ def refuse_crop(preprocessing: Preprocessing) -> None:
     """UsageError if a model's images are cropped, for which there is no operator here."""
     if preprocessing.crop != "none":
         raise UsageError(
-            f"The model's images are cropped ({preprocessing.crop}), which cannot be put into the "
-            "graph. Leave out --embed-preprocess."
+            f"The model's images are cropped ({preprocessing.crop}), which no operator of a graph "
+            "does. Leave out --embed-preprocess, and call wbczoo.images.pixels(path, "
+            "preprocessing) before the graph, or wbczoo.cells.find and "
+            "wbczoo.cells.crop.crop_cells for each cell of a field: docs/deployment.md has ten "
+            "lines that do it, under “Before a model that crops”."
         )
 
 

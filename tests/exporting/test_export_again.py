@@ -1,0 +1,67 @@
+"""An export is laid out anew as it is, and what must be done before one that crops is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import ROOT, Completed
+from PIL import Image
+
+from wbczoo.registry.models import find_published
+from wbczoo.runtime import Session, verify
+
+Run = Callable[..., Completed]
+
+
+def test_a_published_model_is_copied_byte_for_byte_and_asked_as_its_page_says(
+    wbczoo: Run, smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wbczoo("export", "leukocyte-small", "--out", "exports/small")
+    published = find_published("leukocyte-small")
+    for name in ("model.onnx", "card.json", "card.md", "example.npz"):
+        assert Path("exports/small", name).read_bytes() == (published / name).read_bytes()
+    with Image.open(next(smears.rglob("*.jpg"))) as image:
+        image.save("field.png")
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    (code,) = [each for each in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+               if "crop_cells" in each]  # fmt: skip
+    assert len([line for line in code.splitlines() if line]) == 10
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/deployment.md", "exec"), names)
+    expected = Session(published, device="cpu").predict("field.png", cells="all")
+    boxes = sorted(list(each["tasks"]["cell"]["probabilities"].values()) for each in expected)
+    found = sorted(np.asarray(names["answers"]).tolist())
+    np.testing.assert_allclose(found, boxes, atol=1e-5)
+
+
+def test_an_export_becomes_a_model_of_a_repository(
+    wbczoo: Run, small_export: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "models"
+    wbczoo("export", small_export, "--out", out, "--layout", "triton")
+    assert verify(out / "gru", device="cpu").ok
+    assert (out / "gru" / "config.pbtxt").is_file()
+    again = ("export", small_export, "--out", out, "--layout", "triton")
+    assert "--overwrite" in wbczoo(*again, expect=2).stderr
+
+
+def test_what_only_a_run_can_give_is_refused(
+    wbczoo: Run, small_export: Path, tmp_path: Path
+) -> None:
+    half = ("export", small_export, "--out", tmp_path / "a", "--precision", "fp16")
+    assert "is an export already" in (told := wbczoo(*half, expect=2).stderr)
+    assert "; --precision is for the run" in told
+    gone = wbczoo("export", "no-such-run", "--out", tmp_path / "a", expect=2).stderr
+    assert "no-such-run is neither a path nor a published model" in gone
+    (small_copy := tmp_path / "b").mkdir()
+    for path in small_export.iterdir():
+        (small_copy / path.name).write_bytes(path.read_bytes())
+    (small_copy / "model.onnx").write_bytes(b"no model")
+    damaged = wbczoo("export", small_copy, "--out", tmp_path / "a", expect=1).stderr
+    assert "is damaged" in damaged
+    assert not (tmp_path / "a").exists()

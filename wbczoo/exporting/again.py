@@ -1,0 +1,62 @@
+"""What is an export already, as a published model, is laid out anew here, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from wbczoo import files
+from wbczoo.errors import WbczooError
+from wbczoo.exporting import place, triton
+from wbczoo.registry.models import find_published
+from wbczoo.runtime.folder import CARD, FILES, find_model, folder_of
+from wbczoo.runtime.session import Session
+from wbczoo.runtime.verify import verify
+from wbczoo.training import checkpoint
+
+
+def find_export(path: str | os.PathLike[str]) -> Path | None:
+    """The folder of an export, by its path or as a published model's name; None of a run.
+
+    Raises:
+        UsageError: if there is neither.
+    """
+    folder = Path(path) if Path(path).exists() else find_published(os.fspath(path))
+    is_run = (folder / checkpoint.CONFIG).is_file()
+    return folder if not is_run and (folder / CARD).is_file() else None
+
+
+def lay_out_again(folder: Path, out: Path, *, as_triton: bool, overwrite: bool) -> dict[str, Any]:
+    """Copy an export that answers as its card says.
+
+    Args:
+        folder: of the export.
+        out: a new folder, or with `as_triton` a model repository.
+
+    Returns:
+        what `card.json` holds.
+
+    Raises:
+        UsageError: if `out` is taken.
+        WbczooError: if the export is damaged.
+    """
+    model = find_model(folder)
+    replayed = verify(folder, device="cpu")
+    if not replayed.ok:
+        raise WbczooError(f"{folder} is damaged. {' '.join(replayed.problems)}")
+    document: dict[str, Any] = files.read_json(folder_of(model) / CARD)
+    target = out
+    if as_triton:
+        target = triton.claim(out, document["name"], overwrite)
+    else:
+        place.claim(out, overwrite)
+    with place.put_in_place(target, beside=out) as aside:
+        for name in FILES:
+            source = model if name == model.name else folder_of(model) / name
+            if source.is_file():
+                shutil.copyfile(source, aside / name)
+        if as_triton:
+            triton.arrange(aside, Session(model, device="cpu").tasks)
+    return document

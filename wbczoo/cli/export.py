@@ -84,6 +84,11 @@ def _parse_size(
     metavar="TEXT",
     help="Of a model that a loop of your own trained: on what, in words for its card.",
 )
+@click.option(
+    "--maps",
+    is_flag=True,
+    help="Let the graph tell what each position of an image adds to a logit.",
+)
 @click.option("--opset", type=click.IntRange(18, 23), default=18, show_default=True)
 @click.option(
     "--speed",

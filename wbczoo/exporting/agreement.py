@@ -37,6 +37,9 @@ class Bound:
         return f"{100 * self.equal:g} % equal answers{far}"
 
 
+# Of the larger of 1 and the largest logit: how far a logit may differ that is computed otherwise.
+TOLERANCE = 1e-4
+
 SAME_SIDE = 0.99  # of the images, by their novelty
 
 BOUNDS = {"fp16": Bound(0.999, 0.01), "int8": Bound(0.995, 0.05)}

@@ -20,7 +20,7 @@ def describe(
 
     Args:
         measured: `precision`, `agreement`, `embedded` and `speed`, as they stand in the card;
-            `statistics` where other images gave them.
+            `statistics` where other images gave them, `maps` where the graph tells them.
     """
     run, summary = trained.config, trained.summary
     # What other statistics answer was not measured by an evaluation of the run.

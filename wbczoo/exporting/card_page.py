@@ -66,7 +66,7 @@ def _crop_lines(card: dict[str, Any]) -> list[str]:
 
 
 def _file_lines(card: dict[str, Any]) -> list[str]:
-    parity, embedded = card["parity"], card["embedded"]
+    parity, embedded, maps = card["parity"], card["embedded"], card.get("maps")
     height, width = card["preprocessing"]["size"]
     reads = f"(batch, 3, {height}, {width})"
     if embedded:
@@ -78,7 +78,8 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         *_crop_lines(card),
         "- outputs: "
         + ", ".join(f"`{task}_logits`, `{task}_probabilities`" for task in card["tasks"])
-        + (", `novelty`" if card["limits"] else ""),
+        + (", `novelty`" if card["limits"] else "")
+        + "".join(f", `{task}_map`, `{task}_branch`" for task in card["tasks"] if maps),
         *_flag_lines(card),
         f"- {card['precision']}, {format_size(card['bytes'])}, ONNX opset {card['opset']}",
         f"- in fp32 it differs from PyTorch by at most {parity['difference']:.2g} in a logit on "
@@ -89,6 +90,13 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
         lines.append(
             f"- its resize differs from Pillow's by at most {embedded['largest_difference']} of "
             f"255 steps on {embedded['images']} {embedded['source']}"
+        )
+    if maps:
+        down, across = maps["positions"]
+        lines.append(
+            f"- a map says what each of {down} by {across} positions adds to a logit, and the "
+            f"branch what the rest adds; they sum up to it within {maps['difference']:.2g} (bound "
+            f"{maps['bound']:.2g})"
         )
     if statistics := card.get("statistics"):
         lines.append(

@@ -17,6 +17,7 @@ from wbczoo.exporting.again import find_export, lay_out_again
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.flags import write_flags
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
+from wbczoo.exporting.maps import add_maps
 from wbczoo.exporting.precision import Precision, lower_precision
 from wbczoo.exporting.resize import compare_resize, embed, refuse_crop
 from wbczoo.exporting.sources import cached_images, given_images, real_images
@@ -58,6 +59,7 @@ def export(
     layout: Layout = "folder",
     opset: int = DEFAULT_OPSET,
     speed: Speed = "full",
+    maps: bool = False,
     overwrite: bool = False,
     tell: Tell = progress.tell,
 ) -> dict[str, Any]:
@@ -83,6 +85,7 @@ def export(
         camera: the one size (H, W) of photographs that it then reads; any if None.
         opset: of the ONNX standard's default domain, at least 18.
         speed: how it is measured for the card; `short` is one round, `none` not at all.
+        maps: let the graph tell what each position adds to a logit (`add_maps`).
 
     Returns:
         what `card.json` holds.
@@ -90,7 +93,8 @@ def export(
     Raises:
         UsageError: if there is no run or its training has not ended, `out` is taken, too few
             images are there to measure another precision or to tell statistics, the model has
-            none, or images that are cropped are to be resized in the graph.
+            none, images that are cropped are to be resized in the graph, or maps are wanted of a
+            model without positions.
         BoundMissed: if another precision answers otherwise than fp32; then nothing is written.
         WbczooError: if the graph cannot be made or misses parity; then nothing is written.
     """
@@ -104,7 +108,7 @@ def export(
             "--fold": fold, "--ensemble": ensemble, "--images": images,
             "--statistics-from": statistics_from, "--trained-elsewhere": trained_elsewhere,
             "--precision": precision != "fp32", "--embed-preprocess": embed_preprocess,
-            "--opset": opset != DEFAULT_OPSET,
+            "--opset": opset != DEFAULT_OPSET, "--maps": maps,
         }  # fmt: skip
         if asked := [option for option, value in changes.items() if value not in (None, False)]:
             raise UsageError(
@@ -158,6 +162,8 @@ def export(
             measured["embedded"] = _check_resize(drawn, preprocessing, camera)
         if made.limits is not None:
             write_flags(graph, model.config.tasks, made.limits)
+        if maps:
+            measured["maps"] = add_maps(graph, drawn)
         # The example holds what this file answers, so that a replay elsewhere tells that place.
         session = Session(graph, device="cpu")
         arrays: dict[str, Any] = {"images": drawn, **session.run(drawn)}

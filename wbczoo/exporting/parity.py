@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from wbczoo.errors import WbczooError
+from wbczoo.exporting.agreement import TOLERANCE
 from wbczoo.model.ensemble import Ensemble
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.runtime.model_file import NOVELTY
@@ -18,7 +19,6 @@ from wbczoo.runtime.session import Session
 
 # An exporter that bakes the batch in is found by a batch of 1, an odd one and a larger one.
 BATCHES = (1, 3, 17)
-TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)

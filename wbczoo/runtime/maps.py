@@ -28,7 +28,7 @@ _LINEAR = ("Add", "Concat", "Div", "Gemm", "MatMul", "Mul", "Sub", *STEPS)
 
 
 @dataclass
-class _Head:
+class Head:
     """A task's logits as sums.
 
     Attributes:
@@ -46,33 +46,37 @@ class MappedNetwork:
     """A network that also parts its logits over positions; safe to ask from several threads.
 
     Attributes:
+        heads: of each task.
+        sizes: (h, w) of each feature map that a head reads.
+        positions: (h, w) of the maps: of the finest one.
         shapes: `<task>_map` (classes, h, w) and `<task>_branch` (classes,), behind the batch.
     """
 
     def __init__(
-        self, session: Any, heads: Mapping[str, _Head], positions: tuple[int, int]
+        self, session: Any, heads: Mapping[str, Head], sizes: Mapping[str, tuple[int, int]]
     ) -> None:
         self._session = session
-        self._heads = heads
-        self._positions = positions
+        self.heads = heads
+        self.sizes = sizes
+        self.positions = max(sizes.values(), key=lambda one: one[0] * one[1])
         self.shapes: dict[str, tuple[int, ...]] = {}
         for task, head in heads.items():
-            self.shapes[f"{task}_map"] = (len(head.bias), *positions)
+            self.shapes[f"{task}_map"] = (len(head.bias), *self.positions)
             self.shapes[f"{task}_branch"] = (len(head.bias),)
 
     def run(self, names: Sequence[str], pixels: Pixels, time_limit: float = TIME_LIMIT) -> Outputs:
         """The outputs, maps and branches of those names, for pixels as the graph reads them."""
         plain = [name for name in names if name not in self.shapes]
-        read = {tensor for head in self._heads.values() for tensor in (*head.maps, *head.vectors)}
+        read = {tensor for head in self.heads.values() for tensor in (*head.maps, *head.vectors)}
         wanted = [*plain, *sorted(read - {*plain})]
         with limited(time_limit) as options:
             read_off = self._session.run(wanted, {INPUT: pixels}, options)
         found = dict(zip(wanted, read_off, strict=True))
-        for task, head in self._heads.items():
-            whole = np.zeros((len(pixels), len(head.bias), *self._positions))
+        for task, head in self.heads.items():
+            whole = np.zeros((len(pixels), len(head.bias), *self.positions))
             for tensor, weights in head.maps.items():
                 shares = np.einsum("nchw,kc->nkhw", found[tensor].astype(np.float64), weights)
-                whole += spread(shares / shares[0, 0].size, self._positions)
+                whole += spread(shares / shares[0, 0].size, self.positions)
             branch = head.bias + sum(found[name] @ by.T for name, by in head.vectors.items())
             found[f"{task}_map"] = whole
             found[f"{task}_branch"] = np.broadcast_to(branch, whole.shape[:2])
@@ -108,23 +112,24 @@ def open_maps(file: ModelFile, provider: str, threads: int | None) -> MappedNetw
         raise WbczooError(f"{file.path} failed on an image: {reason_of(error)}.") from None
     variable = _variable(model.graph)
     heads = {task.name: _take_back(task.name, nodes, values, variable) for task in file.tasks}
-    sizes = [values[name].shape[2:] for head in heads.values() for name in head.maps]
+    maps = {name for head in heads.values() for name in head.maps}
     flat = {name for head in heads.values() for name in head.vectors}
     if not all(head.maps for head in heads.values()) or any(
         name not in values or values[name].ndim != 2 for name in flat
     ):
         raise WbczooError(
             f"In the graph of {file.path} a logit cannot be parted over positions: its heads are "
-            "not dense layers on the mean of a feature map. Export the run again with this "
-            "version of wbczoo."
+            "not dense layers on the mean of a feature map. An ensemble's are not, for it averages "
+            "probabilities: ask one of its runs. Else export the run again with this version of "
+            "wbczoo."
         )
-    positions = max(sizes, key=lambda one: one[0] * one[1])
-    if positions == (1, 1):
+    network = MappedNetwork(session, heads, {name: values[name].shape[2:] for name in maps})
+    if network.positions == (1, 1):
         raise UsageError(
             f"The feature map of {file.path} has one position, the whole image, so a map of its "
             "answers would show nothing. Ask a model whose backbone keeps positions."
         )
-    return MappedNetwork(session, heads, positions)
+    return network
 
 
 def against_the_rest(maps: Floats) -> Floats:
@@ -177,7 +182,7 @@ def _variable(graph: Any) -> set[str]:
 
 def _take_back(
     task: str, nodes: Sequence[Any], values: Mapping[str, Floats], variable: set[str]
-) -> _Head:
+) -> Head:
     """A task's logits as a sum of what its head reads, through one linear step after another.
 
     Args:
@@ -187,7 +192,7 @@ def _take_back(
     """
     logits = f"{task}_logits"
     classes = values[logits].shape[-1]
-    head = _Head(np.zeros(classes))
+    head = Head(np.zeros(classes))
     weights: dict[str, Floats] = {logits: np.eye(classes)}
     for node in nodes:
         after = weights.pop(node.output[0], None)

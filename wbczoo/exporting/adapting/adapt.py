@@ -266,7 +266,7 @@ def _write(
         "wbczoo.reviewed": write_metadata(hashes),
         "wbczoo.adapted": write_metadata(adaptation),
     }
-    write_adapted(session.file, found, temperatures, told, graph)
+    write_adapted(session.file, found, temperatures, told, images, graph)
     adapted = Session(graph, device="cpu")
     arrays: dict[str, Any] = {INPUT: images, **adapted.run(images)}
     np.savez_compressed(graph.parent / EXAMPLE, **arrays)

@@ -14,6 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from wbczoo.exporting.adapting.refit import Refit
 from wbczoo.exporting.flags import add_flags, drop_flags
 from wbczoo.exporting.half import leading_to
+from wbczoo.exporting.maps import add_maps, drop_maps
+from wbczoo.images import Pixels
 from wbczoo.runtime.flags import LIMITS
 from wbczoo.runtime.layers import find_layers
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
@@ -26,6 +28,7 @@ def write_adapted(
     found: Refit,
     temperatures: Mapping[str, float],
     metadata: Mapping[str, str],
+    images: Pixels,
     place: Path,
 ) -> None:
     """Write a copy of a graph whose heads are corrected; the given ones stay within it.
@@ -39,12 +42,14 @@ def write_adapted(
     Args:
         temperatures: task -> that it was exported with.
         metadata: what is changed of them, and added.
+        images: as the graph reads them; on these its maps, if it has any, are held to the logits.
 
     Raises:
         WbczooError: if what the heads read cannot be told from the rest.
     """
     proto = onnx.load(file.path)
     drop_flags(proto)
+    had_maps = drop_maps(proto.graph)
     features = find_layers(file, proto.graph)["fused"]
     graph = proto.graph
     outputs = [output.name for output in graph.output]
@@ -91,6 +96,8 @@ def write_adapted(
         add_flags(proto, file.tasks, limits)
     onnx.checker.check_model(proto)
     onnx.save(proto, place)
+    if had_maps:
+        add_maps(place, images)
 
 
 def write_metadata(document: Mapping[str, Any] | Sequence[str]) -> str:

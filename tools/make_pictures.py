@@ -19,6 +19,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from PIL import Image
+from review_pictures import photograph_review
 
 from wbczoo import locate
 from wbczoo.runtime.drawing import draw_cells
@@ -212,6 +213,7 @@ def main() -> Any:
     draw_leaking_pair()
     draw_forest()
     photograph_differential()
+    photograph_review(ROOT, PICTURES)
     shutil.copy(DEMO / "run" / "curves.png", PICTURES / "curves.png")
 
 

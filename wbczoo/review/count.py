@@ -144,8 +144,7 @@ class Choice:
     key: str
 
 
-_TAKEN = "nsu"  # not a cell, skip, undo
-_KEYS = "1234567890" + "".join(sorted(set("abcdefghijklmopqrtvwxyz") - set(_TAKEN)))
+_KEYS = "1234567890abcdefghijklopqrtvwxyz"  # m, n, s and u mean something else
 
 
 def choose_keys(classes: Sequence[str], given: Sequence[str] = ()) -> list[Choice]:
@@ -164,8 +163,8 @@ def choose_keys(classes: Sequence[str], given: Sequence[str] = ()) -> list[Choic
         key, name = key.strip().casefold(), name.strip()
         if equals and key and (key not in _KEYS or len(key) != 1 or key in named.values()):
             raise UsageError(
-                f"--classes {text}: a key is one of {_KEYS}, each once; n, s and u mean not a "
-                "cell, skip and undo."
+                f"--classes {text}: a key is one of {_KEYS}, each once; m, n, s and u mean "
+                "the map, not a cell, skip and undo."
             )
         if key:
             named[name] = key

@@ -175,6 +175,7 @@ def run(
             write_address(folder, address)
             served = Served()
             served.micrometres = wanted.micrometres
+            served.open_session = open_session
             served.reviewer = check_name(wanted.reviewer) if wanted.reviewer else ""
             shown = f"[{host}]" if ":" in host else host
             hosts = [f"{name}:{number}" for name in (shown, "127.0.0.1", "localhost")]

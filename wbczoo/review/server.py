@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -24,6 +25,9 @@ from wbczoo.review.dataset import read_photograph
 from wbczoo.review.guard import PRINTED
 from wbczoo.review.session import Action, Review, check_name
 from wbczoo.review.sign import Unseen, describe_agreement, folder_of, reopen, sign
+from wbczoo.runtime.cells import FOUND
+from wbczoo.runtime.overlay import overlay
+from wbczoo.runtime.session import Session
 from wbczoo.text import one_line
 
 PAGE = Path(__file__).with_name("page")
@@ -47,6 +51,7 @@ class Served:
         micrometres: that a pixel of the photographs is wide, where it is known.
         reviewer: whom a page takes for its reviewer where nobody says otherwise.
         stopped: whether the server is to end, and with it what pages listen to.
+        open_session: opens the model, for maps.
     """
 
     def __init__(self) -> None:
@@ -57,10 +62,29 @@ class Served:
         self.micrometres: float | None = None
         self.reviewer = ""
         self.stopped: Callable[[], bool] = lambda: False
+        self.open_session: Callable[[], Session] | None = None
+        self._session: Session | None = None
+        self._opening = threading.Lock()
 
     def advance(self, stage: str, done: int, total: int | None) -> None:
         """How far it is."""
         self.progress = {"stage": stage, "done": done, "total": total}
+
+    def map_of(self, place: int) -> bytes:
+        """What speaks for the model's answer about a cell, as PNG; the model is opened once.
+
+        Raises:
+            ImageRefused, UsageError, WbczooError: as `overlay` does; where no model can be opened.
+        """
+        review = self.ready
+        cell, begun = review.cells[place], review.prepared.begun
+        if self.open_session is None or cell.proposed is None:
+            raise UsageError("The model proposed nothing here.")
+        with self._opening:
+            self._session = self._session or self.open_session()
+        box = cell.box if begun["cells"] in FOUND else None
+        pixels = read_photograph(review, cell.photograph)
+        return overlay(self._session, pixels, box, task=review.prepared.task.name)
 
     @property
     def ready(self) -> Review:
@@ -90,6 +114,7 @@ class _Signs(BaseModel):
 def make_app(served: Served) -> Starlette:
     """The application, which a `Guard` must stand before."""
     photograph = lru_cache(maxsize=12)(lambda place: _photograph(served.ready, place))
+    evidence = lru_cache(maxsize=100)(served.map_of)
 
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -147,6 +172,15 @@ def make_app(served: Served) -> Starlette:
         except ImageRefused as refusal:
             raise HTTPException(410, str(refusal)) from None
 
+    def drawn_map(request: Request) -> Response:
+        place = request.path_params["place"]
+        if place >= len(served.ready.cells):
+            raise HTTPException(404)
+        try:
+            return Response(evidence(place), media_type="image/png", headers=_ALWAYS)
+        except (ImageRefused, WbczooError) as error:
+            raise HTTPException(410, str(error)) from None
+
     def signed(request: Request) -> Response:
         who = _who(request, request.query_params.get("by", ""))
         path = folder_of(served.ready, who) / "differential.html"
@@ -172,6 +206,7 @@ def make_app(served: Served) -> Starlette:
             Route("/api/agreement", agreement),
             Route("/crops", crops),
             Route("/photographs/{place:int}.jpg", field),
+            Route("/maps/{place:int}.png", drawn_map),
             Route("/signed", signed),
         ],
         exception_handlers={HTTPException: _explain, UsageError: _explain},

@@ -4,8 +4,6 @@ export const UNIDENTIFIED = "unidentified";
 export const NOT_A_CELL = "not_a_cell";
 export const SKIPPED = "skipped";
 
-export const words = (name) => name.replaceAll("_", " ");
-
 export class Cells {
   constructor(told) {
     this.classes = told.classes.map(([name, key]) => ({ name, key }));

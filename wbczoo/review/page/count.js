@@ -1,7 +1,7 @@
 // The live count, its intervals and ranges, and the notes that stand under it.
 
 import { NOT_A_CELL } from "./cells.js";
-import { acceptDrops, make, titleOf } from "./gallery.js";
+import { acceptDrops, make, titleOf } from "./elements.js";
 
 const NOTES = ["red_cells", "white_cells", "platelets", "comment"];
 const HEADS = ["class", "cells", "%", "95 % interval", "range", "looked at", "proposed"];

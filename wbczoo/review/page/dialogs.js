@@ -1,6 +1,6 @@
 // What is asked before the page goes on: a name, a signature, a reason to reopen.
 
-import { make, titleOf } from "./gallery.js";
+import { make, titleOf } from "./elements.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -34,7 +34,7 @@ export async function askToSign({ link, told, cells, gallery, signed, say, take 
   const lines = signed
     ? [`Signed by ${signed.by}. If it is reopened, the log keeps that and why, and it must be signed again.`]
     : [
-        `${table.counted} white cells are counted. ${table.reviewed} cells were looked at one by one, ${table.accepted} are accepted as proposed, ${table.skipped} were skipped.`,
+        `${table.counted} white cells are counted. ${table.reviewed} cells were decided, ${table.skipped} of them skipped; ${table.accepted} are accepted as proposed.`,
         ...(table.unseen ? [`${table.unseen} flagged cells are unseen. Look at each of them first.`] : ["With your signature you stand behind all of them. The differential is then read-only."]),
         ...table.warnings,
       ];

@@ -1,6 +1,6 @@
 // The photograph of the current cell, with a box around each; and what the model says of the cell.
 
-import { make, titleOf } from "./gallery.js";
+import { make, titleOf } from "./elements.js";
 
 const FLAGS = {
   unknown: "unlike what the model learned from",
@@ -9,6 +9,7 @@ const FLAGS = {
   "at-edge": "cut by the photograph's frame",
   "no-cell": "no white cell was found in this photograph",
 };
+const MAP = "What the model's answer rests on: orange speaks for it, blue against it, the stronger the more.";
 const SVG = "http://www.w3.org/2000/svg";
 
 export class Field {
@@ -28,6 +29,14 @@ export class Field {
       this.scale = Math.max(1, Math.min(16, this.scale * (event.deltaY < 0 ? 1.25 : 0.8)));
       this.place();
     }, { passive: false });
+    this.mapped = false;
+    document.getElementById("map-toggle").addEventListener("click", () => this.map());
+    const map = document.getElementById("map-image"), text = document.getElementById("map-text");
+    map.addEventListener("load", () => (text.textContent = MAP));
+    map.addEventListener("error", () => {
+      text.textContent = "There is no map: this model's answers cannot be parted over the image.";
+      map.removeAttribute("src");
+    });
     this.image.addEventListener("error", () => this.refuse());
     this.image.addEventListener("load", () => this.refuse(""));
     new ResizeObserver(() => this.place()).observe(this.box);
@@ -37,6 +46,22 @@ export class Field {
     const line = document.getElementById("field-refused");
     line.textContent = words ?? "The photograph cannot be shown. It may have changed or be gone.";
     line.hidden = line.textContent === "";
+  }
+
+  // Show, or no longer, what speaks for the answer about each cell.
+  map() {
+    this.mapped = !this.mapped;
+    document.getElementById("map-toggle").setAttribute("aria-pressed", String(this.mapped));
+    this.drawMap();
+  }
+
+  drawMap() {
+    const shown = this.mapped && this.cells.all[this.cell].proposed !== null;
+    document.getElementById("map").hidden = !shown;
+    const source = `maps/${this.cell}.png`, image = document.getElementById("map-image");
+    if (!shown || image.getAttribute("src") === source) return;
+    document.getElementById("map-text").textContent = "Drawing…";
+    image.src = source;
   }
 
   zoom() {
@@ -58,6 +83,7 @@ export class Field {
     for (const rect of this.boxes.children) rect.classList.toggle("now", Number(rect.dataset.cell) === cell);
     this.place();
     this.tell();
+    this.drawMap();
   }
 
   drawBoxes() {
@@ -93,12 +119,11 @@ export class Field {
     const photograph = this.cells.photographs[told.photograph];
     document.getElementById("cell-title").textContent = said !== null ? `${titleOf(said)}, decided${told.by && !told.waits.length ? ` by ${told.by}` : ""}` : told.proposed ? `Proposed: ${titleOf(told.proposed)}` : "No cell found";
     document.getElementById("cell-path").textContent = photograph.path;
-    const flags = make("ul", "flags");
-    for (const flag of told.flags) flags.appendChild(make("li", "", `${flag}: ${FLAGS[flag] ?? "the model flagged it"}`));
+    const flags = make("p", "flags", told.flags.map((flag) => `${flag}: ${FLAGS[flag] ?? "the model flagged it"}`).join("; "));
     const bars = make("dl", "bars");
     const order = told.proposed ? this.cells.proposes.map((name, place) => [told.probabilities[place], name]) : [];
     order.sort((a, b) => b[0] - a[0]);
-    for (const [probability, name] of order.slice(0, 5)) {
+    for (const [probability, name] of order.slice(0, 4)) {
       bars.appendChild(make("dt", "", titleOf(name)));
       const bar = bars.appendChild(make("dd", "bar"));
       bar.appendChild(make("div", "")).style.width = `${100 * probability}%`;

@@ -1,7 +1,8 @@
 // The gallery: of ten thousand cells, those that are on the screen are elements.
 
 import { Crops } from "./crops.js";
-import { NOT_A_CELL, SKIPPED, UNIDENTIFIED, words } from "./cells.js";
+import { SKIPPED, UNIDENTIFIED } from "./cells.js";
+import { acceptDrops, make, titleOf } from "./elements.js";
 
 const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 400;
 
@@ -250,39 +251,6 @@ export class Gallery {
       return y >= this.box.scrollTop - 1 && y + this.tile <= this.box.scrollTop + this.box.clientHeight + 1;
     });
   }
-}
-
-export function titleOf(name) {
-  return { [UNIDENTIFIED]: "Unidentified", [NOT_A_CELL]: "Not a cell", [SKIPPED]: "Skipped" }[name] ?? words(name)[0].toUpperCase() + words(name).slice(1);
-}
-
-export function make(tag, name, text = "") {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text) element.textContent = text;
-  return element;
-}
-
-// Let cells be dropped on what `find` gives, which names a class in `data-to`.
-export function acceptDrops(box, find, drop) {
-  let over = null;
-  const mark = (element) => {
-    over?.classList.remove("over");
-    over = element;
-    over?.classList.add("over");
-  };
-  box.addEventListener("dragover", (event) => {
-    const target = find(event.target);
-    mark(target);
-    if (target && target.dataset.to !== UNIDENTIFIED) event.preventDefault();
-  });
-  box.addEventListener("dragleave", () => mark(null));
-  box.addEventListener("drop", (event) => {
-    const target = find(event.target);
-    mark(null);
-    event.preventDefault();
-    if (target && target.dataset.to !== UNIDENTIFIED) drop(target.dataset.to);
-  });
 }
 
 function newTile(cell) {

@@ -14,7 +14,7 @@ export function listenToKeys({ cells, gallery, review }) {
   };
   const others = {
     "?": review.help, ".": review.nextFlagged, "+": review.larger, "=": review.larger, "-": review.smaller,
-    Enter: review.zoom, Escape: () => gallery.clear(), u: review.undo, U: review.redo, s: review.skip, " ": review.confirm,
+    Enter: review.zoom, Escape: () => gallery.clear(), u: review.undo, U: review.redo, s: review.skip, m: review.map, " ": review.confirm,
   };
   const withControl = {
     z: review.undo, Z: review.redo, y: review.redo, a: () => gallery.selectSection(), Enter: review.sign,

@@ -3,8 +3,9 @@
 import { Cells, NOT_A_CELL, SKIPPED, UNIDENTIFIED } from "./cells.js";
 import { Count } from "./count.js";
 import { askName, askToSign, fillHelp, showBanner } from "./dialogs.js";
+import { titleOf } from "./elements.js";
 import { Field } from "./field.js";
-import { Gallery, titleOf } from "./gallery.js";
+import { Gallery } from "./gallery.js";
 import { listenToKeys } from "./keys.js";
 import { Link } from "./link.js";
 
@@ -158,6 +159,7 @@ const review = {
   undo: () => link.send({ do: "undo" }),
   redo: () => link.send({ do: "redo" }),
   zoom: () => gallery.current !== null && field.zoom(),
+  map: () => gallery.current !== null && field.map(),
   larger: () => gallery.resize(gallery.wanted + 16),
   smaller: () => gallery.resize(gallery.wanted - 16),
   help: () => $("help-dialog").showModal(),

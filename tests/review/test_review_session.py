@@ -261,11 +261,11 @@ def test_reviewed_cells_are_a_data_set(review: Review, tmp_path: Path) -> None:
 
 def test_keys_are_digits_then_what_is_given() -> None:
     classes = ["basophil", "monocyte", "not_a_cell"]
-    found = choose_keys(classes, ["m=monocyte", "smudge_cell"])
+    found = choose_keys(classes, ["o=monocyte", "smudge_cell"])
     assert [(each.name, each.key) for each in found] == [
-        ("basophil", "1"), ("monocyte", "m"), ("smudge_cell", "2"), ("not_a_cell", "n"),
+        ("basophil", "1"), ("monocyte", "o"), ("smudge_cell", "2"), ("not_a_cell", "n"),
     ]  # fmt: skip
-    for given in (["u=monocyte"], ["mm=monocyte"], ["m=monocyte", "m=basophil"]):
+    for given in (["u=monocyte"], ["oo=monocyte"], ["o=monocyte", "o=basophil"], ["m=basophil"]):
         with pytest.raises(UsageError, match="a key is"):
             choose_keys(classes, given)
 

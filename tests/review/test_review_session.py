@@ -15,6 +15,7 @@ from wbczoo.files import sha256_of
 from wbczoo.review.agreement import compare
 from wbczoo.review.check import check_folder
 from wbczoo.review.count import choose_keys, read_ranges
+from wbczoo.review.exchange import COCO, LABEL_STUDIO, take_labels
 from wbczoo.review.serve import begin_second
 from wbczoo.review.session import Action, Review
 from wbczoo.review.sign import Unseen, reopen, sign, write_signed
@@ -281,3 +282,45 @@ def test_ranges_are_a_laboratory_s_table(tmp_path: Path, review: Review) -> None
         path.write_text(f"class,low,high\n{text}\n")
         with pytest.raises(UsageError, match="Line 2"):
             read_ranges(path, ["monocyte"])
+
+
+@pytest.mark.parametrize("name", [COCO, LABEL_STUDIO])
+def test_labels_leave_and_come_back(review: Review, tmp_path: Path, name: str) -> None:
+    act(review, "Ada", decision(0, 4, to="monocyte"), decision(5, 8, to="eosinophil"))
+    sign(review, "Ada")
+    again = open_drawn(tmp_path / "again")
+    act(again, "Bea", decision(4, to="neutrophil"))
+    for _ in range(2):  # the same file is taken once
+        take_labels(again, "Ada", review.folder / name)
+    assert said(again) == {0: "monocyte", 4: "neutrophil", 5: "eosinophil", 8: "eosinophil"}
+    assert len(again.log.entries) == 5
+    assert check_folder(tmp_path / "again").faults == []
+
+
+def test_labels_made_elsewhere_are_of_the_cell_that_they_cover(
+    review: Review, tmp_path: Path
+) -> None:
+    def task(image: str, x: float, label: str) -> dict[str, Any]:
+        value = {"x": x, "y": 100 * 22 / 240, "width": 7.5, "height": 10, "rotation": 0,
+                 "rectanglelabels": [label]}  # fmt: skip
+        result = {"original_width": 320, "original_height": 240, "value": value}
+        return {"data": {"image": image}, "annotations": [{"result": [result]}]}
+
+    path = tmp_path / "labels.json"
+    uploaded = "/data/upload/1/0a1b2c3d-field-0001.png"
+    tasks = [task(uploaded, 100 * 22 / 320, "Monocytes"), task(uploaded, 90, "monocyte"),
+             task("elsewhere.png", 6, "monocyte")]  # fmt: skip
+    path.write_text(json.dumps(tasks))
+    with pytest.raises(UsageError, match="--classes"):
+        take_labels(review, "Ada", path)
+    tasks[0] = task(uploaded, 100 * 22 / 320, "Monocyte")
+    path.write_text(json.dumps(tasks))
+    take_labels(review, "Ada", path)
+    assert said(review) == {4: "monocyte"}
+    for text in ("[{}]", "{}", "[", "3", '{"images": [], "categories": [], "annotations": [1]}'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="cannot be read"):
+            take_labels(review, "Ada", path)
+    path.write_text("[]")
+    with pytest.raises(UsageError, match="None of the 0"):
+        take_labels(review, "Ada", path)

@@ -58,6 +58,12 @@ from wbczoo.cli.runtime_options import (
     "--second", metavar="NAME", help="A second reviewer, who sees nothing of the first's decisions."
 )
 @click.option(
+    "--labels-from",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="JSON",
+    help="Labels that the reviewer made elsewhere, COCO's or Label Studio's, as decisions.",
+)
+@click.option(
     "--micrometres",
     type=click.FloatRange(0, min_open=True),
     metavar="UM",

@@ -14,6 +14,7 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.walk import Found
 from wbczoo.review.count import choose_keys, read_ranges
 from wbczoo.review.decisions import NOT_A_CELL, SKIPPED
+from wbczoo.review.exchange import take_labels
 from wbczoo.review.log import Log
 from wbczoo.review.prepare import Prepared, prepare
 from wbczoo.review.session import Review, check_name
@@ -31,6 +32,7 @@ class Wanted:
         classes: as `choose_keys` takes them.
         ranges: a table of reference ranges.
         reviewer, second: names; the second sees nothing of the first before both have signed.
+        labels_from: a file of labels that the reviewer made elsewhere, COCO's or Label Studio's.
         micrometres: that a pixel of the photographs is wide, where it is known.
     """
 
@@ -41,6 +43,7 @@ class Wanted:
     reviewer: str | None = None
     second: str | None = None
     micrometres: float | None = None
+    labels_from: Path | None = None
 
 
 def open_review(
@@ -64,6 +67,10 @@ def open_review(
     review = Review(folder, prepared, log, choices, ranges)
     if wanted.second is not None:
         begin_second(review, wanted.reviewer, wanted.second)
+    if wanted.labels_from is not None:
+        if wanted.reviewer is None:
+            raise UsageError("--labels-from is somebody's work; say whose: --reviewer NAME.")
+        take_labels(review, check_name(wanted.reviewer), wanted.labels_from)
     write_signed(review)
     return review
 

@@ -15,6 +15,7 @@ from wbczoo.review.agreement import compare
 from wbczoo.review.count import BESIDE
 from wbczoo.review.dataset import TABLE, write_cells
 from wbczoo.review.decisions import SKIPPED
+from wbczoo.review.exchange import write_labels
 from wbczoo.review.log import Entry
 from wbczoo.review.prepare import now
 from wbczoo.review.session import Review, check_name
@@ -102,6 +103,7 @@ def write_signed(review: Review, *, anew: bool = False) -> None:
         signed = any(slate.signed for slate in review.decisions.slates.values())
         if signed and (anew or not (review.folder / TABLE).exists()):
             write_cells(review)
+            write_labels(review)
 
 
 def folder_of(review: Review, by: str) -> Path:

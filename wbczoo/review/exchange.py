@@ -1,0 +1,198 @@
+"""Labels of cells leave as COCO's and as Label Studio's JSON, and come back from either."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from wbczoo import files
+from wbczoo.errors import UsageError, some
+from wbczoo.progress import tell
+from wbczoo.review.cells import Box, Cell, Photograph
+from wbczoo.review.dataset import reviewed
+from wbczoo.review.session import Action, Review
+from wbczoo.tasks import fold
+
+COCO = "cells.coco.json"
+LABEL_STUDIO = "cells.label-studio.json"
+
+_SAME = 0.5  # of what two boxes cover together, from which on they are of one cell
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
+
+Labelled = tuple[str, Box, str]  # the image's path, a box in its pixels, and a label
+
+
+def write_labels(review: Review) -> None:
+    """Write the reviewed cells as `cells.coco.json` and `cells.label-studio.json`."""
+    labels, photographs = reviewed(review), review.prepared.photographs
+    for name, document in (
+        (COCO, to_coco(review.cells, photographs, labels)),
+        (LABEL_STUDIO, to_label_studio(review.cells, photographs, labels)),
+    ):
+        text = json.dumps(document, indent=1, allow_nan=False)
+        files.write_text(review.folder / name, text + "\n")
+
+
+def to_coco(
+    cells: Sequence[Cell], photographs: Sequence[Photograph], labels: Mapping[int, str]
+) -> dict[str, Any]:
+    """COCO's object detection format: `images`, `annotations`, `categories`, counted from 1."""
+    names = sorted({*labels.values()})
+    annotations = []
+    for number, (cell, label) in enumerate(labels.items(), 1):
+        left, top, right, bottom = cells[cell].box
+        wide, high = right - left, bottom - top
+        annotations.append({
+            "id": number, "image_id": cells[cell].photograph + 1, "iscrowd": 0,
+            "category_id": names.index(label) + 1, "bbox": [left, top, wide, high],
+            "area": wide * high,
+        })  # fmt: skip
+    return {
+        "images": [
+            {"id": place, "file_name": each.path, "width": each.width, "height": each.height}
+            for place, each in enumerate(photographs, 1)
+        ],
+        "annotations": annotations,
+        "categories": [{"id": n, "name": name} for n, name in enumerate(names, 1)],
+    }
+
+
+def to_label_studio(
+    cells: Sequence[Cell], photographs: Sequence[Photograph], labels: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """Label Studio's tasks: a rectangle in per cent of the image for each cell."""
+    results: dict[int, list[dict[str, Any]]] = {}
+    for cell, label in labels.items():
+        place, (left, top, right, bottom) = cells[cell].photograph, cells[cell].box
+        width, height = photographs[place].width, photographs[place].height
+        value = {
+            "x": 100 * left / width, "y": 100 * top / height, "rotation": 0,
+            "width": 100 * (right - left) / width, "height": 100 * (bottom - top) / height,
+            "rectanglelabels": [label],
+        }  # fmt: skip
+        results.setdefault(place, []).append(
+            {"id": f"cell-{cell}", "type": "rectanglelabels", "from_name": "label",
+             "to_name": "image", "original_width": width, "original_height": height,
+             "value": value}
+        )  # fmt: skip
+    return [
+        {"data": {"image": photographs[place].path}, "annotations": [{"result": result}]}
+        for place, result in results.items()
+    ]
+
+
+def read_labels(path: Path) -> list[Labelled]:
+    """The boxes with labels of a file, COCO's or Label Studio's.
+
+    Raises:
+        UsageError: if it cannot be read, or is neither.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        found = _of_coco(document) if isinstance(document, dict) else _of_label_studio(document)
+        return [*found]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{path} cannot be read as COCO's or Label Studio's JSON: {type(error).__name__} "
+            f"{error}. Export it anew, as COCO or as JSON."
+        ) from None
+
+
+def take_labels(review: Review, by: str, path: Path) -> None:
+    """Decide, in somebody's name, the cells that a file labels and of which nobody said anything.
+
+    A label is of the cell whose box it covers at least by half, of what both cover. The same file
+    is taken once.
+
+    Args:
+        by: who labelled.
+
+    Raises:
+        UsageError: as `read_labels` does; if none of its labels is of a cell, or a label is of no
+            class.
+    """
+    known = {choice.name for choice in review.choices}
+    labelled = read_labels(path)
+    if strange := {label for *_, label in labelled} - known:
+        raise UsageError(
+            f"{path} has the label {some(sorted(strange))}; there are {', '.join(sorted(known))}. "
+            "Add it: --classes CLASS."
+        )
+    found = _match(review, labelled)
+    if not found:
+        raise UsageError(
+            f"None of the {len(labelled)} labels in {path} is of a cell that was found in these "
+            "photographs. Are its images named alike?"
+        )
+    slate, _ = review.view(by)
+    chosen = {cell: label for cell, label in found.items() if cell not in slate.decided}
+    if chosen:
+        token = f"file-{files.sha256_of(path)[:32]}"
+        cells = [*chosen]
+        action = Action(do="decide", token=token, cells=cells, to=[*chosen.values()],
+                        seen=[review.version] * len(cells))  # fmt: skip
+        review.act(by, [action])
+    tell(f"{path}: {len(chosen)} cells decided as labelled; {len(labelled) - len(chosen)} labels "
+         "are of no cell that was found, or of one that was decided before")  # fmt: skip
+
+
+def _match(review: Review, labelled: Sequence[Labelled]) -> dict[int, str]:
+    photographs = review.prepared.photographs
+    names = Counter(PurePosixPath(each.path).name for each in photographs)
+    places = {each.path: place for place, each in enumerate(photographs)}
+    places |= {
+        PurePosixPath(each.path).name: place
+        for place, each in enumerate(photographs)
+        if names[PurePosixPath(each.path).name] == 1
+    }
+    cells: dict[int, list[int]] = {}
+    for number, each in enumerate(review.cells):
+        cells.setdefault(each.photograph, []).append(number)
+    found = {}
+    for path, box, label in labelled:
+        name = PurePosixPath(path).name
+        known = (each for each in (path, name, _UPLOADED.sub("", name)) if each in places)
+        place = places.get(next(known, ""), -1)
+        near = ((_overlap(box, review.cells[n].box), n) for n in cells.get(place, ()))
+        share, cell = max(near, default=(0.0, -1))
+        if share >= _SAME:
+            found[cell] = label
+    return found
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    if wide <= 0 or high <= 0:
+        return 0.0
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return wide * high / (areas - wide * high)
+
+
+def _of_coco(document: Mapping[str, Any]) -> Iterator[Labelled]:
+    paths = {each["id"]: str(each["file_name"]) for each in document["images"]}
+    names = {each["id"]: fold(str(each["name"])) for each in document["categories"]}
+    for each in document["annotations"]:
+        left, top, wide, high = (round(float(value)) for value in each["bbox"])
+        box = (left, top, left + wide, top + high)
+        yield paths[each["image_id"]], box, names[each["category_id"]]
+
+
+def _of_label_studio(document: Sequence[Mapping[str, Any]]) -> Iterator[Labelled]:
+    for task in document:
+        path = unquote(str(next(iter(task["data"].values()))).rpartition("?d=")[2])
+        for result in (r for a in task["annotations"] for r in a["result"]):
+            value = result["value"]
+            if not value.get("rectanglelabels"):
+                continue
+            width, height = result["original_width"] / 100, result["original_height"] / 100
+            left, top = value["x"] * width, value["y"] * height
+            right, bottom = left + value["width"] * width, top + value["height"] * height
+            box = (round(left), round(top), round(right), round(bottom))
+            yield path, box, fold(str(value["rectanglelabels"][0]))

@@ -11,7 +11,7 @@ from wbczoo.errors import WbczooError
 from wbczoo.images import Pixels
 from wbczoo.images.tree import Tree, Trees
 from wbczoo.registry import datasets
-from wbczoo.specs import Box, Sample
+from wbczoo.specs import Box, Sample, Split
 from wbczoo.tasks import LEUKOCYTE
 
 _NO_WHITE_CELL = ("platelet", "not_a_cell")
@@ -26,6 +26,7 @@ class Field:
         boxes: of all its white cells.
         group: what the image must stay together with.
         label: as the data set writes it.
+        split: that the data set publishes, if it does.
     """
 
     source: Tree | Trees
@@ -33,6 +34,7 @@ class Field:
     boxes: tuple[Box, ...]
     group: str
     label: str
+    split: Split | None = None
 
     def read(self) -> Pixels:
         """The image, uint8 RGB (H, W, 3); ImageRefused says why there is none."""
@@ -86,4 +88,4 @@ def _all_boxes(sample: Sample) -> tuple[Box, ...] | None:
 
 def _field(rows: Rows, row: int, boxes: tuple[Box, ...]) -> Field:
     sample = rows.samples[row]
-    return Field(rows.source, sample.path, boxes, rows.groups[row], sample.label)
+    return Field(rows.source, sample.path, boxes, rows.groups[row], sample.label, sample.split)

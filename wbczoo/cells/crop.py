@@ -96,6 +96,13 @@ def crop_cells(image: Pixels, found: Iterable[Found]) -> Iterator[Pixels]:
         yield crop_cell(image, each, slide=slide)
 
 
+def square_around(found: Found, *, scale: float | None = None) -> tuple[int, int, int]:
+    """Left, top and side of the square that `crop_cell` shows, in pixels of the image."""
+    side = max(1, round(FACTOR * (own_scale(found) if scale is None else scale)))
+    left, top, right, bottom = found.box
+    return (left + right - side) // 2, (top + bottom - side) // 2, side
+
+
 def crop_cell(
     image: Pixels,
     found: Found,
@@ -121,9 +128,7 @@ def crop_cell(
         uint8 RGB (s, s, 3), s = `FACTOR` times the scale, in whole pixels.
     """
     slide = slide or slide_colour(levels(image))
-    side = max(1, round(FACTOR * (own_scale(found) if scale is None else scale)))
-    left, top, right, bottom = found.box
-    across, down = (left + right - side) // 2, (top + bottom - side) // 2
+    across, down, side = square_around(found, scale=scale)
     height, width = image.shape[:2]
     rows = slice(max(down, 0), min(down + side, height))
     columns = slice(max(across, 0), min(across + side, width))

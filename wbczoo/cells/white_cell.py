@@ -6,6 +6,8 @@ and the empty slide let through; so the place that absorbs most red is the nucle
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -44,14 +46,25 @@ def crop_white_cell(image: Pixels) -> Pixels:
         uint8 RGB (s, s, 3) with s = round(0.6 min(H, W)). Of an image in which nothing absorbs
         red light, its middle.
     """
-    height, width = image.shape[:2]
-    side = max(1, round(SHARE * min(height, width)))
     small = _shrink(image)
     slide = _slide_colour(small)
+    left, top, side = _square(image, small, slide)
+    return balance(image[top : top + side, left : left + side], slide, SLIDE)
+
+
+def white_cell_square(image: Pixels) -> tuple[int, int, int]:
+    """Left, top and side of the square that `crop_white_cell` shows, in pixels of the image."""
+    small = _shrink(image)
+    return _square(image, small, _slide_colour(small))
+
+
+def _square(image: Pixels, small: Pixels, slide: Sequence[int]) -> tuple[int, int, int]:
+    height, width = image.shape[:2]
+    side = max(1, round(SHARE * min(height, width)))
     down, across = _densest_nucleus(_absorbed_red(small, slide[0]))
     top = min(max(round(down * height - side / 2), 0), height - side)
     left = min(max(round(across * width - side / 2), 0), width - side)
-    return balance(image[top : top + side, left : left + side], slide, SLIDE)
+    return left, top, side
 
 
 def _shrink(image: Pixels) -> Pixels:

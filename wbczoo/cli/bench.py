@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.bench_locate import locate
+from wbczoo.cli.bench_maps import maps
 from wbczoo.cli.options import (
     compose_from,
     composition_options,
@@ -32,6 +33,7 @@ def command() -> None:
 
 
 command.add_command(locate)
+command.add_command(maps)
 
 
 @command.command("train")

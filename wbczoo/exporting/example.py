@@ -14,6 +14,8 @@ from wbczoo.images.tree import Tree
 from wbczoo.registry import datasets
 from wbczoo.specs import Preprocessing
 
+LARGE = 1_000_000  # pixels of an image, of which eight would take a minute and a gigabyte
+
 
 def drawn_photographs(photographs: int = 8) -> Pixels:
     """Drawn photographs as a camera gives them, uint8 (N, H, W, 3)."""
@@ -33,6 +35,8 @@ def read_by_model(photographs: Pixels, preprocessing: Preprocessing) -> Pixels:
 
 
 def of_camera(photographs: Pixels, camera: tuple[int, int]) -> Pixels:
-    """Photographs (N, H, W, 3) of the size that a camera has."""
+    """Photographs (N, H, W, 3) of the size that a camera has; above a megapixel two of them."""
+    if camera[0] * camera[1] > LARGE:
+        photographs = photographs[:2]
     sized = replace(Preprocessing(), size=camera)
     return np.stack([images.preprocess(each, sized) for each in photographs])

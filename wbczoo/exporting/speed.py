@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wbczoo import machine
+from wbczoo.exporting.example import LARGE
 from wbczoo.images import Pixels
 from wbczoo.runtime.devices import cores, import_onnxruntime
 from wbczoo.runtime.session import Session
@@ -17,7 +18,6 @@ BATCH = 32
 
 Speed = Literal["full", "short", "none"]
 
-_LARGE = 1_000_000  # pixels of an image, of which a batch would take a minute
 _SECONDS = 0.8  # of each of the two, at least one round
 _ROUNDS = 100  # at most
 
@@ -39,7 +39,7 @@ def measure_speed(session: Session, images: Pixels, how: Speed = "full") -> dict
     if how == "none":
         return None
     rounds = 1 if how == "short" else _ROUNDS
-    size = BATCH if how == "full" and images[0].size <= 3 * _LARGE else 1
+    size = BATCH if how == "full" and images[0].size <= 3 * LARGE else 1
     told = f"medians of up to {_ROUNDS} rounds within {_SECONDS} s"
     latency = seconds = _median_seconds(lambda: session.run(images[:1]), rounds)
     if size > 1:

@@ -31,7 +31,13 @@ def read_origins(path: Path, root: Path, names: Sequence[str], top: str) -> dict
     Raises:
         UsageError: for a table that cannot be read, or that puts one thing into two.
     """
-    table = read_table(path, [ORIGINS], ["group"])
+    table = read_table(
+        path,
+        [ORIGINS],
+        ["group"],
+        cure="Rename the column that tells what an image is of, or say --each-file-a-photograph "
+        f"instead. A table of labels is given by --labels {path}.",
+    )
     _require_nested(table)
     return table.match(names, _roots(root, top))[0]
 
@@ -49,7 +55,9 @@ def read_labels(path: Path, root: Path, names: Sequence[str], top: str) -> dict[
     if not any(row["label"] for row in table.rows.values()):
         raise UsageError(
             f"{path} needs the columns file and label, and may have {', '.join(_KNOWN)} and others "
-            "with the names of tasks; it labels no file."
+            "with the names of tasks; it labels no file. Rename the column of the classes to "
+            "label. A table that only tells what an image is of is given by --photograph-from "
+            f"{path}."
         )
     _require_nested(table)
     if slash := [r["laboratory"] for r in table.rows.values() if "/" in r["laboratory"]]:

@@ -154,7 +154,11 @@ def test_a_label_without_latin_letters_wants_a_name(folders: Folders) -> None:
 
 def test_a_class_that_no_image_has_is_refused_with_the_nearest(folders: Folders) -> None:
     rows = read(folders({"": {"Band Neutrophils": 2, "Smudge": 2, "monocyte": 1}}))
-    with pytest.raises(UsageError, match=r"'band_neutrofil'.*mean band_neutrophil\?.*Smudge"):
+    with pytest.raises(
+        UsageError,
+        match=r"'band_neutrofil'.*mean band_neutrophil\? Then type "
+        r"--task stage=smudge,band_neutrophil\..*Smudge",
+    ):
         settle_tasks(rows, parse(["stage=smudge,band_neutrofil"]))
     assert settle_tasks(rows, [CELL]) == (CELL,)  # a shipped task may know more than there is
 

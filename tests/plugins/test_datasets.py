@@ -493,6 +493,7 @@ def test_folder_knows_photographs_and_groups_by_a_table(wrapper: str, tmp_path: 
     ("text", "sentence"),
     [
         ("file;photo\nx;y\n", "needs the columns"),
+        ("file,label\nx,y\n", r"--each-file-a-photograph.*--labels .*origin\.csv"),
         ("file,photograph\nx.jpg,\n", "has no photograph"),
         ("", "needs the columns"),
         ("file,photograph\nx.jpg,1\nx.jpg,2\n", "two things of x.jpg: photograph 1"),
@@ -611,6 +612,7 @@ def test_folder_reads_splits_laboratories_and_labels_of_other_tasks_from_a_table
     ("head", "rows", "sentence"),
     [
         ("file;class", LABELS, "needs the columns file and label"),
+        ("file;slide", [row[:2] for row in LABELS], r"is given by --photograph-from .*\.csv"),
         ("file;label;label", LABELS, "each once"),
         ("file;label;slide", [*LABELS, ("s1/1.jpg", "B", "x")],
          "two things of s1/1.jpg: label A, and in line 7 label B"),

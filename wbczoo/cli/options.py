@@ -173,8 +173,23 @@ out_option = click.option(
 
 data_argument = click.argument("data", type=click.Path(path_type=Path))
 
+
+def _one_place(
+    ctx: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]
+) -> Path | None:
+    if len(paths) > 1:
+        named = " ".join(f"--data folder@{path.stem}={path}" for path in paths)
+        raise UsageError(
+            f"DATA is one data set, and {len(paths)} were given. Name each, and whose it is, in "
+            f"its place: {named}"
+        )
+    return paths[0] if paths else None
+
+
 data_sources = together(
-    click.argument("data", type=click.Path(path_type=Path), required=False),
+    click.argument(
+        "data", type=click.Path(path_type=Path), nargs=-1, metavar="[DATA]", callback=_one_place
+    ),
     click.option(
         "--data",
         "sources",
@@ -205,7 +220,11 @@ def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
     """
     data, sources = options.pop("data"), options.pop("sources")
     if (data is None) == (not sources):
-        raise UsageError("Name the data: DATA alone, or each data set by --data NAME=PATH.")
+        if data is None:
+            raise UsageError("Name the data: a folder, or each data set by --data NAME=PATH.")
+        raise UsageError(
+            f"{data} is given alone and others by name. Name it too: --data folder={data}"
+        )
     named = options["dataset"] != "folder" or any(
         options[flag] for flag in (*_FOLDER, "dataset_options")
     )

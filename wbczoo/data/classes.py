@@ -47,10 +47,15 @@ def settle_tasks(rows: Rows, tasks: Sequence[Task]) -> tuple[Task, ...]:
         lacking = [name for name in task.classes if name not in shown]
         if lacking and task not in SHIPPED.values():
             near = get_close_matches(lacking[0], filter(None, map(class_named, raw)), 1)
+            meant = ",".join({lacking[0]: near[0]}.get(c, c) for c in task.classes) if near else ""
             raise UsageError(
                 f"The task {task.name} has the class {lacking[0]!r}, of which no image in "
                 f"{rows.source.root} is."
-                + (f" Did you mean {near[0]}?" if near else "")
+                + (
+                    f" Did you mean {near[0]}? Then type --task {task.name}={meant}."
+                    if near
+                    else ""
+                )
                 + f" The labels there are {some(raw, most=20)}."
             )
         settled.append(task)

@@ -126,9 +126,10 @@ def _open(model: Path, device: str, fold: int | None, *, ensemble: bool) -> list
 
 def _as_several(bare: TrainConfig, root: Path, folder: Path) -> tuple[TrainConfig, Places]:
     if bare.datasets:
+        each = " ".join(f"--data {name}=PATH" for name in bare.datasets)
         raise UsageError(
-            f"{folder} was trained on several data sets, {', '.join(bare.datasets)}. Say which are "
-            "given, and where: --data NAME=PATH."
+            f"{folder} was trained on several data sets. Say where each lies that is given: wbczoo "
+            f"evaluate {folder} {each}"
         )
     name = bare.dataset.name
     return TrainConfig(datasets={name: bare.dataset}), {name: root}

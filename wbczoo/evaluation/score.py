@@ -124,8 +124,8 @@ def score(
         if named[0] != named[1]:
             raise UsageError(
                 f"The model was trained on the data set {named[0]!r}, and this is read as "
-                f"{named[1]!r}. If it is the same, name it by --dataset; to test the model on "
-                "another, say --protocol external."
+                f"{named[1]!r}. If it is the same, name it: --dataset {named[0]}. To test the "
+                "model on another: --protocol external."
             )
         plan = plan_split(rows, model.tasks, asked)
         if digest_of(rows, plan) == split_sha256:

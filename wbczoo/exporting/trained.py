@@ -132,11 +132,15 @@ def _fold_of(run: Path, fold: int | None) -> Path:
     if fold is None:
         if folds and not (run / checkpoint.CONFIG).is_file():
             raise UsageError(
-                f"{run} holds {len(folds)} runs, each with another fold left out. Name one, as by "
-                "--fold 0, or let all of them answer together by --ensemble; the card then has "
-                "the figures of all folds pooled."
+                f"{run} holds {len(folds)} runs, each with another fold left out. Export one, "
+                f"wbczoo export {run} --fold 0 --out NEW, or let all of them answer together by "
+                "--ensemble in its place; the card then has the figures of all folds pooled."
             )
         return run
+    if not folds and (run / checkpoint.CONFIG).is_file():
+        raise UsageError(
+            f"{run} is one run and holds no folds. Leave out --fold: wbczoo export {run} --out NEW"
+        )
     if run / f"fold-{fold}" / checkpoint.CONFIG not in folds:
         held = ", ".join(path.parent.name.removeprefix("fold-") for path in folds) or "none"
         raise UsageError(f"{run} has no run of fold {fold}; it has those of: {held}.")

@@ -76,7 +76,12 @@ class Table:
 
 
 def read_table(
-    path: Path, needed: Needed, optional: Sequence[str] = (), *, further: bool = False
+    path: Path,
+    needed: Needed,
+    optional: Sequence[str] = (),
+    *,
+    further: bool = False,
+    cure: str = "",
 ) -> Table:
     """Read a table with the column `file` and others; see `read_rows`.
 
@@ -84,7 +89,7 @@ def read_table(
         UsageError: as `read_rows` does, and if the table says two things of one file.
     """
     rows: dict[str, Mapping[str, str]] = {}
-    for number, row in read_rows(path, (FILE, *needed), optional, further=further):
+    for number, row in read_rows(path, (FILE, *needed), optional, further=further, cure=cure):
         key = _key(row.pop(FILE))
         row = {name: plain(cell) for name, cell in row.items()}
         if rows.setdefault(key, row) != row:
@@ -98,7 +103,12 @@ def read_table(
 
 
 def read_rows(
-    path: Path, needed: Needed, optional: Sequence[str] = (), *, further: bool = False
+    path: Path,
+    needed: Needed,
+    optional: Sequence[str] = (),
+    *,
+    further: bool = False,
+    cure: str = "",
 ) -> list[tuple[int, dict[str, str]]]:
     """The numbered lines of a CSV file in UTF-8, whatever separates its columns.
 
@@ -109,6 +119,7 @@ def read_rows(
         needed: columns, whose cells hold something; of several that will do, the first there is.
         optional: columns that may be missing, and cells that may be empty.
         further: whether further columns are taken too; they may be empty.
+        cure: what to do where a needed column is lacking, as a sentence.
 
     Raises:
         UsageError: if the table is not there, or cannot be read; lacks a needed column; or has an
@@ -132,7 +143,8 @@ def read_rows(
     if any(name not in columns for name in filled) or any(columns.count(n) > 1 for n in taken):
         raise UsageError(
             f"{path} needs the columns {' and '.join(map(' or '.join, choices))}, each once, and "
-            f"may have {', '.join(optional) or 'others'}; its first line is {', '.join(header)!r}."
+            f"may have {', '.join(optional) or 'others'}; its first line is {', '.join(header)!r}. "
+            f"{cure or 'Rename the columns that hold them, or add them.'}"
         )
     rows = []
     for number, cells in rest:

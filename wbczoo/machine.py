@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
+from urllib.request import url2pathname
 
 _PACKAGES = (
     "wbczoo",
@@ -45,6 +48,12 @@ _UNITS = (
     "sve",
 )
 
+# Where pip takes onnxruntime-gpu (pyproject.toml).
+_HAS_GPU_BUILD = platform.system() in ("Linux", "Windows") and platform.machine() in (
+    "x86_64",
+    "AMD64",
+)
+
 _MATTERS = re.compile(
     r"(WBCZOO|HF|HUGGING|CUDA|NVIDIA|ORT|TRT|OMP|KMP|MKL|OPENBLAS|TORCH)_|"
     r"(PYTHONPATH|LD_LIBRARY_PATH|XDG_CACHE_HOME|(HTTPS?|ALL|NO)_PROXY)$",
@@ -60,6 +69,33 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+@cache
+def how_to_install(extra: str) -> str:
+    """The command that adds an extra of wbczoo, by the way that it was installed itself.
+
+    From a clone or a wheel file it names these, for an index may not have it. Where onnxruntime
+    took the place of onnxruntime-gpu, it names what the extra consists of: by the extra's own
+    name pip would bring the other one back.
+    """
+    try:
+        home = distribution("wbczoo")
+    except PackageNotFoundError:
+        return f"pip install 'wbczoo[{extra}]'"
+    if installed("onnxruntime") and not installed("onnxruntime-gpu") and _HAS_GPU_BUILD:
+        own = [
+            f"'{one.split(';')[0].strip()}'"
+            for one in home.requires or ()
+            if re.search(rf"""extra == ['"]{extra}['"]""", one)
+        ]
+        return f"pip install {' '.join(own)}"
+    origin = json.loads(home.read_text("direct_url.json") or "{}")
+    address = urlparse(origin.get("url", ""))
+    if address.scheme != "file":
+        return f"pip install 'wbczoo[{extra}]'"
+    how = "--editable " if origin.get("dir_info", {}).get("editable") else ""
+    return f"pip install {how}'{url2pathname(address.path)}[{extra}]'"
 
 
 def describe() -> dict[str, Any]:

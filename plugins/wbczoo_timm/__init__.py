@@ -11,7 +11,7 @@ from typing import Any
 
 from wbczoo.specs import BackboneSpec, Preprocessing, Size
 
-REQUIRES = ("torch", "timm")
+REQUIRES = ("torch", "timm", "torchvision")  # timm does not load without the last
 
 # What timm's models call the parts behind their feature map. A file's key that starts with one of
 # these is left out only where the built backbone has no such key.

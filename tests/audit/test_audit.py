@@ -26,6 +26,7 @@ from wbczoo.audit.report import check, describe, published_sides
 from wbczoo.audit.search import FEWEST_INLIERS, Audit, audit
 from wbczoo.data.samples import Rows, read_rows
 from wbczoo.errors import WbczooError
+from wbczoo.machine import how_to_install
 from wbczoo_datasets.synthetic import SYNTHETIC
 
 FOLDER = registry.datasets.spec("folder")
@@ -321,7 +322,7 @@ def test_without_the_extra_it_says_what_to_install(halves: Path) -> None:
         [sys.executable, "-c", script, "data", "audit", str(halves)], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr == "Error: cv2 is not installed: pip install 'wbczoo[train]'.\n"
+    assert done.stderr == f"Error: cv2 is not installed: {how_to_install('train')}.\n"
 
 
 def test_what_cannot_be_audited_is_a_sentence(

@@ -109,6 +109,12 @@ def test_data_show_tells_the_split_and_its_fold(wbczoo: Run, smears: Path) -> No
     document = json.loads(wbczoo(*command, "--fold", "2", "--json").stdout)
     assert document["split"]["fold"] == 2
     assert document["photographs"] == 24
+    shown = json.loads(wbczoo(*command[:-1], "--json", "--folds", "3").stdout)
+    assert [fold["test"]["photographs"] for fold in shown["folds"]] == [8, 8, 8]
+    assert sum(sum(fold["tested"]["cell"].values()) for fold in shown["folds"]) == 72
+    assert "tested files, nucleus" in wbczoo(*command[:5], "--folds").stdout
+    wrong = wbczoo(*command[:5], "--protocol", "official", "--folds", expect=2)
+    assert "--protocol grouped" in wrong.stderr
 
 
 def test_predict_answers_the_good_and_names_the_bad(

@@ -134,10 +134,11 @@ def test_external_is_measured_over_all_trained_classes_and_over_the_shared_ones(
 
 def test_all_folds_score_each_photograph_once(wbczoo: Run, smears: Path, tmp_path: Path) -> None:
     out = tmp_path / "folds"
-    wbczoo(
+    trained = wbczoo(
         "train", smears, "--dataset", "synthetic", "--protocol", "grouped", "--folds", "3",
         *SMALL_TRAINING, "--epochs", "1", "--out", out,
     )  # fmt: skip
+    assert "fold 1: training 2 of 3" in trained.stderr
     assert sorted(path.name for path in out.iterdir()) == ["fold-0", "fold-1", "fold-2"]
     command = ("evaluate", out, smears, "--dataset", "synthetic", "--json")
     document = json.loads(wbczoo(*command).stdout)

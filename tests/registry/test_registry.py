@@ -15,6 +15,7 @@ from fake_plugins import SPEC, install, part, run
 
 from wbczoo import registry
 from wbczoo.errors import UsageError
+from wbczoo.machine import how_to_install
 from wbczoo.registry.entry import blank
 from wbczoo.specs import BackboneSpec
 
@@ -251,7 +252,7 @@ def test_a_built_in_part_without_its_framework_says_how_to_get_it() -> None:
         "print(entry.status, entry.reason)"
     )
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout
-    assert told.strip() == "missing It needs timm: pip install 'wbczoo[train]'."
+    assert told.strip() == f"missing It needs timm: {how_to_install('train')}."
 
 
 def test_a_stranger_cannot_take_a_built_in_name(listed: dict[str, Row], ask: Ask) -> None:

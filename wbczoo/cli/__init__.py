@@ -22,6 +22,7 @@ import click
 from wbczoo import __version__
 from wbczoo.cli.results import alone_on_stdout
 from wbczoo.errors import WbczooError
+from wbczoo.machine import how_to_install
 
 # Verb -> its one-line help, so that `wbczoo --help` imports none of them.
 VERBS = {
@@ -157,7 +158,7 @@ def _explain(error: BaseException) -> int:
     elif isinstance(error, MemoryError):
         sentence, code = "The memory does not suffice; try a smaller --batch-size.", 1
     elif isinstance(error, ModuleNotFoundError):
-        sentence = f"{error.name} is not installed: pip install 'wbczoo[train]'."
+        sentence = f"{error.name} is not installed: {how_to_install('train')}."
         code = 1
     else:
         sentence = (

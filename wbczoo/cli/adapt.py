@@ -9,6 +9,7 @@ import click
 
 from wbczoo.cli.options import dataset_from, dataset_options, json_option, out_option, print_json
 from wbczoo.cli.results import echo
+from wbczoo.machine import how_to_install
 
 
 @click.command("adapt")
@@ -39,7 +40,7 @@ def command(model: str, reviewed: Path, as_json: bool, **options: Any) -> None:
         from wbczoo.exporting.adapting.adapt import adapt
     except ModuleNotFoundError as error:
         raise WbczooError(
-            f"{error.name} is not installed, which adapting needs: pip install 'wbczoo[adapt]'."
+            f"{error.name} is not installed, which adapting needs: {how_to_install('adapt')}."
         ) from None
 
     options["dataset"] = dataset_from(options)

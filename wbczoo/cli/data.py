@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,8 +23,16 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
+from wbczoo.errors import UsageError
 from wbczoo.tasks import DEFAULT, Task
 from wbczoo.text import format_class, format_count
+
+if TYPE_CHECKING:
+    from wbczoo.config import TrainConfig
+    from wbczoo.data.plan import Role
+    from wbczoo.data.samples import Rows
+
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 
 @click.group("data")
@@ -80,6 +89,15 @@ def prepare(
 @dataset_options
 @split_settings(shown="none: no split is shown")
 @tasks_option
+@click.option(
+    "--folds",
+    is_flag=False,
+    flag_value=5,
+    type=click.IntRange(2),
+    metavar="[N]",
+    help="Show what each of so many folds of grouped tests, and how many files of each class; 5 "
+    "where no number is said.",
+)
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @json_option
 @click.pass_context
@@ -89,12 +107,14 @@ def show(
     data: Path,
     protocol: str | None,
     tasks: tuple[Task, ...],
+    folds: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
     """Count a data set's files and photographs by part, published split and label.
 
-    With --protocol, also what it would train, validate and test on.
+    With --protocol, also what it would train, validate and test on; with --folds in each fold of
+    grouped.
 
     Example: wbczoo data show blood-cells.zip --dataset bccd --protocol official
     """
@@ -103,6 +123,10 @@ def show(
     from wbczoo.data.splits import plan_split
     from wbczoo.progress import tell
 
+    if folds is not None:
+        if protocol not in (None, "grouped") or options["fold"] not in (None, "all"):
+            raise UsageError("--folds shows all of --protocol grouped: leave out what is another.")
+        protocol, options["folds"] = "grouped", folds
     config = split_from({**options, "protocol": protocol})
     rows = read_dataset(config, data, tell)
     if not tasks and (left := explain_left_out(rows, DEFAULT)):
@@ -149,12 +173,49 @@ def show(
             "test": count(rows, plan.test),
             "counts": plan.counts,
         }
+    if folds is not None:
+        document["folds"] = [_describe_fold(rows, tasks, config, n) for n in range(config.folds)]
+        del document["split"]
     if as_json:
         print_json(document)
     else:
         _print(document)
     if rows.refused:
         ctx.exit(3 if len(rows) else 1)
+
+
+def _describe_fold(
+    rows: Rows, tasks: Sequence[Task], config: TrainConfig, fold: int
+) -> dict[str, Any]:
+    """What one fold trains, validates and tests on, and its test's files of each class."""
+    from wbczoo.data.classes import count_classes
+    from wbczoo.data.prepared import count
+    from wbczoo.data.splits import plan_split
+
+    plan = plan_split(rows, tasks, config.model_copy(update={"fold": fold}))
+    roles: dict[str, Any] = {role: count(rows, plan.rows(role)) for role in ROLES}
+    classes = count_classes(rows, plan, tasks)
+    tested = {
+        task: {name: files["test"] for name, files in found.items()}
+        for task, found in classes.items()
+    }
+    return {"fold": fold, **roles, "tested": tested}
+
+
+def _print_folds(folds: Sequence[dict[str, Any]]) -> None:
+    echo("\nprotocol grouped: photographs / files of each fold")
+    tasks = list(folds[0]["tested"])
+    print_table(
+        [
+            (
+                fold["fold"],
+                *(f"{format_count(fold[r]['photographs'])} / {fold[r]['files']}" for r in ROLES),
+                *(", ".join(f"{n} {name}" for name, n in fold["tested"][t].items()) for t in tasks),
+            )
+            for fold in folds
+        ],
+        ("fold", *ROLES, *(f"tested files, {task}" for task in tasks)),
+    )
 
 
 def _print(document: dict[str, Any]) -> None:
@@ -184,6 +245,8 @@ def _print(document: dict[str, Any]) -> None:
         if left:
             told = ", ".join(f"{n} {label or '(no label)'}" for label, n in sorted(left.items()))
             echo(f"\nleft out of {task}: {told}")
+    if folds := document.get("folds"):
+        _print_folds(folds)
     split = document.get("split")
     if split is None:
         return

@@ -15,6 +15,7 @@ from wbczoo.cli.runtime_options import (
     unknown_above_option,
     unsure_below_option,
 )
+from wbczoo.machine import how_to_install
 
 
 @click.command("review")
@@ -157,7 +158,7 @@ def _serve() -> Any:
         from wbczoo.review.serve import Wanted, run
     except ModuleNotFoundError as error:
         raise WbczooError(
-            f"{error.name} is not installed, which reviewing needs: pip install 'wbczoo[review]'."
+            f"{error.name} is not installed, which reviewing needs: {how_to_install('review')}."
         ) from None
     del starlette, uvicorn
     return run, Wanted

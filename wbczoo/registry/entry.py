@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint
 from typing import Any, Generic, Literal, TypeVar
 
+from wbczoo.machine import how_to_install
 from wbczoo.registry.sandbox import locate
 from wbczoo.specs import CONTRACT, BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
 from wbczoo.text import describe_error, printable
@@ -113,7 +114,7 @@ def available(entry: Entry[Any]) -> Entry[Any]:
     if entry.status != "ok" or not missing:
         return entry
     cure = (
-        "pip install 'wbczoo[train]'"
+        how_to_install("train")
         if entry.distribution == HOME
         else f"pip install {' '.join(missing)}"
     )

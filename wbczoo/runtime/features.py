@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from wbczoo import files
 from wbczoo.errors import UsageError
+from wbczoo.machine import how_to_install
 from wbczoo.runtime.answers import Answer
 from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
@@ -129,7 +130,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet
     except ImportError:
         raise UsageError(
-            "Parquet is written by pyarrow, which is not installed: pip install "
-            "'wbczoo[features]', or name a file that ends with .npz."
+            "Parquet is written by pyarrow, which is not installed: "
+            f"{how_to_install('features')}, or name a file that ends with .npz."
         ) from None
     return pyarrow, pyarrow.parquet

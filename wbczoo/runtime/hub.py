@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbczoo import __version__, files
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.machine import how_to_install
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, FILES
 from wbczoo.text import first_line
@@ -228,7 +229,7 @@ def _import_hub() -> Any:
         import huggingface_hub.utils
     except ImportError as error:
         raise WbczooError(
-            f"huggingface_hub does not load ({error}): pip install 'wbczoo[hub]'"
+            f"huggingface_hub does not load ({error}): {how_to_install('hub')}"
         ) from None
     return huggingface_hub
 

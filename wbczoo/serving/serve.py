@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.machine import how_to_install
 from wbczoo.registry.models import published, resolve
 from wbczoo.runtime import devices
 from wbczoo.runtime.folder import find_model, folder_of
@@ -81,7 +82,8 @@ def serve(
         from wbczoo.serving.metrics import Metrics
         from wbczoo.serving.queue import Queue
     except ImportError as error:
-        raise WbczooError(f"{error.name} is not installed: pip install 'wbczoo[serve]'.") from None
+        told = f"{error.name} is not installed: {how_to_install('serve')}."
+        raise WbczooError(told) from None
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # callers hear of it
     limits = Limits(options.body, options.images, options.seconds, read_tokens(options.token_file))
     opened = open_models(models, options)

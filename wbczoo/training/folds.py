@@ -75,7 +75,10 @@ def train_folds(
         plan = plan_split(rows, run.model.tasks, config.model_copy(update=turn))
         refuse_one_class(rows, plan, run.model.tasks)
     summaries = []
-    for folder, turn in turns.items():
+    for place, (folder, turn) in enumerate(turns.items(), 1):
+        if len(turns) > 1:
+            which = "".join(f"{what.replace('_', ' ')} {value}" for what, value in turn.items())
+            tell(f"{which}: training {place} of {len(turns)}, into {folder}")
         one = config.model_copy(update=turn)
         prepared = prepare(
             one, places, run.model.tasks, run.model.preprocessing, rows=rows, tell=tell

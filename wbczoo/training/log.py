@@ -9,6 +9,7 @@ from typing import Any
 
 from wbczoo import files
 from wbczoo.errors import UsageError
+from wbczoo.machine import how_to_install
 
 Row = Mapping[str, float]
 
@@ -78,7 +79,7 @@ def open_tensorboard(folder: Path) -> Any:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UsageError(
-            "TensorBoard is not installed: pip install 'wbczoo[tensorboard]', or leave out "
+            f"TensorBoard is not installed: {how_to_install('tensorboard')}, or leave out "
             "--tensorboard."
         ) from None
     return SummaryWriter(folder / "tensorboard")

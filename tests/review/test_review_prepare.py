@@ -1,0 +1,137 @@
+"""A review begins with a model's answers, goes on with them, and refuses those of another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import drawn_fields
+import pytest
+import tiny_export
+from commands import Completed
+
+from wbczoo.errors import UsageError, WbczooError
+from wbczoo.review.crops import SIDE, Crops
+from wbczoo.review.log import Log
+from wbczoo.review.prepare import ANSWERS, Prepared, prepare
+from wbczoo.review.serve import Wanted, bind, open_review
+from wbczoo.runtime.session import Session
+
+Run = Callable[..., Completed]
+
+
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return [str(path) for path in drawn_fields.write_fields(tmp_path_factory.mktemp("x") / "f")]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return drawn_fields.write_model(tmp_path_factory.mktemp("model") / "model.onnx")
+
+
+@pytest.fixture
+def begin(tmp_path: Path, model: Path) -> Callable[..., Prepared]:
+    def run(images: list[str], by: Path = model, **options: object) -> Prepared:
+        opened = partial(Session, by, device="cpu")
+        return prepare(tmp_path, Log(tmp_path), images, by, opened, **options)  # type: ignore[arg-type]
+
+    return run
+
+
+def test_a_review_begins_and_goes_on_without_the_model(
+    begin: Callable[..., Prepared], fields: list[str], tmp_path: Path, model: Path
+) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    found = begin(fields, advance=lambda *how: told.append(how))
+    assert told[-1] == ("Cutting out cells", len(fields), len(fields))
+    errors = [each.path for each in found.photographs if each.error]
+    assert errors == [fields[list(drawn_fields.FIELDS).index("02-damaged.png")]]
+    by_flag = [cell for cell in found.cells if "no-cell" in cell.flags]
+    assert [found.photographs[cell.photograph].path for cell in by_flag] == [fields[1]]
+    assert by_flag[0].box == (0, 0, 120, 90)
+    crops = Crops(tmp_path)
+    sizes = {crops.read(cell)[:2] for cell in range(len(found.cells))}
+    crops.close()
+    assert sizes == {b"\xff\xd8"}  # each a JPEG file of its own
+    assert SIDE == 128
+
+    def no_model() -> Session:
+        raise AssertionError
+
+    (tmp_path / "crops.bin").unlink()
+    (tmp_path / "crops.json").unlink()
+    again = prepare(tmp_path, Log(tmp_path), fields, model, no_model)
+    assert again == found
+    assert (tmp_path / "crops.json").exists()
+
+
+def test_another_model_other_images_and_other_answers_are_refused(
+    begin: Callable[..., Prepared], fields: list[str], tmp_path: Path
+) -> None:
+    begin(fields)
+    other = drawn_fields.write_model(tmp_path / "other" / "model.onnx", company=True)
+    with pytest.raises(UsageError, match="another model"):
+        begin(fields, other)
+    with pytest.raises(UsageError, match="not among the images"):
+        begin(fields[1:])
+    with pytest.raises(UsageError, match="the task cell"):
+        begin(fields, task_name="nucleus")
+    rows = (tmp_path / ANSWERS).read_text()
+    (tmp_path / ANSWERS).write_text(rows.replace("0.", "1.", 1))
+    with pytest.raises(WbczooError, match="not what the review began with"):
+        begin(fields)
+
+
+def test_images_are_asked_whole_of_a_model_that_reads_them_so(
+    fields: list[str], tmp_path: Path
+) -> None:
+    path = tiny_export.write_model(tmp_path / "model.onnx")
+    found = open_review(tmp_path / "new", fields, path, partial(Session, path), Wanted())
+    assert [cell.box[:2] for cell in found.cells] == [(0, 0)] * 5
+    assert found.prepared.begun["cells"] is None
+
+
+def test_labels_from_elsewhere_need_a_name(fields: list[str], tmp_path: Path, model: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text("[]")
+    with pytest.raises(UsageError, match="--reviewer"):
+        open_review(tmp_path / "new", fields, model, partial(Session, model),
+                    Wanted(labels_from=path))  # fmt: skip
+
+
+def test_a_port_that_is_taken_is_told_and_that_of_before_is_not_insisted_on() -> None:
+    with bind("127.0.0.1", None, None) as held:
+        port = held.getsockname()[1]
+        held.listen()
+        with pytest.raises(UsageError, match="--port"):
+            bind("127.0.0.1", port, None)
+        with bind("127.0.0.1", None, port) as other:
+            assert other.getsockname()[1] != port
+
+
+def test_the_command_refuses_what_cannot_be(
+    wbczoo: Run, fields: list[str], tmp_path: Path, model: Path
+) -> None:
+    assert "--out" in wbczoo("review", *fields, "--model", model, expect=2).stderr
+    inside = Path(fields[0]).parent
+    told = wbczoo("review", *fields, "--model", model, "--out", inside, expect=2).stderr
+    assert "name another --out" in told
+    assert "holds no review.jsonl" in wbczoo("review", "--check", tmp_path, expect=2).stderr
+
+
+def test_check_is_a_command(wbczoo: Run, tmp_path: Path) -> None:
+    from drawn_review import open_drawn
+
+    review = open_drawn(tmp_path / "review", photographs=1)
+    photographs = [each.path for each in review.prepared.photographs]
+    whole = wbczoo("review", "--check", tmp_path / "review", *photographs).stdout
+    assert "1 lines" in whole
+    assert "as it was written" in whole
+    log = tmp_path / "review" / "review.jsonl"
+    entry = json.loads(log.read_text())
+    log.write_text(json.dumps({**entry, "task": "nucleus"}) + "\n")
+    changed = wbczoo("review", "--check", tmp_path / "review", expect=1).stdout
+    assert "line 1:" in changed

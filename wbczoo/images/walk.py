@@ -13,6 +13,7 @@ from typing import NoReturn, Protocol
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.archives import open_archive
 from wbczoo.images.archives.members import Member
+from wbczoo.images.archives.remote import Remote, is_url
 from wbczoo.images.archives.tars import Tar
 from wbczoo.images.archives.zips import Zip
 from wbczoo.images.file import SUFFIXES, is_clutter, is_image, suffix_of
@@ -38,7 +39,8 @@ class Images:
         given: files, taken whatever their suffix; archives, whose images are taken; folders,
             whose image files are taken, sorted, as `list_files` finds them; and patterns with
             `*`, `?`, `[...]` or `**` that the shell did not expand, which stand for the files,
-            archives and folders that match, sorted. A name that exists is no pattern.
+            archives and folders that match, sorted. A name that exists is no pattern. A URL
+            stands for what `Remote` finds behind it.
         listed: paths of image files to take where `-` is given. They are not looked at before
             their turn: one that is not there is refused then. If None, `-` is a name.
 
@@ -148,7 +150,9 @@ def _expand(path: str, passed_over: Counter[str]) -> Iterator[list[str] | _Archi
     """What stands for a path: lists of files, and archives."""
     if not path:
         raise UsageError("An image's name is empty. Name a file, a folder or a pattern.")
-    if Path(path).is_dir():
+    if is_url(path):
+        yield _Archive(Remote(path))
+    elif Path(path).is_dir():
         found = _images_below(path, passed_over)
         if not found:
             _refuse_empty("folder", path)
@@ -212,12 +216,12 @@ def _images_below(folder: str, passed_over: Counter[str]) -> list[str]:
 class _Archive:
     """The images of an archive."""
 
-    def __init__(self, archive: Zip | Tar) -> None:
+    def __init__(self, archive: Zip | Tar | Remote) -> None:
         self._archive = archive
         self.path = archive.path
         self.total: int | None = None
         self.passed_over: Counter[str] = Counter()
-        if isinstance(archive, Zip):
+        if not isinstance(archive, Tar):
             self.passed_over = count_suffixes(archive.names)
             self.total = len(archive.names) - self.passed_over.total()
         first = next(iter(self), None) if self.total is None else self.total

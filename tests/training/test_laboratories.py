@@ -216,3 +216,27 @@ def test_the_command_line_names_data_by_repeated_options(
         (run, "--data", "synthetic=x", "--dataset", "pbc"),
     ):
         wbczoo("evaluate", *wrong, expect=2)
+
+
+def test_a_table_labels_the_one_set_of_several_that_takes_it(
+    places: Mapping[str, Path], tmp_path: Path
+) -> None:
+    images = sorted(places["synthetic@north"].rglob("*.jpg"))[:4]
+    (tmp_path / "images").mkdir()
+    lines = ["file,label,slide"]
+    for number, path in enumerate(images):
+        shutil.copy(path, tmp_path / "images" / f"{number}.jpg")
+        lines.append(f"{number}.jpg,{('EOS', 'LYMPHOCYTE')[number % 2]},s{number}")
+    (table := tmp_path / "labels.csv").write_text("\n".join(lines))
+    south = {"synthetic": places["synthetic@south"]}
+    options = {"labels_from": str(table)}
+    parts, where = choose_data({"folder@ours": tmp_path / "images", **south}, options=options)
+    config = train_config(**parts)
+    both = read_dataset(config, where, quiet)
+    ours = [n for n, lab in enumerate(both.laboratories) if lab == "ours"]
+    assert [both.samples[n].label for n in ours] == ["EOS", "LYMPHOCYTE"] * 2
+    assert len({both.groups[n] for n in ours}) == 4
+    assert str(tmp_path) not in config.model_dump_json()
+    for several in (south, {"folder@a": tmp_path, "folder@b": tmp_path}):
+        with pytest.raises(UsageError, match="belong to one data set"):
+            choose_data(several, options=options)

@@ -215,8 +215,7 @@ def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
     """The data of `data_sources`, which are taken out; of one data set its name and options stay.
 
     Raises:
-        UsageError: unless either DATA or --data is given, and for options of a data set that
-            has no name here.
+        UsageError: unless either DATA or --data is given, and for --dataset beside --data.
     """
     data, sources = options.pop("data"), options.pop("sources")
     if (data is None) == (not sources):
@@ -225,17 +224,13 @@ def data_from(options: dict[str, Any]) -> Path | dict[str, Path]:
         raise UsageError(
             f"{data} is given alone and others by name. Name it too: --data folder={data}"
         )
-    named = options["dataset"] != "folder" or any(
-        options[flag] for flag in (*_FOLDER, "dataset_options")
-    )
-    if sources and named:
-        raise UsageError("--data names its data sets: leave out --dataset and its options.")
     name = options["dataset"]
+    if sources and name != "folder":
+        raise UsageError("--data names its data sets: leave out --dataset.")
     _, values = _named_dataset(options)
-    if sources:
-        return cast(dict[str, Path], sources)
-    options.update(dataset=name, dataset_options=values)
-    return cast(Path, data)
+    if not sources or values:
+        options.update(dataset=name, dataset_options=values)
+    return cast(dict[str, Path], sources) or cast(Path, data)
 
 
 def dataset_from(options: dict[str, Any]) -> Part:

@@ -55,22 +55,23 @@ def choose_data(
     Args:
         data: a path, or a mapping of several: a data set's name, or `NAME@LABORATORY` where its
             files are another laboratory's than its name says -> its path.
-        dataset, options: of a path, as `choose_dataset` takes them.
+        dataset, options: of a path, as `choose_dataset` takes them. Of a mapping the options are
+            those of the one data set in it that declares them, such as a table of labels.
         kept: as `choose_dataset` takes it.
 
     Raises:
-        UsageError: as `choose_dataset` does, and for two data sets of one name.
+        UsageError: as `choose_dataset` does, for two data sets of one name, and for options that
+            none of several declares, or more than one.
     """
     if not isinstance(data, Mapping):
         return {"dataset": choose_dataset(dataset, options, kept)}, Path(data)
-    if dataset != "folder" or options:
-        raise UsageError(
-            "Several data sets bring their names with them: leave out --dataset and its options."
-        )
+    if dataset != "folder":
+        raise UsageError("Several data sets bring their names with them: leave out --dataset.")
+    theirs = _whose(options or {}, data)
     parts, places = dict[str, Part](), dict[str, Path]()
     for given, path in data.items():
         name, _, laboratory = given.partition("@")
-        part = choose_dataset(name, kept=kept)
+        part = choose_dataset(name, options if given == theirs else None, kept)
         laboratory = laboratory or part.name
         if laboratory in parts or "/" in laboratory:
             raise UsageError(
@@ -79,3 +80,17 @@ def choose_data(
             )
         parts[laboratory], places[laboratory] = part, Path(path)
     return {"datasets": parts}, places
+
+
+def _whose(options: Mapping[str, object], data: Iterable[str]) -> str:
+    """Which of several data sets, by the name that it was given, options are of; "" without any."""
+    if not options:
+        return ""
+    specs = {given: datasets.spec(given.partition("@")[0]) for given in data}
+    takes = [given for given, spec in specs.items() if options.keys() <= spec.options.keys()]
+    if len(takes) != 1:
+        raise UsageError(
+            f"The options {', '.join(options)} belong to one data set, and {len(takes) or 'none'} "
+            f"of {', '.join(specs)} takes them. Give the others class folders, or leave them out."
+        )
+    return takes[0]

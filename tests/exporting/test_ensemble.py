@@ -102,6 +102,19 @@ def test_its_card_names_the_members_and_what_was_measured_of_them_together(
     assert "the mean of its members'" in page
 
 
+def test_what_lies_within_one_network_is_not_asked_of_several(
+    exported: Path, smears: Path, tmp_path: Path, wbczoo: Run
+) -> None:
+    image = next(smears.rglob("*.jpg"))
+    out = tmp_path / "features.npz"
+    told = wbczoo("features", exported, image, "--layer", "fused", "--out", out, expect=1)
+    assert "cannot be told from the rest" in told.stderr
+    told = wbczoo("predict", image, "--model", exported, "--maps", tmp_path / "maps", expect=1)
+    assert "Error:" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert not out.exists()
+
+
 def test_what_does_not_fit_together_is_refused(pair: Path, tmp_path: Path, wbczoo: Run) -> None:
     lone = tmp_path / "lone"
     shutil.copytree(pair / "a", lone / "a")

@@ -31,13 +31,15 @@ class Published:
 
     Attributes:
         folder: where their folders lie.
-        names: of the models, the default first.
+        names: of the models that this installation has, the default first.
         good_for: name -> a line of what a model is for.
+        elsewhere: of those that the repository has and this installation has not, for their size.
     """
 
     folder: Path
     names: tuple[str, ...]
     good_for: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def default(self) -> Path:
@@ -131,7 +133,11 @@ def published() -> Published:
     package = Path(__file__).parent
     for folder in (package / "published", package.parents[1] / "exports"):
         if (folder / LIST).is_file():
-            return Published(folder, *_read_list(folder / LIST))
+            names, good_for = _read_list(folder / LIST)
+            here = tuple(name for name in names if (folder / name / _MODEL).is_file())
+            if here:
+                left = tuple(name for name in names if name not in here)
+                return Published(folder, here, good_for, left)
     raise WbczooError(
         "This installation of wbczoo has no published model. Name one with --model, or install "
         "wbczoo again."
@@ -141,6 +147,12 @@ def published() -> Published:
 def find_published(name: str) -> Path:
     """The folder of a published model; UsageError with the names that there are."""
     found = published()
+    if name in found.elsewhere:
+        raise UsageError(
+            f"{name} is published, but too large to come with this installation. Take its folder "
+            f"exports/{name} from wbczoo's repository, and give that; here are "
+            f"{', '.join(found.names)}."
+        )
     if name not in found.names:
         raise UsageError(
             f"{name} is neither a path nor a published model; there is {', '.join(found.names)}."

@@ -200,11 +200,13 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
             "None of that was measured here, nor is it known which photographs it has seen.",
         ]
     if not card["trained"] or data is None:
-        return (
-            [*lines, "Nothing is known of what all of it was trained on."]
-            if lines
-            else ["Nothing: the weights are initial ones."]
+        some = any(member["trained"] for member in card.get("members", ()))
+        told = (
+            "Of the other members the weights are initial ones."
+            if some
+            else ("Nothing: the weights are initial ones.")
         )
+        return [*lines, told]
     if card["leaky"]:
         lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
     fold = "" if data["fold"] is None else f", fold {data['fold']}"

@@ -62,8 +62,10 @@ def open_layers(file: ModelFile, provider: str, threads: int | None) -> LayeredN
         threads: of the CPU.
 
     Raises:
+        UsageError: if several networks answer together.
         WbczooError: if the layers cannot be told from the graph.
     """
+    file.refuse_ensemble("features")
     model = read_model(file.path)
     tensors = find_layers(file, model.graph)
     network = LayeredNetwork(

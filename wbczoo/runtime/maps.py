@@ -94,6 +94,7 @@ def open_maps(file: ModelFile, provider: str, threads: int | None) -> MappedNetw
         UsageError: if the model has no positions: no backbone, or a feature map of one.
         WbczooError: if its logits are no sums over positions.
     """
+    file.refuse_ensemble("maps")
     if file.config.model.backbone.name == "none":
         raise UsageError(
             f"{file.path} has no backbone, so its answers cannot be parted over positions: its "

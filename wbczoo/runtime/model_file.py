@@ -45,6 +45,7 @@ class ModelFile:
         size: (H, W) of the images that it reads, in pixels; None where it reads any.
         limits: of flags; None where it was exported without.
         has_novelty: whether it tells how far an image lies from all that it learned.
+        ensemble: whether several networks answer together.
         reviewed: SHA-256 of each file that it was adapted to, if it was.
     """
 
@@ -60,7 +61,20 @@ class ModelFile:
     size: tuple[int, int] | None
     limits: Limits | None = None
     has_novelty: bool = False
+    ensemble: bool = False
     reviewed: frozenset[str] = frozenset()
+
+    def refuse_ensemble(self, what: str) -> None:
+        """See that one network can be asked for what lies within it.
+
+        Raises:
+            UsageError: if there are several, with `what` each has of its own.
+        """
+        if self.ensemble:
+            raise UsageError(
+                f"{self.path} is an ensemble, whose members have {what} each of their own. Export "
+                "one of its runs without --ensemble, and ask that."
+            )
 
     @property
     def outputs(self) -> dict[str, tuple[int, ...]]:
@@ -180,6 +194,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         size,
         limits,
         NOVELTY in outputs,
+        "wbczoo.name" in metadata,
         reviewed,
     )
     kept = {

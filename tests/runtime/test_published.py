@@ -37,7 +37,9 @@ def test_its_card_gives_each_figure_with_photographs_and_interval(name: str) -> 
     assert found["photographs"] == 71 or found["part"] == "simple"
     for task in ("cell", "nucleus"):
         accuracy = found["tasks"][task]["accuracy"]
-        assert 0.5 < accuracy["low"] < accuracy["value"] < accuracy["high"] <= 1
+        # The report's model is published for comparison, with the figures that it has.
+        least = 0.25 if name == "report-2020" else 0.5
+        assert least < accuracy["low"] < accuracy["value"] < accuracy["high"] <= 1
 
 
 def test_where_nobody_names_a_model_the_published_one_answers(

@@ -14,7 +14,7 @@ from wbczoo.cli.runtime_options import runtime_device_option, time_limit_option
 
 
 @click.command("verify")
-@click.argument("export", type=click.Path(exists=True, path_type=Path))
+@click.argument("export", type=click.Path(path_type=Path))
 @runtime_device_option
 @time_limit_option
 @json_option
@@ -22,17 +22,18 @@ from wbczoo.cli.runtime_options import runtime_device_option, time_limit_option
 def command(
     ctx: click.Context, export: Path, device: Any, time_limit: float, as_json: bool
 ) -> None:
-    """Replay an export's frozen example and check its files' hashes.
+    """Replay the frozen example of an export, or of a published model; check its files' hashes.
 
     Exits 3 if this machine answers differently.
 
     Example: wbczoo verify exports/a
     """
+    from wbczoo.registry.models import resolve
     from wbczoo.runtime import verify
     from wbczoo.runtime.stopping import ended_by_signals
 
     ctx.with_resource(ended_by_signals())
-    found = verify(export, device=device, time_limit=time_limit)
+    found = verify(resolve(export), device=device, time_limit=time_limit)
     # A difference may be NaN, which JSON does not know; the problems say it in words.
     plain = {
         name: None if isinstance(value, float) and math.isnan(value) else value

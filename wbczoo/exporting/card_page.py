@@ -72,6 +72,7 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
     if embedded:
         size = embedded["camera"] or ("height", "width")
         reads = f"(batch, {size[0]}, {size[1]}, 3), as the camera gives them"
+        reads += ", but upright: turned as EXIF's tag 274 says"
     inside = "the resize, scaling" if embedded else "scaling"
     lines = [
         f"- input `images`: uint8 RGB {reads}; {inside} and normalisation are inside the graph",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -180,3 +184,40 @@ def test_parts_that_do_not_belong_together_are_told_apart(
     with pytest.raises(UsageError, match="no finished part"):
         merge(parts, out)
     assert not out.exists()
+
+
+@pytest.mark.nightly
+def test_killed_at_twenty_moments_and_resumed_the_bytes_are_the_same(
+    model: Path, written: Path, tmp_path: Path
+) -> None:
+    paths = [str(path) for path in sorted((written / "images").iterdir())] * 500
+    (tmp_path / "list").write_text("\n".join(paths))
+    chance = random.Random(0)
+
+    def start(name: str, *more: str) -> subprocess.Popen[bytes]:
+        with (tmp_path / "list").open() as listed:
+            return subprocess.Popen(
+                [sys.executable, "-m", "wbczoo", "predict", "-", "--model", str(model), "--device",
+                 "cpu", "--out", str(tmp_path / name), *more],
+                stdin=listed, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+
+    def rows(name: str) -> int:
+        part = part_of(tmp_path / name)
+        return part.read_bytes().count(b"\n") if part.exists() else 0
+
+    assert start("whole").wait() == 0
+    for number in (1, 2):
+        name, shard = f"{number}.rows", ("--shard", f"{number}/2", "--resume")
+        for _ in range(10):
+            # Somewhere in a tenth of the way, so that ten kills fit into it.
+            until = rows(name) + chance.randrange(len(paths) // 22)
+            process = start(name, *shard)
+            while rows(name) < until:
+                assert process.poll() is None
+                time.sleep(0.001)
+            process.kill()
+            process.wait()
+        assert start(name, *shard).wait() == 0
+    merge([tmp_path / "1.rows", tmp_path / "2.rows"], tmp_path / "merged")
+    assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()

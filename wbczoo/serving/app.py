@@ -182,8 +182,11 @@ class Answering:
             shown: list[Shown] = await asyncio.wrap_future(
                 self.readers.submit(show, 0, content, session.file, cells)
             )
-            asked = [_nothing() if e.pixels is None else self.queue.ask(session, e.pixels)
-                     for e in shown]  # fmt: skip
+        # Not sooner: an image that is asked about no longer comes, and alone it waits for nobody.
+        asked = [
+            _nothing() if each.pixels is None else self.queue.ask(session, each.pixels)
+            for each in shown
+        ]
         rows = []
         for each, outputs in zip(shown, await _all(asked), strict=True):
             known = {"path": path, **each.known}

@@ -99,7 +99,8 @@ class Queue:
         finally:
             with self._changed:
                 self._coming[id(session)] -= 1
-                self._changed.notify_all()
+                if self._queue:
+                    self._changed.notify_all()
 
     def ask(self, session: Session, pixels: Pixels) -> Future[Outputs]:
         """What `Session.run` says about one image, less the batch: a future of it or its error.

@@ -65,7 +65,7 @@ def main() -> None:
         review = open_drawn(Path(place) / "review", photographs=250, cells=40, flagged=20)
         with serving(review) as address, chromium() as driver:
             driver.get(f"{address}/secret/")
-            driver.execute_script("localStorage.setItem('wbczoo-reviewer', 'Ada')")
+            driver.execute_script("sessionStorage.setItem('wbczoo-reviewer', 'Ada')")
             measure(driver, f"{address}/secret/")
 
 

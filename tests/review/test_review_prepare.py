@@ -119,6 +119,11 @@ def test_the_command_refuses_what_cannot_be(
     inside = Path(fields[0]).parent
     told = wbczoo("review", *fields, "--model", model, "--out", inside, expect=2).stderr
     assert "name another --out" in told
+    out = tmp_path / "review"
+    open_review(out, fields, model, partial(Session, model), Wanted())
+    told = wbczoo("review", *fields[1:], "--model", model, "--out", out, "--no-browser", expect=2)
+    assert "not among the images" in told.stderr
+    assert told.stdout.startswith("http://127.0.0.1:")
     assert "holds no review.jsonl" in wbczoo("review", "--check", tmp_path, expect=2).stderr
 
 

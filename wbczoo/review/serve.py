@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
 from wbczoo import files
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import UsageError
 from wbczoo.images.walk import Found
 from wbczoo.review.count import choose_keys, read_ranges
 from wbczoo.review.decisions import NOT_A_CELL, SKIPPED
@@ -22,6 +23,8 @@ from wbczoo.review.sign import write_signed
 from wbczoo.runtime.session import Session
 
 HOST = "127.0.0.1"
+
+_TOLD = 1.0  # seconds in which a page hears why there is nothing to review
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def bind(host: str, port: int | None, before: int | None) -> socket.socket:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             made.bind((host, chosen))
+            made.listen()  # a browser that comes before the server waits
         except OSError as error:
             made.close()
             if port is not None or chosen == 0:
@@ -161,7 +165,7 @@ def run(
 
     Raises:
         UsageError: if another process reviews in this folder; as `bind` does.
-        WbczooError: what preparing the review failed with, once it is stopped.
+        Exception: what preparing the review failed with, once a page could hear it.
     """
     import uvicorn
 
@@ -180,7 +184,7 @@ def run(
             number = listening.getsockname()[1]
             address["port"] = number
             write_address(folder, address)
-            served = Served()
+            served, failed = Served(), list[Exception]()
             served.micrometres = wanted.micrometres
             served.open_session = open_session
             served.reviewer = check_name(wanted.reviewer) if wanted.reviewer else ""
@@ -202,13 +206,16 @@ def run(
                                          served.advance)  # fmt: skip
                     served.crops = Crops(folder)
                     served.review = review
-                except (WbczooError, OSError, MemoryError) as error:
-                    served.failed = str(error) or "The memory does not suffice."
+                except Exception as error:  # the command ends with it, once the page has it
+                    failed.append(error)
+                    served.failed = str(error) or type(error).__name__
+                    time.sleep(_TOLD)
+                    server.should_exit = True
 
             threading.Thread(target=work, daemon=True).start()
             announce(
                 {name: f"http://{shown}:{number}/{address['secrets'][name]}/" for name in names}
             )
             server.run(sockets=[listening])
-        if served.failed:
-            raise WbczooError(served.failed)
+        if failed:
+            raise failed[0]

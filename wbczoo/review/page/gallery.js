@@ -17,6 +17,7 @@ export class Gallery {
     this.current = null;
     this.anchor = null;
     this.selected = new Set();
+    this.keyOf = new Map(cells.classes.map(({ name, key }) => [name, key]));
     this.tiles = new Map();
     this.crops = new Crops();
     this.groups = new Map();
@@ -106,10 +107,11 @@ export class Gallery {
       element.dataset.to = section.name;
       const head = element.appendChild(make("div", "head"));
       head.setAttribute("aria-hidden", "true");
-      const key = this.cells.classes.find((each) => each.name === section.name)?.key;
+      const key = this.keyOf.get(section.name);
       if (key) head.appendChild(make("kbd", "", key));
       head.appendChild(make("b", "", titleOf(section.name)));
       group = { element, told: head.appendChild(make("span", "")), text: "" };
+      if (section.name === UNIDENTIFIED) head.appendChild(make("span", "", "look at each: the key of its class, or space for the one proposed"));
       element.classList.toggle("flagged", section.name === UNIDENTIFIED);
       this.groups.set(section.name, group);
       this.canvas.appendChild(element);
@@ -150,6 +152,7 @@ export class Gallery {
     element.setAttribute("aria-posinset", String(place + 1));
     element.setAttribute("aria-label", labelOf(this.cells, cell, percent));
     tile.percent.textContent = percent;
+    tile.key.textContent = section.name === UNIDENTIFIED ? this.keyOf.get(told.proposed) ?? "" : "";
     tile.mark.textContent = said !== null ? "✓" : told.flags[0]?.replace("contradicted", "contra.") ?? "";
   }
 
@@ -264,7 +267,7 @@ function newTile(cell) {
   image.draggable = false;
   image.decoding = "async";
   const tag = element.appendChild(make("div", "tag"));
-  return { element, image, percent: tag.appendChild(make("span", "")), mark: tag.appendChild(make("i", "")), where: "", state: "" };
+  return { element, image, key: tag.appendChild(make("b", "")), percent: tag.appendChild(make("span", "")), mark: tag.appendChild(make("i", "")), where: "", state: "" };
 }
 
 function percentOf(cells, cell, section) {

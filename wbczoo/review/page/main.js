@@ -13,7 +13,8 @@ const $ = (id) => document.getElementById(id);
 const NAME = "wbczoo-reviewer";
 const SAVED = { saved: "All saved", waits: "Saving…", lost: "Not connected; trying again. Nothing is lost while this page is open." };
 
-let you = sessionStorage.getItem(NAME) ?? localStorage.getItem(NAME) ?? "";
+const HERE = `${NAME} ${location.pathname}`; // of this review alone: another one asks again
+let you = sessionStorage.getItem(NAME) ?? "";
 let cells, gallery, field, count, signed = null, told = null;
 
 const link = new Link({ name: () => you, heard, state: (state) => {
@@ -38,9 +39,10 @@ async function begin() {
     }
     if (told.cells) break;
     wait(told);
+    if (told.failed) return;
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
-  you = told.you || you || told.reviewer;
+  you = told.you || you || told.reviewer || (localStorage.getItem(HERE) ?? "");
   if (!you) await rename();
   else showName();
   $("waiting").hidden = true;
@@ -181,7 +183,7 @@ const review = {
 async function rename() {
   you = await askName(you);
   sessionStorage.setItem(NAME, you);
-  localStorage.setItem(NAME, you);
+  localStorage.setItem(HERE, you);
   showName();
 }
 

@@ -4,7 +4,7 @@ import { Crops } from "./crops.js";
 import { SKIPPED, UNIDENTIFIED } from "./cells.js";
 import { acceptDrops, make, titleOf } from "./elements.js";
 
-const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 400;
+const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 250;
 
 export class Gallery {
   constructor(cells, { select, drop }) {
@@ -141,15 +141,19 @@ export class Gallery {
     const where = `translate(${x}px, ${y}px)`;
     if (tile.where !== where) element.style.transform = tile.where = where;
     const said = this.cells.said(cell), percent = percentOf(this.cells, cell, section.name);
-    const state = [said, told.waits.length, percent, cell === this.current, this.selected.has(cell), place, section.cells.length].join();
+    // Where a tile stands among how many is told of the current one alone: it changes for all at once.
+    const among = cell === this.current ? [place, section.cells.length] : [];
+    const state = [said, told.waits.length, percent, this.selected.has(cell), ...among].join();
     if (tile.state === state) return;
     tile.state = state;
     element.classList.toggle("seen", said !== null);
     element.classList.toggle("waits", told.waits.length > 0);
     element.classList.toggle("current", cell === this.current);
     element.setAttribute("aria-selected", String(this.selected.has(cell)));
-    element.setAttribute("aria-setsize", String(section.cells.length));
-    element.setAttribute("aria-posinset", String(place + 1));
+    if (among.length) {
+      element.setAttribute("aria-posinset", String(place + 1));
+      element.setAttribute("aria-setsize", String(section.cells.length));
+    }
     element.setAttribute("aria-label", labelOf(this.cells, cell, percent));
     tile.percent.textContent = percent;
     tile.key.textContent = section.name === UNIDENTIFIED ? this.keyOf.get(told.proposed) ?? "" : "";

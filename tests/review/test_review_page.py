@@ -152,3 +152,21 @@ def test_axe_finds_nothing_to_complain_of(tmp_path: Path, width: int, dark: bool
             assert found == [], json.dumps(found, indent=1)
             if shown:
                 script(driver, "document.getElementById(arguments[0]).close()", shown)
+
+
+def test_chosen_cells_are_dragged_onto_a_class(driver: Any, tmp_path: Path) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    review = open_drawn(tmp_path / "review", photographs=2, cells=10, flagged=5)
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        chord(driver, Keys.SHIFT, Keys.ARROW_RIGHT)
+        tile = driver.find_element(By.CSS_SELECTOR, ".tile.current")
+        onto = driver.find_element(By.CSS_SELECTOR, 'tr[data-to="monocyte"]')
+        ActionChains(driver).drag_and_drop(tile, onto).perform()
+        wait_for(lambda: review.version > 1)
+        wait_for(lambda: saved(driver))
+    found = [entry["to"] for entry in review.log.entries[1:]]
+    assert found == ["monocyte"] * 2

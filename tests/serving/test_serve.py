@@ -25,7 +25,7 @@ from tiny_images import picture
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
-pytest.importorskip("multipart")
+pytest.importorskip("python_multipart")
 pytest.importorskip("prometheus_client")
 
 TOKEN = "a-token"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wbczoo.errors import UsageError
 from wbczoo.runtime.flags import Limits
+from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
 from wbczoo.tasks import Task
 
@@ -47,23 +48,38 @@ def choose_limits(
 
 
 def answer_of(
-    tasks: Sequence[Task], limits: Limits | None, outputs: Mapping[str, NDArray[np.float32]]
+    tasks: Sequence[Task],
+    limits: Limits | None,
+    outputs: Mapping[str, NDArray[np.float32]],
+    known: Mapping[str, Any] | None = None,
+    layers: Sequence[Layer] = (),
 ) -> Answer:
     """The answer about one image, as `Session.answers` yields it.
 
     Args:
         outputs: of one image, by name.
+        known: what is known of it without the model.
+        layers: of these outputs, those that the answer has as features.
     """
+    known = known or {}
     probabilities = {task.name: outputs[f"{task.name}_probabilities"] for task in tasks}
     numbers = [*probabilities.values(), outputs.get(NOVELTY, np.float32(0))]
     if not all(np.isfinite(values).all() for values in numbers):
-        return {"error": "The model's answer is not a number; its weights are damaged."}
+        return {**known, "error": "The model's answer is not a number; its weights are damaged."}
     answer: Answer = {"tasks": {t.name: _named(t, probabilities[t.name]) for t in tasks}}
     if NOVELTY in outputs:
         answer[NOVELTY] = float(str(outputs[NOVELTY]))
     if limits is not None:
-        answer["flags"] = limits.flags(answer["tasks"], answer.get(NOVELTY))
-    return answer
+        flags = limits.flags(answer["tasks"], answer.get(NOVELTY))
+        answer["flags"] = [*flags, *known.get("flags", [])]
+    if layers:
+        answer["features"] = {layer: outputs[layer] for layer in layers}
+    if f"{tasks[0].name}_map" in outputs:
+        answer["maps"] = {
+            task.name: (outputs[f"{task.name}_map"], outputs[f"{task.name}_branch"])
+            for task in tasks
+        }
+    return {**known, **answer}
 
 
 def _named(task: Task, probabilities: NDArray[np.float32]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -138,3 +138,16 @@ def _of_size(image: Pixels, size: tuple[int, int] | None) -> Pixels:
             f"{wanted_width}x{wanted_height}."
         )
     return image
+
+
+def alike(batch: Sequence[Shown]) -> Iterator[tuple[list[int], Pixels]]:
+    """The places of images of one shape in a batch, and their pixels stacked.
+
+    Only of a model that resizes by itself may several shapes meet.
+    """
+    places: dict[tuple[int, ...], list[int]] = {}
+    for place, shown in enumerate(batch):
+        if shown.pixels is not None:
+            places.setdefault(shown.pixels.shape, []).append(place)
+    for some in places.values():
+        yield some, np.stack([np.asarray(batch[place].pixels) for place in some])

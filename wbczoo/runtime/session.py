@@ -18,7 +18,7 @@ from wbczoo.progress import tell
 from wbczoo.runtime import devices, onnx_file, opening
 from wbczoo.runtime.answers import Answer, answer_of, choose_limits
 from wbczoo.runtime.batches import BATCH, Sources, answered, several
-from wbczoo.runtime.cells import Cells, Shown, choose_cells, show
+from wbczoo.runtime.cells import Cells, Shown, alike, choose_cells, show
 from wbczoo.runtime.features import Features, gather
 from wbczoo.runtime.folder import find_model
 from wbczoo.runtime.layers import Layer, LayeredNetwork, choose_layers, open_layers
@@ -104,12 +104,10 @@ class Session:
         self._network = opened.network
         self.file = opened.file
         self.why_no_cuda, self.why_no_graph = opened.why_no_cuda, opened.why_no_graph
-        self.path = path
+        self.path, self.config = path, self.file.config
         self.tasks: tuple[Task, ...] = self.file.tasks
         self.preprocessing = self.file.preprocessing
-        self.config = self.file.config
-        self.version = self.file.version
-        self.weights_sha256 = self.file.weights_sha256
+        self.version, self.weights_sha256 = self.file.version, self.file.weights_sha256
         self.time_limit = time_limit
         self.limits = choose_limits(self.file, unknown_above, unsure_below)
         self.provider: str = self._network.provider
@@ -159,11 +157,11 @@ class Session:
         if layers and maps:
             raise UsageError("Layers and maps are asked for one after the other.")
         if maps:
-            network = mapped = self._open_maps()
-            outputs = {**outputs, **mapped.shapes}
-        if layers:
-            network = layered = self._open_layers()
-            outputs = {**outputs, **choose_layers(layered, layers)}
+            network = self._open_maps()
+            outputs = {**outputs, **network.shapes}
+        elif layers:
+            network = self._open_layers()
+            outputs = {**outputs, **choose_layers(network, layers)}
         if len(pixels) == 0:
             return {name: np.zeros((0, *shape), np.float32) for name, shape in outputs.items()}
         try:
@@ -301,26 +299,11 @@ class Session:
         layers: Sequence[Layer] = (),
     ) -> Answer:
         """The answer about one image, of which this is known and these are the outputs of `run`."""
-        told = answer_of(self.tasks, self.limits, outputs)
-        if "flags" in told:
-            told["flags"] += known.get("flags", [])
-        if layers and "error" not in told:
-            told["features"] = {layer: outputs[layer] for layer in layers}
-        names = [task.name for task in self.tasks]
-        if "error" not in told and f"{names[0]}_map" in outputs:
-            told["maps"] = {
-                name: (outputs[f"{name}_map"], outputs[f"{name}_branch"]) for name in names
-            }
-        return {**known, **told}
+        return answer_of(self.tasks, self.limits, outputs, known, layers)
 
     def _answer(self, batch: list[Shown], layers: Sequence[Layer], maps: bool) -> list[Answer]:
-        alike: dict[tuple[int, ...], list[int]] = {}  # of a resizing model several sizes may meet
-        for place, shown in enumerate(batch):
-            if shown.pixels is not None:
-                alike.setdefault(shown.pixels.shape, []).append(place)
         answers = [dict(shown.known) for shown in batch]
-        for places in alike.values():
-            pixels = np.stack([np.asarray(batch[place].pixels) for place in places])
+        for places, pixels in alike(batch):
             outputs = self.run(pixels, layers=layers, maps=maps)
             for row, place in enumerate(places):
                 mine = {name: each[row] for name, each in outputs.items()}

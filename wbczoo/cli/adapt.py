@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import dataset_from, dataset_options, json_option, out_option, print_json
+from wbczoo.cli.datasets import dataset_from, dataset_options
+from wbczoo.cli.options import json_option, out_option, print_json
 from wbczoo.cli.results import echo
 from wbczoo.machine import how_to_install
 

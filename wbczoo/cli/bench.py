@@ -9,12 +9,10 @@ import click
 
 from wbczoo.cli.bench_locate import locate
 from wbczoo.cli.bench_maps import maps
+from wbczoo.cli.datasets import data_argument, dataset_from, dataset_options
 from wbczoo.cli.options import (
     compose_from,
     composition_options,
-    data_argument,
-    dataset_from,
-    dataset_options,
     device_option,
     json_option,
     print_json,

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import data_option, json_option, print_json, print_table
+from wbczoo.cli.datasets import data_option
+from wbczoo.cli.options import json_option, print_json, print_table
 from wbczoo.cli.results import echo
 from wbczoo.text import format_figure
 

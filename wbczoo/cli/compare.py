@@ -7,7 +7,12 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import device_option, json_option, print_json, print_table
+from wbczoo.cli.options import (
+    device_option,
+    json_option,
+    print_json,
+    print_table,
+)
 from wbczoo.cli.plans import plan_from, plan_options
 from wbczoo.cli.results import echo
 

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wbczoo.cli.data_audit import audit
-from wbczoo.cli.options import (
+from wbczoo.cli.datasets import (
     data_argument,
     dataset_from,
     dataset_options,
+    split_from,
+)
+from wbczoo.cli.options import (
     json_option,
     print_facts,
     print_json,
     print_table,
-    split_from,
     tasks_option,
 )
 from wbczoo.cli.results import echo

@@ -7,13 +7,11 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.datasets import data_argument, dataset_options, split_from
 from wbczoo.cli.options import (
-    data_argument,
-    dataset_options,
     json_option,
     print_json,
     print_table,
-    split_from,
     tasks_option,
 )
 from wbczoo.cli.results import echo

@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import (
+from wbczoo.cli.datasets import (
     data_from,
     data_sources,
     dataset_options,
-    device_option,
-    json_option,
     parse_fold,
-    print_json,
 )
+from wbczoo.cli.options import device_option, json_option, print_json
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
 from wbczoo.errors import UsageError

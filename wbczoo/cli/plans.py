@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from wbczoo.cli.options import data_from, data_sources, dataset_options, tasks_option, together
+from wbczoo.cli.datasets import data_from, data_sources, dataset_options
+from wbczoo.cli.options import tasks_option, together
 from wbczoo.cli.settings import setting
 from wbczoo.config import TrainConfig
 

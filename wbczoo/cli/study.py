@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.datasets import data_option
 from wbczoo.cli.options import (
-    data_option,
     device_option,
     json_option,
     print_facts,

@@ -7,15 +7,17 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import (
-    composition_options,
+from wbczoo.cli.datasets import (
     data_from,
     data_sources,
     dataset_options,
+    parse_fold,
+)
+from wbczoo.cli.options import (
+    composition_options,
     device_option,
     json_option,
     out_option,
-    parse_fold,
     print_json,
     print_table,
 )

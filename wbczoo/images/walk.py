@@ -55,7 +55,9 @@ class Images:
         WbczooError: if a folder or an archive cannot be read.
     """
 
-    def __init__(self, given: Sequence[str], listed: Iterable[str] | None = None) -> None:
+    def __init__(
+        self, given: Sequence[str | os.PathLike[str]], listed: Iterable[str] | None = None
+    ) -> None:
         if not given:
             raise UsageError("No image was given. Name a file, a folder or a pattern.")
         if listed is not None and list(given).count(LIST) > 1:
@@ -64,7 +66,7 @@ class Images:
         self._passed_over: Counter[str] = Counter()
         self.total: int | None = 0
         files: list[str] = []  # a part too; thousands of arguments become one
-        for path in given:
+        for path in map(os.fspath, given):
             if path == LIST and listed is not None:
                 self._add(listed, None)
                 continue
@@ -102,7 +104,7 @@ class Images:
         self.total = None if self.total is None or total is None else self.total + total
 
 
-def find_images(paths: Sequence[str]) -> list[Found]:
+def find_images(paths: Sequence[str | os.PathLike[str]]) -> list[Found]:
     """List the images that a user means; see `Images`.
 
     Returns:

@@ -66,7 +66,7 @@ class Images:
         self._passed_over: Counter[str] = Counter()
         self.total: int | None = 0
         files: list[str] = []  # a part too; thousands of arguments become one
-        for path in map(os.fspath, given):
+        for path in [os.fspath(each) for each in given]:
             if path == LIST and listed is not None:
                 self._add(listed, None)
                 continue

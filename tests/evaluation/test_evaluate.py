@@ -190,3 +190,15 @@ def test_an_untrained_model_may_be_measured(wbczoo: Run, smears: Path, tmp_path:
     wbczoo("build", *SMALL, "--out", tmp_path / "untrained")
     command = ("evaluate", tmp_path / "untrained", smears, "--dataset", "synthetic", "--json")
     assert json.loads(wbczoo(*command).stdout)["files"] == 24
+
+
+def test_a_published_model_is_measured_by_its_name(
+    wbczoo: Callable[..., Completed], smears: Path, tmp_path: Path
+) -> None:
+    asked = ("evaluate", "leukocyte-nano", smears / "test", "--each-file-a-photograph",
+             "--protocol", "external", "--resamples", 20, "--json")  # fmt: skip
+    found = json.loads(wbczoo(*asked, cwd=tmp_path).stdout)
+    assert found["protocol"] == "external"
+    assert set(found["tasks"]) == {"cell", "nucleus", "leukocyte"}
+    told = wbczoo("evaluate", "leukocyte-huge", smears, expect=2).stderr
+    assert "neither a path nor a published model; there is leukocyte-small" in told

@@ -10,10 +10,10 @@ import torch
 from torch.nn import functional as F
 
 from wbczoo import images, registry
-from wbczoo.config import RunConfig
 from wbczoo.errors import UsageError
 from wbczoo.exporting.graph import write_graph
 from wbczoo.exporting.parity import compare
+from wbczoo.exporting.trained import bare
 from wbczoo.images.tree import Tree
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
@@ -86,7 +86,7 @@ def test_pair(backbone: str, sequence: str, pictures: np.ndarray, tmp_path: Path
 
     model.eval()
     graph = tmp_path / "model.onnx"
-    write_graph(model, RunConfig(model=model.config), graph, "", opset=18)
+    write_graph(bare(model), graph, opset=18)
     parity = compare(model, graph, pictures, "drawn images", batches=(1, 3, 17))
     assert parity.holds, parity
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]  # no external data

@@ -125,6 +125,11 @@ def test_of_folds_each_has_its_row_and_the_card_has_them_pooled(
     assert f"wbczoo export {runs} --fold 0 --out exports/folds" in told
     assert "--out exports/fold-1" in wbczoo("predict", smears, "--model", runs / "fold-1",
                                             expect=2).stderr  # fmt: skip
+    # A run's folder holds images too, its curves, which are no smears.
+    for run in (runs, runs / "fold-1"):
+        told = wbczoo("predict", run, expect=2).stderr
+        assert f"wbczoo export {run}" in told
+        assert "as --model, and name images to answer" in told
     assert "--fold 0" in wbczoo("export", runs, "--out", out, expect=2).stderr
     assert "of: 0, 1, 2, 3, 4" in wbczoo("export", runs, "--fold", 7, "--out", out, expect=2).stderr
     wbczoo("export", runs, "--fold", 1, "--out", out)

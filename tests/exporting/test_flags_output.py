@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from wbczoo.exporting.export import export
 from wbczoo.exporting.flags import NAMES, add_flags, drop_flags
 from wbczoo.images import Pixels
 from wbczoo.runtime import Session
 from wbczoo.runtime.flags import Limits
 from wbczoo.tasks import CELL, NUCLEUS, Task
+from wbczoo.training import checkpoint
 
 LINEAGE = Task("lineage", ("lymphoid", "myeloid", "monocyte"))
 TASKS: Sequence[tuple[Task, ...]] = (
@@ -130,3 +133,21 @@ def test_the_card_names_the_output_and_its_inputs(small_export: Path) -> None:
     page = (small_export / "card.md").read_text()
     assert "output `flags`, bool (batch, 3): unknown, unsure, contradicted" in page
     assert "`unsure_below`, float32 (2,)" in page
+
+
+def test_where_no_novelty_was_fitted_the_card_names_neither_flags_nor_limits(
+    small_run: Path, tmp_path: Path
+) -> None:
+    run, out = tmp_path / "run", tmp_path / "export"
+    shutil.copytree(small_run, run)
+    _, model = checkpoint.load_model(run)
+    model.novelty = None  # as of too few training images
+    checkpoint.save_model(run, model, epoch=1)
+    card = export(run, out, speed="none", tell=lambda text: None)
+    assert card["limits"] is None
+    page = (out / "card.md").read_text()
+    graph = open_plainly(str(out / "model.onnx"))
+    assert [each.name for each in graph.get_inputs()] == ["images"]
+    for name in ("flags", "novelty", "unsure_below"):
+        assert f"`{name}`" not in page
+        assert name not in [each.name for each in graph.get_outputs()]

@@ -113,7 +113,7 @@ def test_a_port_that_is_taken_is_told_and_that_of_before_is_not_insisted_on() ->
 
 
 def test_the_command_refuses_what_cannot_be(
-    wbczoo: Run, fields: list[str], tmp_path: Path, model: Path
+    wbczoo: Run, wbczoo_process: Run, fields: list[str], tmp_path: Path, model: Path
 ) -> None:
     assert "--out" in wbczoo("review", *fields, "--model", model, expect=2).stderr
     inside = Path(fields[0]).parent
@@ -121,7 +121,10 @@ def test_the_command_refuses_what_cannot_be(
     assert "name another --out" in told
     out = tmp_path / "review"
     open_review(out, fields, model, partial(Session, model), Wanted())
-    told = wbczoo("review", *fields[1:], "--model", model, "--out", out, "--no-browser", expect=2)
+    # Its server is of a whole process: threads of it outlive the command.
+    told = wbczoo_process(
+        "review", *fields[1:], "--model", model, "--out", out, "--no-browser", expect=2
+    )
     assert "not among the images" in told.stderr
     assert told.stdout.startswith("http://127.0.0.1:")
     assert "holds no review.jsonl" in wbczoo("review", "--check", tmp_path, expect=2).stderr

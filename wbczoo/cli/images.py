@@ -35,7 +35,11 @@ def images_from(given: Sequence[str], *, null: bool) -> Images:
     """What the arguments and, for `-`, the lines of stdin mean."""
     from wbczoo.errors import UsageError
     from wbczoo.images.walk import LIST, Images, read_list
+    from wbczoo.runtime.folder import export_first
 
+    for path in filter(os.path.isdir, given):
+        if cure := export_first(Path(path)):  # else its curves would be answered as a smear
+            raise UsageError(f"{cure.removesuffix('.')} as --model, and name images to answer.")
     if LIST not in given:
         if null:
             raise UsageError(f"--null speaks of a list on stdin; give {LIST} to read one.")

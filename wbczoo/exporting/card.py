@@ -78,7 +78,7 @@ def _training(trained: Trained) -> dict[str, Any]:
         "training": train.model_dump(mode="json") if train else None,
         "best_epoch": summary.get("best_epoch"),
         "temperatures": summary.get("temperatures"),
-        "limits": summary.get("limits"),
+        "limits": None if trained.limits is None else summary.get("limits"),
         "split_sha256": trained.config.split_sha256,
     }
 

@@ -193,7 +193,7 @@ def run(
             secrets = {secret: name for name, secret in address["secrets"].items()}
             app = Guard(make_app(served), hosts, secrets)
             server = uvicorn.Server(
-                uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off",
+                uvicorn.Config(app, log_config=None, access_log=False, lifespan="off",
                                server_header=False, timeout_graceful_shutdown=1)
             )  # fmt: skip
             served.stopped = lambda: server.should_exit

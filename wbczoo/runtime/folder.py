@@ -32,12 +32,12 @@ def find_model(path: str | os.PathLike[str]) -> Path:
         of_triton = (found / CONFIG).is_file() and not (found / MODEL).exists()
         found = found / VERSION / MODEL if of_triton else found / MODEL
     if not found.is_file():
-        cure = _export_first(Path(path)) or f"Give an export's folder, or its {MODEL}."
+        cure = export_first(Path(path)) or f"Give an export's folder, or its {MODEL}."
         raise UsageError(f"{found} is not there. {cure}")
     return found
 
 
-def _export_first(given: Path) -> str:
+def export_first(given: Path) -> str:
     """What to type for a folder that is a run or holds the runs of several folds, else nothing."""
     folds = any(given.glob(f"fold-*/{_OF_RUN}"))
     if not folds and not (given / _OF_RUN).is_file():

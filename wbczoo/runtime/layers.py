@@ -88,7 +88,8 @@ def choose_layers(network: LayeredNetwork, layers: Sequence[Layer]) -> dict[str,
             raise UsageError(f"There is no layer {missing[0]!r}; this model has {had}.")
         part = "sequence branch" if missing[0] == "sequence" else "backbone"
         raise UsageError(
-            f"The model has no {part}, so it has no layer {missing[0]!r}; ask for {had}."
+            f"The model has no {part}, so it has no layer {missing[0]!r}; it has {had}. Name one, "
+            f"as by --layer {next(iter(network.shapes))}."
         )
     return {layer: network.shapes[layer] for layer in layers}
 

@@ -126,7 +126,7 @@ def serving(
     listening = bind("127.0.0.1", None, port)
     host = f"127.0.0.1:{listening.getsockname()[1]}"
     app = Guard(make_app(served), [host], reviewers or {"secret": ""})
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off",
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off",
                                            timeout_graceful_shutdown=1))  # fmt: skip
     served.stopped = lambda: server.should_exit
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)

@@ -237,6 +237,11 @@ def test_a_table_labels_the_one_set_of_several_that_takes_it(
     assert [both.samples[n].label for n in ours] == ["EOS", "LYMPHOCYTE"] * 2
     assert len({both.groups[n] for n in ours}) == 4
     assert str(tmp_path) not in config.model_dump_json()
-    for several in (south, {"folder@a": tmp_path, "folder@b": tmp_path}):
-        with pytest.raises(UsageError, match="belong to one data set"):
-            choose_data(several, options=options)
+    two = {"folder@a": tmp_path, "folder@b": tmp_path}
+    with pytest.raises(UsageError, match="None of synthetic takes labels_from"):
+        choose_data(south, options=options)
+    with pytest.raises(UsageError, match="A table of labels belongs to one data set"):
+        choose_data(two, options=options)
+    parts, _ = choose_data({**two, **south}, options={"each_file_a_photograph": True})
+    for name in ("a", "b"):
+        assert parts["datasets"][name].options["each_file_a_photograph"] is True

@@ -56,12 +56,12 @@ def choose_data(
         data: a path, or a mapping of several: a data set's name, or `NAME@LABORATORY` where its
             files are another laboratory's than its name says -> its path.
         dataset, options: of a path, as `choose_dataset` takes them. Of a mapping the options are
-            those of the one data set in it that declares them, such as a table of labels.
+            those of each data set in it that declares them; a table of labels is of one.
         kept: as `choose_dataset` takes it.
 
     Raises:
-        UsageError: as `choose_dataset` does, for two data sets of one name, and for options that
-            none of several declares, or more than one.
+        UsageError: as `choose_dataset` does, for two data sets of one name, for options that none
+            of several declares, and for a table of labels that more than one would take.
     """
     if not isinstance(data, Mapping):
         return {"dataset": choose_dataset(dataset, options, kept)}, Path(data)
@@ -71,7 +71,7 @@ def choose_data(
     parts, places = dict[str, Part](), dict[str, Path]()
     for given, path in data.items():
         name, _, laboratory = given.partition("@")
-        part = choose_dataset(name, options if given == theirs else None, kept)
+        part = choose_dataset(name, options if given in theirs else None, kept)
         laboratory = laboratory or part.name
         if laboratory in parts or "/" in laboratory:
             raise UsageError(
@@ -82,15 +82,20 @@ def choose_data(
     return {"datasets": parts}, places
 
 
-def _whose(options: Mapping[str, object], data: Iterable[str]) -> str:
-    """Which of several data sets, by the name that it was given, options are of; "" without any."""
+def _whose(options: Mapping[str, object], data: Iterable[str]) -> list[str]:
+    """Which of several data sets, by the names that they were given, options are of."""
     if not options:
-        return ""
+        return []
     specs = {given: datasets.spec(given.partition("@")[0]) for given in data}
     takes = [given for given, spec in specs.items() if options.keys() <= spec.options.keys()]
-    if len(takes) != 1:
+    if not takes:
         raise UsageError(
-            f"The options {', '.join(options)} belong to one data set, and {len(takes) or 'none'} "
-            f"of {', '.join(specs)} takes them. Give the others class folders, or leave them out."
+            f"None of {', '.join(specs)} takes {' and '.join(options)} as an option. Leave it out."
         )
-    return takes[0]
+    if len(takes) > 1 and "labels_from" in options:
+        raise UsageError(
+            f"A table of labels belongs to one data set, and {' and '.join(takes)} would both be "
+            "read by it. Lay their images below one folder, with one table of all and a column "
+            "laboratory; or put each class of one of them into a folder of its name."
+        )
+    return takes

@@ -8,6 +8,7 @@ from pathlib import Path
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import intervals
 from wbczoo.progress import Tell
+from wbczoo.study.plan.plan import PLAN
 from wbczoo.study.report import across, claims, compare, plots, tables
 from wbczoo.study.report.findings import Findings
 from wbczoo.study.report.missed import find_missed, make_thumbnails
@@ -243,9 +244,11 @@ def _method(found: Findings) -> Iterator[Block]:
             f"Versions: {', '.join(packages)}.",
         )
     )
-    name = found.plan.name
-    yield Text("To make it again:")
-    yield Command(
-        f"wbczoo study run {name}.toml --out runs/{name}\nwbczoo study report runs/{name}"
-    )
+    name, plan = found.plan.name, f"{found.plan.name}.toml"
+    if found.plan.pairwise:  # a plan that `compare` made lies nowhere else
+        yield Text("To make it again where the comparison was made (FOLDER is that of this page):")
+        plan = f"FOLDER/{PLAN}"
+    else:
+        yield Text("To make it again:")
+    yield Command(f"wbczoo study run {plan} --out runs/{name}\nwbczoo study report runs/{name}")
     yield tables.every_setting(found.plan, found.series, found.resamples)

@@ -52,6 +52,10 @@ def test_a_comparison_is_drawn_and_goes_on_with_one_more(
     assert call(asked) == 2
     assert (out / "plan.toml").read_text() == plan
     assert "nearest" in wbczoo("study", "show", out, "--resamples", 50).stdout
+    # As its page says.
+    assert "wbczoo study run FOLDER/plan.toml --out runs/compare" in (out / "report.md").read_text()
+    again = wbczoo("study", "run", out / "plan.toml", "--out", tmp_path / "again", "--json")
+    assert json.loads(again.stdout)["done_now"] == 2
 
 
 @pytest.mark.parametrize(

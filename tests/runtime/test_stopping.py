@@ -23,7 +23,9 @@ PIXELS = np.ones((2, 3, *tiny_export.SIZE), np.uint8)
 
 # Whoever is told to stop has begun to compute: the process says so itself.
 INTERRUPTED = """
-import sys
+import signal, sys
+# A shell's background job ignores Ctrl-C, and so does what it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from wbczoo.runtime import stopping
 from wbczoo.cli import main
 

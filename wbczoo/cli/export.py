@@ -64,10 +64,11 @@ def _parse_size(
 )
 @click.option(
     "--layout",
-    type=click.Choice(["folder", "triton"]),
+    type=click.Choice(["folder", "triton", "bioimageio"]),
     default="folder",
     show_default=True,
-    help="What is written: an export's folder, or a model in the Triton repository --out.",
+    help="What is written: an export's folder, a model in the Triton repository --out, or the "
+    "package --out, a zip, of the BioImage Model Zoo.",
 )
 @click.option(
     "--images",
@@ -140,6 +141,8 @@ def command(run: str, out: Path, as_json: bool, **options: Any) -> None:
         )
     if options["layout"] == "triton":
         rows.append(("repository", f"{out}, model {model_name(card['name'])}"))
+    elif options["layout"] == "bioimageio":
+        rows.append(("package", str(out)))
     else:
         names = ("model.onnx", "card.md", "example.npz")
         rows.append(("files", ", ".join(str(out / name) for name in names)))

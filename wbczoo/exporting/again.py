@@ -9,7 +9,7 @@ from typing import Any
 
 from wbczoo import files
 from wbczoo.errors import WbczooError
-from wbczoo.exporting import place, triton
+from wbczoo.exporting import bioimageio, place, triton
 from wbczoo.registry.models import find_published
 from wbczoo.runtime.folder import CARD, FILES, find_model, folder_of
 from wbczoo.runtime.session import Session
@@ -28,12 +28,14 @@ def find_export(path: str | os.PathLike[str]) -> Path | None:
     return folder if not is_run and (folder / CARD).is_file() else None
 
 
-def lay_out_again(folder: Path, out: Path, *, as_triton: bool, overwrite: bool) -> dict[str, Any]:
+def lay_out_again(
+    folder: Path, out: Path, *, layout: place.Layout, overwrite: bool
+) -> dict[str, Any]:
     """Copy an export that answers as its card says.
 
     Args:
         folder: of the export.
-        out: a new folder, or with `as_triton` a model repository.
+        out: a new folder, a model repository or a file, as `export` takes it for the layout.
 
     Returns:
         what `card.json` holds.
@@ -47,16 +49,19 @@ def lay_out_again(folder: Path, out: Path, *, as_triton: bool, overwrite: bool) 
     if not replayed.ok:
         raise WbczooError(f"{folder} is damaged. {' '.join(replayed.problems)}")
     document: dict[str, Any] = files.read_json(folder_of(model) / CARD)
-    target = out
-    if as_triton:
+    target, pack = out, None
+    if layout == "triton":
         target = triton.claim(out, document["name"], overwrite)
+    elif layout == "bioimageio":
+        place.claim_file(out, overwrite)
+        pack = bioimageio.pack
     else:
         place.claim(out, overwrite)
-    with place.put_in_place(target, beside=out) as aside:
+    with place.put_in_place(target, beside=out, pack=pack) as aside:
         for name in FILES:
             source = model if name == model.name else folder_of(model) / name
             if source.is_file():
                 shutil.copyfile(source, aside / name)
-        if as_triton:
+        if layout == "triton":
             triton.arrange(aside, Session(model, device="cpu").tasks)
     return document

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.exporting import card, example, parity, place, trained, triton
+from wbczoo.exporting import bioimageio, card, example, parity, place, trained, triton
 from wbczoo.exporting.again import find_export, lay_out_again
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.flags import write_flags
@@ -29,8 +29,6 @@ from wbczoo.progress import Tell
 from wbczoo.runtime.session import Session
 from wbczoo.specs import Preprocessing
 from wbczoo.training.statistics import restate_evenly
-
-Layout = Literal["folder", "triton"]
 
 _PARITY_IMAGES = max(parity.BATCHES)
 
@@ -56,7 +54,7 @@ def export(
     agreement: float | None = None,
     embed_preprocess: bool = False,
     camera: tuple[int, int] | None = None,
-    layout: Layout = "folder",
+    layout: place.Layout = "folder",
     opset: int = DEFAULT_OPSET,
     speed: Speed = "full",
     maps: bool = False,
@@ -69,7 +67,7 @@ def export(
         run: a trained run or its folder, or one that `build --out` saved; or an export, such as a
             published model by its name, which is copied byte for byte.
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
-            a model repository, which may hold other models.
+            a model repository, which may hold other models; with `bioimageio` a file.
         fold: of a folder of several folds' runs, which one.
         ensemble: export all runs of the folder as one model, whose probabilities are the mean of
             theirs.
@@ -115,11 +113,13 @@ def export(
                 f"{run} is an export already, and is copied as it is; {asked[0]} is for the run "
                 "that it was made from. Leave it out, or export that run."
             )
-        return lay_out_again(made_before, out, as_triton=layout == "triton", overwrite=overwrite)
+        return lay_out_again(made_before, out, layout=layout, overwrite=overwrite)
     run = Path(run)
     images = None if images is None else Path(images)
     if layout == "folder":
         place.claim(out, overwrite)
+    elif layout == "bioimageio":
+        place.claim_file(out, overwrite)
     if ensemble:
         of_one = {
             "--fold": fold,
@@ -146,7 +146,8 @@ def export(
     photographs = example.drawn_photographs()
     drawn = example.read_by_model(photographs, preprocessing)
     compared, source = _for_parity(made.cached, preprocessing, images, drawn, tell)
-    with place.put_in_place(target, beside=out) as aside:
+    pack = bioimageio.pack if layout == "bioimageio" else None
+    with place.put_in_place(target, beside=out, pack=pack) as aside:
         graph = aside / "model.onnx"
         tell("writing the graph")
         write_graph(made, graph, opset)

@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 from wbczoo.errors import UsageError
 from wbczoo.runtime.folder import CARD, FILES
+
+Layout = Literal["folder", "triton", "bioimageio"]
 
 
 def claim(out: Path, overwrite: bool, is_own: Callable[[str], bool] = FILES.__contains__) -> None:
@@ -39,14 +42,30 @@ def claim(out: Path, overwrite: bool, is_own: Callable[[str], bool] = FILES.__co
         raise UsageError(f"{out} already holds an export. Give --overwrite, or name another.")
 
 
+def claim_file(out: Path, overwrite: bool) -> None:
+    """See that a package may be written to a file, which need not be there.
+
+    Raises:
+        UsageError: if it is no name of a zip, or something lies there, unless it is a file and
+            `overwrite`.
+    """
+    if out.suffix.lower() != ".zip" or out.is_dir():
+        raise UsageError(f"{out} is no name for a package; --out wants a file such as model.zip.")
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} is there already. Give --overwrite, or name another.")
+
+
 @contextmanager
-def put_in_place(out: Path, beside: Path) -> Iterator[Path]:
+def put_in_place(
+    out: Path, beside: Path, pack: Callable[[Path], Path] | None = None
+) -> Iterator[Path]:
     """Yield a folder to write to; it takes the place of `out` at the end.
 
     After an error what was at `out` stands unchanged, and nothing is left over.
 
     Args:
-        beside: a folder of the same file system, whose parent holds what is unfinished.
+        beside: a path of the same file system, whose parent holds what is unfinished.
+        pack: makes of the folder a file in it, which takes the place instead.
     """
     beside.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{beside.name}.", dir=beside.parent))
@@ -54,13 +73,16 @@ def put_in_place(out: Path, beside: Path) -> Iterator[Path]:
     try:
         yield aside
         aside.chmod(0o755)
+        made = aside if pack is None else pack(aside)
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists():
             # The earlier export is whole at every moment: it moves, and goes when this one stands.
             out.rename(replaced)
-        aside.rename(out)
+        made.rename(out)
     finally:
         if replaced.exists() and not out.exists():
             replaced.rename(out)
+        if replaced.is_file():
+            replaced.unlink()
         shutil.rmtree(replaced, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)

@@ -186,6 +186,39 @@ def test_geojson_of_several_images_is_a_file_for_each(wbczoo: Run, place: Path) 
     assert "--overwrite" in wbczoo(*one, expect=2).stderr
 
 
+def test_geojson_of_predict_has_a_colour_for_each_class(wbczoo: Run, place: Path) -> None:
+    asked = ("--model", "leukocyte-nano", "--device", "cpu", "--cells", "all")
+    (Path("fields") / "broken.png").write_bytes(b"")
+    done = wbczoo("predict", "fields", *asked, "--format", "geojson", "--out", "answers", expect=3)
+    assert "broken.png: The file is empty." in done.stderr
+    documents = {}
+    for path in Path("answers").iterdir():
+        documents |= {(document := json.loads(path.read_text()))["path"]: document}
+        jsonschema.validate(document, SCHEMA)
+    assert {*documents} == {"fields/two.png", "fields/empty.png"}
+    assert documents["fields/empty.png"]["features"] == []
+    rows = rows_of(wbczoo("predict", "fields/two.png", *asked))
+    features = documents["fields/two.png"]["features"]
+    assert len(rows) == len(features) == 2
+    colours: dict[str, list[int]] = {}
+    for row, feature in zip(rows, features, strict=True):
+        said, answer = feature["properties"], row["tasks"]["cell"]
+        assert said["classification"]["name"] == answer["class"]
+        colour = said["classification"]["color"]
+        assert colours.setdefault(answer["class"], colour) == colour
+        assert said["measurements"][f"cell: {answer['class']}"] == answer["probability"]
+        assert {name for name in said["measurements"] if name.startswith("flag: ")} == {
+            f"flag: {flag}" for flag in row["flags"]
+        }
+    for given, reason in (
+        (("--out", "one.geojson"), "name a folder for them with --out"),
+        (("--out", "new", "--cells", "whole"), "whole images have none"),
+        (("--out", "new", "--resume"), "writes documents"),
+    ):
+        failed = wbczoo("predict", "fields", *asked, "--format", "geojson", *given, expect=2)
+        assert reason in failed.stderr
+
+
 def test_archives_lists_and_odd_names_are_read_as_predict_reads_them(place: Path) -> None:
     write_tar(place / "a.tar.gz", {"cell.png": as_bytes(drawn(1)), "half.png": picture(1)[:60]})
     odd = ['fields/a,"b".png', "fields/new\nline.png", "fields/ü.png"]

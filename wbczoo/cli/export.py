@@ -64,11 +64,18 @@ def _parse_size(
 )
 @click.option(
     "--layout",
-    type=click.Choice(["folder", "triton", "bioimageio"]),
+    type=click.Choice(["folder", "triton", "bioimageio", "wsinfer"]),
     default="folder",
     show_default=True,
     help="What is written: an export's folder, a model in the Triton repository --out, or the "
-    "package --out, a zip, of the BioImage Model Zoo.",
+    "package --out, a zip, of the BioImage Model Zoo; wsinfer is a folder with TorchScript for "
+    "WSInfer and QuPath in it.",
+)
+@click.option(
+    "--um-per-pixel",
+    type=float,
+    metavar="UM",
+    help="With --layout wsinfer: micrometres that a pixel of what the model reads spans.",
 )
 @click.option(
     "--images",
@@ -145,6 +152,8 @@ def command(run: str, out: Path, as_json: bool, **options: Any) -> None:
         rows.append(("package", str(out)))
     else:
         names = ("model.onnx", "card.md", "example.npz")
+        if options["layout"] == "wsinfer":
+            rows.append(("user model directory", str(out / "wsinfer")))
         rows.append(("files", ", ".join(str(out / name) for name in names)))
     print_facts(card, as_json, rows)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TextIO
+from typing import Literal
 
 import click
 
+from wbczoo.cli.geojson import check_collections, is_folder, write_collections
 from wbczoo.cli.images import (
     draw_option,
     images_argument,
@@ -21,11 +20,6 @@ from wbczoo.cli.images import (
     watch_rows,
 )
 from wbczoo.cli.results import stream
-
-if TYPE_CHECKING:
-    from wbczoo.runtime.rows import Count, Row
-
-_GEOJSON = (".geojson", ".json")  # what QuPath takes for one
 
 
 @click.command("locate")
@@ -77,6 +71,7 @@ def command(
     from wbczoo.cells.finder import THRESHOLD
     from wbczoo.errors import UsageError
     from wbczoo.images.file import claim_file, claim_folder
+    from wbczoo.runtime.geojson import located_cells
     from wbczoo.runtime.locate import locate_paths, write_cells, write_located
     from wbczoo.runtime.part_file import check_place
 
@@ -97,69 +92,15 @@ def command(
             ).count  # fmt: skip
     else:
         if layout == "geojson":
-            _check_collections(out, found.total)
+            check_collections(out, found.total)
         if out is not None:
-            claim = claim_folder if _is_folder(out) else claim_file
+            claim = claim_folder if is_folder(out) else claim_file
             claim(out, "--out", overwrite=overwrite, inputs=found.places)
         rows = locate_paths(found, least=least, workers=workers, draw=draw)
         with watch_rows(found.total) if out is None else watch(found.total) as advance:
             if layout == "geojson":
-                count = _write_collections(_watched(rows, advance), out)
+                count = write_collections(map(located_cells, rows), out, advance)
             else:
                 count = write_cells(layout, rows, stream(), advance=advance)
     tell_count(count, found, "looked at")
     ctx.exit(count.exit_code)
-
-
-def _check_collections(out: Path | None, total: int | None) -> None:
-    from wbczoo.errors import UsageError
-
-    if total != 1 and (out is None or not _is_folder(out)):
-        raise UsageError(
-            "GeoJSON is a document for each image, and several may be meant; name a folder for "
-            "them with --out."
-        )
-
-
-def _is_folder(out: Path) -> bool:
-    return out.is_dir() or out.suffix.lower() not in _GEOJSON
-
-
-def _watched(rows: Iterable[Row], advance: Callable[[int], object]) -> Iterator[Row]:
-    for row in rows:
-        yield row
-        advance(1)
-
-
-def _write_collections(rows: Iterable[Row], out: Path | None) -> Count:
-    """A document for each image; why one was refused is said on stderr, for none can hold it."""
-    from wbczoo.files import flat_name
-    from wbczoo.progress import tell
-    from wbczoo.runtime.locate import feature_collection
-    from wbczoo.runtime.rows import Count, write_jsonl
-    from wbczoo.text import printable
-
-    count = Count(0, 0)
-    folder = out is not None and _is_folder(out)
-    for row in rows:
-        if "error" in row:
-            tell(printable(f"{row['path']}: {row['error']}"))
-            count += Count(0, 1)
-        elif out is None:
-            count += write_jsonl([feature_collection(row)], stream())
-        else:
-            target = out / flat_name(row["path"], ".geojson") if folder else out
-            with _opened_aside(target) as opened:
-                count += write_jsonl([feature_collection(row)], opened)
-    return count
-
-
-@contextmanager
-def _opened_aside(target: Path) -> Iterator[TextIO]:
-    from wbczoo import files
-
-    with (
-        files.written_aside(target) as aside,
-        aside.open("w", encoding="utf-8", newline="") as opened,
-    ):
-        yield opened

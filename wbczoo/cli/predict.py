@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from wbczoo.cli.geojson import check_collections, is_folder, write_collections
 from wbczoo.cli.images import (
     draw_option,
     images_argument,
@@ -38,16 +39,16 @@ from wbczoo.runtime.batches import BATCH
 @click.option(
     "--format",
     "layout",
-    type=click.Choice(["jsonl", "csv"]),
+    type=click.Choice(["jsonl", "csv", "geojson"]),
     default="jsonl",
     show_default=True,
-    help="One JSON line or one CSV row for each image.",
+    help="One JSON line or one CSV row for each image, or of cells what QuPath imports.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="Write the rows to this file, once all are there.",
+    help="Write to this file, once all is there; of several images' GeoJSON, into this folder.",
 )
 @draw_option
 @click.option(
@@ -78,7 +79,7 @@ def command(
     ctx: click.Context,
     images: tuple[str, ...],
     model: Path,
-    layout: Literal["jsonl", "csv"],
+    layout: Literal["jsonl", "csv", "geojson"],
     as_json: bool,
     out: Path | None,
     draw: Path | None,
@@ -104,10 +105,12 @@ def command(
     Example: wbczoo predict smears/ --model exports/a --format jsonl
     """
     from wbczoo.errors import UsageError
-    from wbczoo.images.file import claim_folder
+    from wbczoo.images.file import claim_file, claim_folder
     from wbczoo.progress import tell
     from wbczoo.runtime import predict_paths
+    from wbczoo.runtime.cells import FOUND, choose_cells
     from wbczoo.runtime.devices import cores
+    from wbczoo.runtime.geojson import answered_cells
     from wbczoo.runtime.predict import load
     from wbczoo.runtime.rows import further_columns, write_as
     from wbczoo.runtime.stopping import ended_by_signals
@@ -116,11 +119,19 @@ def command(
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
     if out is None and shard is not None:
         raise UsageError("--shard writes a file for wbczoo merge; name it with --out.")
+    layout = "jsonl" if as_json else layout
+    if layout == "geojson" and (resume or shard is not None):
+        raise UsageError("--resume and --shard speak of rows; --format geojson writes documents.")
     found = images_from(images, null=null)
     for folder, option in ((draw, "--draw"), (maps, "--maps")):
         if folder is not None:
             claim_folder(folder, option, overwrite=overwrite or resume, inputs=found.places)
-    if out is not None:
+    if layout == "geojson":
+        check_collections(out, found.total)
+        if out is not None:
+            claim = claim_folder if is_folder(out) else claim_file
+            claim(out, "--out", overwrite=overwrite, inputs=found.places)
+    elif out is not None:
         from wbczoo.runtime.folder import find_model
         from wbczoo.runtime.part_file import check_place
         from wbczoo.runtime.resume import write_rows
@@ -140,9 +151,8 @@ def command(
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
-    layout = "jsonl" if as_json else layout
     begun = time.perf_counter()
-    if out is not None:
+    if out is not None and layout != "geojson":
         with kept_if_stopped(out):
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
@@ -152,15 +162,24 @@ def command(
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
+        if layout == "geojson" and choose_cells(cells, session.file) not in FOUND:
+            raise UsageError(
+                "GeoJSON outlines cells, and whole images have none; ask a model that was trained "
+                "with --crop cell by --cells one or all."
+            )
         rows = predict_paths(
             session, found, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
             maps=maps,
         )  # fmt: skip
-        with watch_rows(found.total) as advance:
-            further = further_columns(session.file, session.limits, cells)
-            count = write_as(
-                layout, rows, session.tasks, stream(), further=further, advance=advance
-            )
+        watched = watch_rows if out is None else watch
+        with watched(found.total) as advance:
+            if layout == "geojson":
+                count = write_collections(answered_cells(rows), out, advance)
+            else:
+                count = write_as(
+                    layout, rows, session.tasks, stream(), advance=advance,
+                    further=further_columns(session.file, session.limits, cells),
+                )  # fmt: skip
     tell_count(count, found, "answered")
     ctx.exit(count.exit_code)
 

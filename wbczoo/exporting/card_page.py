@@ -99,6 +99,12 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
             f"branch what the rest adds; they sum up to it within {maps['difference']:.2g} (bound "
             f"{maps['bound']:.2g})"
         )
+    if scripts := card.get("wsinfer"):
+        lines.append(
+            "- `wsinfer/` has TorchScript of each task, in fp32, for patches of "
+            f"{scripts['um_per_pixel']:g} micrometres per pixel; it differs from PyTorch by at "
+            f"most {scripts['difference']:.2g} in a logit (bound {scripts['bound']:.2g})"
+        )
     if statistics := card.get("statistics"):
         lines.append(
             f"- its batch norms answer by the statistics of {statistics['images']} images without "

@@ -12,7 +12,7 @@ import torch
 
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.exporting import bioimageio, card, example, parity, place, trained, triton
+from wbczoo.exporting import bioimageio, card, example, parity, place, trained, triton, wsinfer
 from wbczoo.exporting.again import find_export, lay_out_again
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.flags import write_flags
@@ -55,6 +55,7 @@ def export(
     embed_preprocess: bool = False,
     camera: tuple[int, int] | None = None,
     layout: place.Layout = "folder",
+    um_per_pixel: float | None = None,
     opset: int = DEFAULT_OPSET,
     speed: Speed = "full",
     maps: bool = False,
@@ -81,6 +82,8 @@ def export(
             is off; the precision's own bound if None.
         embed_preprocess: let the graph read photographs and resize them itself.
         camera: the one size (H, W) of photographs that it then reads; any if None.
+        layout: what is written; `wsinfer` is an export's folder with TorchScript for QuPath in it.
+        um_per_pixel: with `wsinfer`: micrometres that a pixel of what the model reads spans.
         opset: of the ONNX standard's default domain, at least 18.
         speed: how it is measured for the card; `short` is one round, `none` not at all.
         maps: let the graph tell what each position adds to a logit (`add_maps`).
@@ -100,6 +103,8 @@ def export(
         raise UsageError("--camera-size says what --embed-preprocess reads; give both.")
     if agreement is not None and precision == "fp32":
         raise UsageError("--agreement is with fp32; give --precision fp16 or int8 too.")
+    if um_per_pixel is not None and layout != "wsinfer":
+        raise UsageError("--um-per-pixel is for --layout wsinfer; give both.")
     out = Path(out).resolve()
     if (made_before := find_export(run)) is not None:
         changes = {
@@ -107,6 +112,7 @@ def export(
             "--statistics-from": statistics_from, "--trained-elsewhere": trained_elsewhere,
             "--precision": precision != "fp32", "--embed-preprocess": embed_preprocess,
             "--opset": opset != DEFAULT_OPSET, "--maps": maps,
+            "--layout wsinfer": layout == "wsinfer",
         }  # fmt: skip
         if asked := [option for option, value in changes.items() if value not in (None, False)]:
             raise UsageError(
@@ -116,7 +122,7 @@ def export(
         return lay_out_again(made_before, out, layout=layout, overwrite=overwrite)
     run = Path(run)
     images = None if images is None else Path(images)
-    if layout == "folder":
+    if layout in ("folder", "wsinfer"):
         place.claim(out, overwrite)
     elif layout == "bioimageio":
         place.claim_file(out, overwrite)
@@ -137,6 +143,8 @@ def export(
     preprocessing = model.config.preprocessing
     if embed_preprocess:
         refuse_crop(preprocessing)
+    if layout == "wsinfer":
+        wsinfer.refuse(preprocessing, um_per_pixel)
     statistics = None
     if statistics_from is not None and isinstance(model, FusedClassifier):
         statistics = _restate(model, preprocessing, Path(statistics_from), tell)
@@ -155,6 +163,11 @@ def export(
         found = _check_parity(made, graph, compared, source)
         measured: dict[str, Any] = {"precision": precision, "agreement": None, "embedded": None}
         measured |= {"statistics": statistics} if statistics else {}
+        if um_per_pixel is not None:
+            tell("writing TorchScript")
+            measured["wsinfer"] = wsinfer.write_scripts(
+                model, made.name, um_per_pixel, compared, aside / place.WSINFER
+            )
         if real is not None:
             measured["agreement"] = lower_precision(graph, precision, real, agreement, tell)
         if embed_preprocess:

@@ -12,10 +12,14 @@ from typing import Literal
 from wbczoo.errors import UsageError
 from wbczoo.runtime.folder import CARD, FILES
 
-Layout = Literal["folder", "triton", "bioimageio"]
+Layout = Literal["folder", "triton", "bioimageio", "wsinfer"]
+
+WSINFER = "wsinfer"  # of an export: what QuPath calls a user model directory
 
 
-def claim(out: Path, overwrite: bool, is_own: Callable[[str], bool] = FILES.__contains__) -> None:
+def claim(
+    out: Path, overwrite: bool, is_own: Callable[[str], bool] = (*FILES, WSINFER).__contains__
+) -> None:
     """See that an export may be written to a folder, which need not be there.
 
     Args:

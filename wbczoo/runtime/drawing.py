@@ -68,7 +68,7 @@ def draw_cells(image: Pixels, cells: Sequence[Mapping[str, Any]]) -> Image.Image
             frame = (left, top, right - 1, bottom - 1)
             pen.rectangle(frame, outline="white", width=line + 2)
             inner = (left + 1, top + 1, max(right - 2, left + 1), max(bottom - 2, top + 1))
-            pen.rectangle(inner, outline=_colour(cell), width=line)
+            pen.rectangle(inner, outline=colour_of(cell), width=line)
     taken: list[Rectangle] = []
     for cell in cells:
         words = _words(cell)
@@ -81,7 +81,7 @@ def draw_cells(image: Pixels, cells: Sequence[Mapping[str, Any]]) -> Image.Image
         if place is None:
             continue
         taken.append(place)
-        colour = _colour(cell)
+        colour = colour_of(cell)
         pen.rectangle(place, fill=colour)
         ink = "white" if colour in _DARK else "black"
         corner = (place[0] + line - left, place[1] + line - top)
@@ -132,7 +132,7 @@ def _letter_size(shorter: int, boxes: Sequence[Sequence[float]]) -> int:
     return round(min(max(wide / 5, _LETTER, shorter / 64), max(_LETTER, shorter / 20)))
 
 
-def _colour(cell: Mapping[str, Any]) -> str:
+def colour_of(cell: Mapping[str, Any]) -> str:
     """The colour of the class that the first task answered; a class has one in all pictures."""
     answer = next(iter(cell.get("tasks", {}).values()), None)
     if not answer or answer.get("class") is None:

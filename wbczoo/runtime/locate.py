@@ -24,8 +24,6 @@ from wbczoo.runtime.rows import Count, Layout, Row, write_as, write_table
 COLUMNS = ("path", "error", "width", "height", "cell", "left", "top", "right", "bottom",
            "score", "nucleus_area", "nucleus_diameter", "at_edge")  # fmt: skip
 
-_ORANGE = (230, 159, 0)  # of Okabe and Ito; QuPath's own colours are red, blue and green
-
 
 def locate(
     sources: Sources, *, least: float = THRESHOLD, workers: int | None = None
@@ -198,42 +196,3 @@ def _lines(row: Row) -> Iterator[list[object]]:
         ]  # fmt: skip
     if not row.get("cells"):
         yield image + [""] * (len(COLUMNS) - len(image))
-
-
-def feature_collection(row: Row) -> dict[str, Any]:
-    """The cells of an image as GeoJSON (RFC 7946) that QuPath imports as detections.
-
-    Coordinates are pixels of the upright image, the first at its top left corner; a ring runs
-    counter-clockwise as the RFC counts, which on a screen, where y points down, is clockwise.
-
-    Args:
-        row: of `locate_paths`, not refused.
-    """
-    return {
-        "type": "FeatureCollection",
-        "format": 1,
-        "path": row["path"],
-        "width": row["width"],
-        "height": row["height"],
-        "features": [_feature(number, cell) for number, cell in enumerate(row["cells"], 1)],
-    }
-
-
-def _feature(number: int, cell: dict[str, Any]) -> dict[str, Any]:
-    left, top, right, bottom = cell["box"]
-    ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
-    return {
-        "type": "Feature",
-        "geometry": {"type": "Polygon", "coordinates": [ring]},
-        "properties": {
-            "objectType": "detection",
-            "name": f"white cell {number}",
-            "classification": {"name": "White cell", "color": [*_ORANGE]},
-            "measurements": {
-                "Score": cell["score"],
-                "Nucleus: Area px^2": cell["nucleus"]["area"],
-                "Nucleus: Diameter px": cell["nucleus"]["diameter"],
-                "At edge": int(cell["at_edge"]),
-            },
-        },
-    }

@@ -1,0 +1,68 @@
+"""GeoJSON leaves the command line here, a document for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from wbczoo.cli.results import stream
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.geojson import Document
+    from wbczoo.runtime.rows import Count
+
+_SUFFIXES = (".geojson", ".json")  # what QuPath takes for one
+
+
+def check_collections(out: Path | None, total: int | None) -> None:
+    """UsageError where several documents would go to one place."""
+    from wbczoo.errors import UsageError
+
+    if total != 1 and (out is None or not is_folder(out)):
+        raise UsageError(
+            "GeoJSON is a document for each image, and several may be meant; name a folder for "
+            "them with --out."
+        )
+
+
+def is_folder(out: Path) -> bool:
+    """Whether `--out` names a folder for documents, and no document."""
+    return out.is_dir() or out.suffix.lower() not in _SUFFIXES
+
+
+def write_collections(
+    documents: Iterable[Document], out: Path | None, advance: Callable[[int], object]
+) -> Count:
+    """A document for each image; why one was refused is said on stderr, for none can hold it."""
+    from wbczoo.files import flat_name
+    from wbczoo.progress import tell
+    from wbczoo.runtime.rows import Count, write_jsonl
+    from wbczoo.text import printable
+
+    count = Count(0, 0)
+    folder = out is not None and is_folder(out)
+    for document in documents:
+        if "error" in document:
+            tell(printable(f"{document['path']}: {document['error']}"))
+            count += Count(0, 1)
+        elif out is None:
+            count += write_jsonl([document], stream())
+        else:
+            target = out / flat_name(document["path"], ".geojson") if folder else out
+            with _opened_aside(target) as opened:
+                count += write_jsonl([document], opened)
+        advance(1)
+    return count
+
+
+@contextmanager
+def _opened_aside(target: Path) -> Iterator[TextIO]:
+    from wbczoo import files
+
+    with (
+        files.written_aside(target) as aside,
+        aside.open("w", encoding="utf-8", newline="") as opened,
+    ):
+        yield opened

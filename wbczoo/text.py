@@ -35,6 +35,19 @@ def format_count(number: int | None) -> str:
     return "unknown" if number is None else str(number)
 
 
+def format_sources(counts: Mapping[str, int | None], unit: str) -> str:
+    """`71 photographs`, `1 slide`, `5 patients`: what files are of, counted as they are split.
+
+    Args:
+        counts: `photographs`, None where nobody knows them, and `groups`.
+        unit: `photograph`, `slide`, `patient` or `unknown`.
+    """
+    if counts["photographs"] is None:
+        return "an unknown number of photographs"
+    number = counts["groups" if unit in ("slide", "patient") else "photographs"]
+    return f"{number} {unit}{'' if number == 1 else 's'}"
+
+
 def format_class(name: str, labels: Iterable[str] = ()) -> str:
     """`band_neutrophil (Band Neutrophils)`: a class, and the raw labels that say it otherwise."""
     others = [printable(label) for label in labels if label != name]

@@ -77,9 +77,9 @@ def test_training_and_validation_rows_are_seen_and_test_rows_are_not(seen: Seen)
 @pytest.mark.parametrize(
     ("test", "said"),
     [
-        ((3,), "1 files of 1 photographs of the 1 files"),
+        ((3,), "1 files of 1 photograph of the 1 files"),
         ((2, 3, 4), "2 files of 2 photographs of the 3 files"),
-        ((0, 5), "1 files of 1 photographs of the 2 files"),
+        ((0, 5), "1 files of 1 photograph of the 2 files"),
         ((0, 1, 2, 3, 4, 5), "4 files of 4 photographs of the 6 files"),
     ],
 )
@@ -106,7 +106,7 @@ def test_other_files_of_a_seen_group_are_refused_where_some_bytes_are_the_same(
         ("t2", "p2", "g2"), ("n1", "q", group), ("n2", "q", group), ("n3", "r", "g9"),
     )  # fmt: skip
     assert refused(rows, plan_of(protocol, (1, 2, 3)), seen) == (
-        "2 files of 1 photographs of the 3 files"
+        "2 files of 1 photograph of the 3 files"
     )
 
 

@@ -456,6 +456,7 @@ def document_of(found: dict[str, Any], **changes: Any) -> dict[str, Any]:
         "protocol": "official",
         "part": "augmented",
         "fold": None,
+        "unit": "photograph",
         "photographs": 71,
         "files": found["files"],
         "groups": found["groups"],

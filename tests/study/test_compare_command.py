@@ -145,8 +145,9 @@ def test_own_classes_stand_in_the_plan_and_its_table_goes_with_the_results(
 def test_labels_of_several_tasks_are_kept_for_each(tmp_path: Path, wbczoo: Run) -> None:
     images, table = own_data(tmp_path / "here")
     out = tmp_path / "out"
-    wbczoo("compare", images, "--labels", table, "--task", "own", "--task", "lobes=own",
-           "--baseline", "majority", "--seeds", 1, "--resamples", 20, "--out", out)  # fmt: skip
+    done = wbczoo("compare", images, "--labels", table, "--task", "own", "--task", "lobes=own",
+                  "--baseline", "majority", "--seeds", 1, "--resamples", 20, "--out", out)  # fmt: skip
+    assert "grouped: 30 files of 15 slides in 15 groups" in done.stdout
     (row,) = read_results(out / RESULTS).values()
     assert row["tasks"]["lobes"]["class_of"]["Blasts / many"] == "many"
     assert row["tasks"]["own"]["class_of"]["Blasts / many"] == "blast"

@@ -103,7 +103,7 @@ def test_an_older_run_is_evaluated_by_its_own_groups_unless_others_are_named(
     for name in (None, "bccd"):
         found = evaluate(older, data, dataset=name, resamples=10).to_dict()
         assert (found["photographs"], found["checked_against_training"]) == (17, True)
-    with pytest.raises(WbczooError, match="trained or chosen on 1 files of 1 photographs"):
+    with pytest.raises(WbczooError, match="trained or chosen on 1 files of 1 photograph"):
         evaluate(older, data, dataset="bccd", dataset_options={"groups": 2})
     assert call(["evaluate", older, data, "--dataset", "bccd", "--resamples", "10"]) == 0
     newer = ["--dataset", "bccd", "--dataset-option", "groups=2"]

@@ -221,10 +221,12 @@ def _print_folds(folds: Sequence[dict[str, Any]]) -> None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    photographs = document["photographs"]
+    # Where no photograph is told of, a slide or a patient counts as one, and is called so.
+    plainly = document["unit"] == "unknown" or document["photographs"] != document["groups"]
+    sources = f"{'photograph' if plainly else document['unit']}s"
     echo(
         f"{document['dataset']}: {document['files']} files of "
-        f"{'unknown' if photographs is None else photographs} photographs in "
+        f"{format_count(document['photographs'])} {sources} in "
         f"{document['groups']} groups (unit: {document['unit']})\n"
     )
     print_table(
@@ -238,7 +240,7 @@ def _print(document: dict[str, Any]) -> None:
             )
             for row in document["labels"]
         ],
-        ("part", "split", "label", "photographs", "files"),
+        ("part", "split", "label", sources, "files"),
     )
     for task, classes in document["classes"].items():
         found = (f"{sum(of.values())} {format_class(name, of)}" for name, of in classes.items())
@@ -260,7 +262,7 @@ def _print(document: dict[str, Any]) -> None:
             (role, *map(format_count, split[role].values()))
             for role in ("train", "validation", "test")
         ],
-        ("role", "photographs", "files", "groups"),
+        ("role", sources, "files", "groups"),
     )
     if split["leaked_files"]:
         echo(f"{split['leaked_files']} test files show photographs that training sees too.")

@@ -23,7 +23,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import settings
-from wbczoo.text import format_class, format_count
+from wbczoo.text import format_class, format_sources
 
 
 @click.command("train")
@@ -89,8 +89,8 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     for role in ("train", "validation", "test"):
         counts = data[role]
-        photographs = format_count(counts["photographs"])
-        rows.append((role, f"{photographs} photographs, {counts['files']} files"))
+        sources = format_sources(counts, data["unit"])
+        rows.append((role, f"{sources}, {counts['files']} files"))
     for name, roles in data.get("laboratories", {}).items():
         told = (f"{roles[role]['files']} {role}" for role in roles if roles[role]["files"])
         rows.append((f"files of {name}", ", ".join(told)))

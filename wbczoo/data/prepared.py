@@ -22,7 +22,7 @@ from wbczoo.progress import Tell, bar
 from wbczoo.registry import datasets
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
-from wbczoo.text import format_count
+from wbczoo.text import format_sources
 
 if TYPE_CHECKING:
     import torch
@@ -123,8 +123,8 @@ class Prepared:
         roles: tuple[Role, ...] = ("train", "validation")
         for role in roles:
             counts = count(self.rows, self.plan.rows(role))
-            photographs = format_count(counts["photographs"])
-            told.append(f"{role} {photographs} photographs ({counts['files']} files)")
+            sources = format_sources(counts, self.rows.unit)
+            told.append(f"{role} {sources} ({counts['files']} files)")
         return ", ".join(told)
 
     def describe(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tabulate import tabulate
 
 from wbczoo.evaluation import novelty
 from wbczoo.metrics.formulas import COVERAGES
-from wbczoo.text import format_figure
+from wbczoo.text import format_figure, format_sources
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -171,12 +171,9 @@ def _laboratories(document: Mapping[str, Any]) -> Iterator[str]:
 
 def heading(document: Mapping[str, Any]) -> str:
     """What a document's figures are of: protocol, files, photographs and groups."""
-    photographs = document["photographs"]
-    source = (
-        "an unknown number of photographs" if photographs is None else f"{photographs} photographs"
-    )
     fold = "" if document.get("fold") is None else f", fold {document['fold']}"
     return (
         f"{'LEAKY ' if document['leaky'] else ''}{document['protocol']}, {document['part']}{fold}: "
-        f"{document['files']} files of {source}, {document['groups']} groups"
+        f"{document['files']} files of "
+        f"{format_sources(document, document['unit'])}, {document['groups']} groups"
     )

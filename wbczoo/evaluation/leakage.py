@@ -8,9 +8,11 @@ from pathlib import Path
 
 from wbczoo.config import ModelConfig, TrainConfig
 from wbczoo.data.plan import Plan, digest_of, read_split
+from wbczoo.data.prepared import count
 from wbczoo.data.samples import Rows
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import WbczooError
+from wbczoo.text import format_sources
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,9 @@ def refuse_seen(rows: Rows, plan: Plan, seen: Seen) -> None:
     met = by_content | by_group
     if not met:
         return
-    photographs = rows.count_photographs(met)
-    what = (
-        f"{len(met)} files"
-        if photographs is None
-        else f"{len(met)} files of {photographs} photographs"
-    )
+    what = f"{len(met)} files"
+    if rows.unit != "unknown":
+        what += f" of {format_sources(count(rows, sorted(met)), rows.unit)}"
     raise WbczooError(
         f"The model was trained or chosen on {what} of the {len(plan.test)} files that the "
         f"protocol {plan.protocol!r} tests on, so their score would say nothing. Evaluate it by "

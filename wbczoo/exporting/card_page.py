@@ -8,7 +8,7 @@ from typing import Any
 from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
 from wbczoo.exporting.front_matter import write_front_matter
-from wbczoo.text import format_class, format_count, format_figure, format_size
+from wbczoo.text import format_class, format_figure, format_size, format_sources
 
 ALL = "all"  # the fold of what was measured over all of them
 
@@ -222,12 +222,7 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
     lines.append("")
     for role in ("train", "validation", "test"):
         counts = data[role]
-        told = (
-            f"{counts['files']} files of unknown photographs"
-            if counts["photographs"] is None
-            else f"{counts['photographs']} photographs ({counts['files']} files)"
-        )
-        lines.append(f"- {role}: {told}")
+        lines.append(f"- {role}: {format_sources(counts, data['unit'])} ({counts['files']} files)")
     return [
         *lines,
         *_laboratory_lines(data.get("laboratories", {})),
@@ -278,14 +273,14 @@ def _figures(evaluations: list[dict[str, Any]], *, ensemble: bool) -> list[str]:
     if not evaluations:
         return ["It was not evaluated."]
     lines = [
-        "| protocol | part | photographs | files | task | accuracy | macro-F1 |",
+        "| protocol | part | tested on | files | task | accuracy | macro-F1 |",
         "|---|---|---|---|---|---|---|",
     ]
     for found in evaluations:
         word = "LEAKY " if found["leaky"] else ""
         pooled = ", all folds pooled" if found.get("fold") == ALL else ""
-        photographs = format_count(found["photographs"])
-        tested = f"{found['part']} | {photographs} | {found['files']}"
+        of = format_sources(found, found["unit"])
+        tested = f"{found['part']} | {of} | {found['files']}"
         for task, figures in found["tasks"].items():
             lines.append(
                 f"| {word}{found['protocol']}{pooled} | {tested} "

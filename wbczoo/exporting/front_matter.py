@@ -8,6 +8,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from wbczoo.evaluation.score import BY_FILE
+from wbczoo.text import format_sources
 
 _TASK = "image-classification"
 
@@ -62,7 +63,6 @@ def _results(found: Mapping[str, Any]) -> Iterator[EvalResult]:
     """An evaluation's scores; one that is undefined is left out, for a hub wants a number."""
     word = "LEAKY " if found["leaky"] else ""
     photographs = found["photographs"]
-    told = "unknown photographs" if photographs is None else f"{photographs} photographs"
     by = BY_FILE if photographs is None else f"over groups of {found['unit']}s"
     for task, figures in found["tasks"].items():
         for kind, name, settings in (
@@ -79,7 +79,7 @@ def _results(found: Mapping[str, Any]) -> Iterator[EvalResult]:
                 dataset_type=found["dataset"],
                 dataset_name=(
                     f"{word}{found['dataset']}, protocol {found['protocol']}, {found['part']}: "
-                    f"{told}, {found['files']} files"
+                    f"{format_sources(found, found['unit'])}, {found['files']} files"
                 ),
                 # What tells one result from another: results of equal data are joined by it.
                 dataset_config=f"{word}{found['protocol']}, {found['part']}, {task}",

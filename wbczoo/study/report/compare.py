@@ -20,8 +20,9 @@ from wbczoo.study.report.tally import (
     replicate_seeds,
     tally_together,
 )
-from wbczoo.study.report.words import format_photographs, format_points, format_seeds
+from wbczoo.study.report.words import format_points, format_seeds
 from wbczoo.study.run.results import Row
+from wbczoo.text import format_sources
 
 # Fewer trainings than these decide nothing: no p-value is computed.
 SEEDS = 5
@@ -50,6 +51,7 @@ class Comparison:
     Attributes:
         kind: `branch`, `bar` or `models`; why the two are compared.
         seeds: how many trainings stand on the first side.
+        unit: of the data set that tests.
         photographs: that both answered; None where the data set does not tell them.
         files: of the first model, mean over seeds.
         differing: groups in which the two answered differently well.
@@ -62,6 +64,7 @@ class Comparison:
     second: Series
     task: str
     seeds: int
+    unit: str
     photographs: int | None
     files: int
     groups: int
@@ -74,6 +77,11 @@ class Comparison:
     def title(self) -> str:
         """`mobilenetv2+bilstm less mobilenetv2`."""
         return f"{self.first.model} less {self.second.model}"
+
+    @property
+    def sources(self) -> str:
+        """`71 photographs`: what both answered."""
+        return format_sources({"photographs": self.photographs, "groups": self.groups}, self.unit)
 
     @property
     def learning(self) -> bool:
@@ -91,7 +99,7 @@ class Comparison:
         """The difference in accuracy with all that it rests on."""
         learning = ", still learning" if self.learning else ""
         return (
-            f"{format_points(self.figures['accuracy'])}; {format_photographs(self.photographs)}, "
+            f"{format_points(self.figures['accuracy'])}; {self.sources}, "
             f"{format_seeds(self.seeds)}{learning}; {self.tested}"
         )
 
@@ -148,6 +156,7 @@ def compare(
         second=second,
         task=task,
         seeds=len(pairs),
+        unit=ours[0]["unit"],
         photographs=None if ours[0]["photographs"] is None else one.photographs,
         files=round(one.counts.sum() / len(pairs)),
         groups=len(one.groups),

@@ -25,7 +25,7 @@ from wbczoo.study.report.compare import SEEDS, Comparison
 from wbczoo.study.report.pages import DENSITY
 from wbczoo.study.report.series import Series
 from wbczoo.study.report.tally import tally_together
-from wbczoo.study.report.words import format_photographs, format_seeds
+from wbczoo.study.report.words import format_seeds
 
 _WIDTH = 9.6  # inches of a page's picture
 
@@ -157,7 +157,7 @@ def draw_accuracy(path: Path, models: Sequence[Mapping[str, Any]], tasks: Iterab
 
 
 def _label(one: Comparison) -> str:
-    where = f"{one.first.arena}, {one.task}, {format_photographs(one.photographs)}"
+    where = f"{one.first.arena}, {one.task}, {one.sources}"
     return f"{one.first.model}, {one.first.setting}; {where}, {format_seeds(one.seeds)}"
 
 

@@ -12,7 +12,6 @@ from wbczoo.study.report.series import Series, choose
 from wbczoo.study.report.tally import measure_seeds
 from wbczoo.study.report.words import (
     format_counts,
-    format_photographs,
     format_points,
     format_published,
     format_seeds,
@@ -122,7 +121,7 @@ def comparison_table(comparisons: Iterable[Comparison], caption: str) -> Table:
                 one.task,
                 format_points(one.figures["accuracy"]),
                 format_points(one.figures["macro_f1"]),
-                f"{format_photographs(one.photographs)}, {one.groups} groups\n"
+                f"{one.sources}, {one.groups} groups\n"
                 f"{one.differing} groups differ, {format_seeds(one.seeds)}"
                 + ("\nstill learning" if one.learning else ""),
                 one.tested.replace(", corrected", "\ncorrected").replace(": not", "\nnot"),

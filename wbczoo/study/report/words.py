@@ -50,12 +50,9 @@ def format_counts(rows: Sequence[Row]) -> str:
             f"{values[0]}" if len(values) == 1 else f"{values[0]} to {values[-1]}"
         )  # fmt: skip
 
-    return f"{span('files')} files of {span('photographs')} photographs in {span('groups')} groups"
-
-
-def format_photographs(count: int | None) -> str:
-    """`71 photographs`, or that their number is unknown, as of files that nobody told apart."""
-    return "an unknown number of photographs" if count is None else f"{count} photographs"
+    unit = rows[0]["unit"]
+    of, unit = ("groups", unit) if unit in ("slide", "patient") else ("photographs", "photograph")
+    return f"{span('files')} files of {span(of)} {unit}s in {span('groups')} groups"
 
 
 def format_seeds(count: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, floor
+from math import ceil, floor, log10
 from typing import Any
 
 from wbczoo.study.plan.plan import StudyPlan
@@ -61,12 +61,20 @@ def format_seeds(count: int) -> str:
 
 
 def format_points(figure: Mapping[str, float | None]) -> str:
-    """`+0.3 points [-2.1, +2.5]`, of a difference of shares; limits rounded outwards."""
+    """`+0.3 points [-2.1, +2.5]`, of a difference of shares; limits rounded outwards.
+
+    As many digits are shown as tell the limits apart; `no difference` where there was never any.
+    """
     value, low, high = (figure[name] for name in ("value", "low", "high"))
     if value is None or low is None or high is None:
         return "undefined"
-    low, high = floor(low * 1000 + 1e-9) / 10, ceil(high * 1000 - 1e-9) / 10
-    text = f"{100 * value:+.1f} points [{low:+.1f}, {high:+.1f}]"
+    if value == low == high == 0:
+        return "no difference"
+    digits = min(4, max(1, ceil(-1 - log10(high - low)))) if high > low else 1
+    scale = 10**digits
+    low = floor(low * 100 * scale + 1e-9) / scale
+    high = ceil(high * 100 * scale - 1e-9) / scale
+    text = f"{100 * value:+.{digits}f} points [{low:+.{digits}f}, {high:+.{digits}f}]"
     return text.replace("-", "−")
 
 

@@ -46,6 +46,10 @@ def test_tasks_are_shipped_ones_or_the_users_own_in_the_order_given() -> None:
         Task("mine", ("zebra", "ant", "yak_2")),
         NUCLEUS,
     )
+    assert parse(("CELL", "own=EOS, Band Cells,a__b,3")) == (
+        CELL,
+        Task("own", ("eos", "band_cell", "a__b", "class_3")),
+    )
     assert parse(("cell=monocyte,other",)) == (Task("cell", ("monocyte", "other")),)
 
 
@@ -60,7 +64,7 @@ def test_tasks_are_shipped_ones_or_the_users_own_in_the_order_given() -> None:
         (["mine=a,b,a"], "two different classes, but it has a, b, a"),
         (["mine="], "'mine' has the name ''"),
         (["mine=a,,b"], "'mine' has the name ''"),
-        (["mine=a,B"], "'mine' has the name 'B'; names are lower-case"),
+        (["mine=a,白"], "'mine' has the name '白'; names are lower-case"),
         (["my-task=a,b"], "has the name 'my-task'"),
         (["2nd=a,b"], "start with a letter"),
         (["a.b=a,b"], "has the name 'a.b'"),

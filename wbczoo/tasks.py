@@ -106,7 +106,8 @@ NUCLEUS_OF: Mapping[str, str] = {
 def parse(texts: Sequence[str | Task]) -> tuple[Task, ...]:
     """Turn what `--task` was given into tasks: a shipped name, or `name=class,class,...`.
 
-    `own`, or `name=own`, is a task of all classes that the data have.
+    `own`, or `name=own`, is a task of all classes that the data have. Capitals do not count, and
+    a class may be written as the data do: `EOS` is `eos`, `Band Cell` is `band_cell`.
 
     Returns the default pair for an empty sequence; what is a task already stays so.
 
@@ -120,22 +121,28 @@ def parse(texts: Sequence[str | Task]) -> tuple[Task, ...]:
         if isinstance(text, Task):
             tasks.append(text)
             continue
-        name, equals, classes = text.partition("=")
+        said, equals, classes = text.partition("=")
+        name = said.strip().lower()
         if equals:
-            tasks.append(Task(name.strip(), tuple(c.strip() for c in classes.split(","))))
+            tasks.append(Task(name, tuple(map(_named, classes.split(",")))))
         elif name in SHIPPED:
             tasks.append(SHIPPED[name])
         elif name == OWN:
             tasks.append(Task(OWN, (OWN,)))
         else:
             raise UsageError(
-                f"There is no task {name!r}. Shipped are {', '.join(SHIPPED)}; write `own` for all "
+                f"There is no task {said!r}. Shipped are {', '.join(SHIPPED)}; write `own` for all "
                 "classes that your data have, or NAME=CLASS,CLASS for some of them."
             )
     names = [task.name for task in tasks]
     if len(set(names)) != len(names):
         raise UsageError(f"A task was given twice: {', '.join(names)}. Name each once.")
     return tuple(tasks)
+
+
+def _named(said: str) -> str:
+    """A class as it was typed, or as a label that names it where that is no name."""
+    return said if _NAME.fullmatch(said := said.strip()) else class_named(said) or said
 
 
 def class_of(task: Task, raw: str, labels: Mapping[str, Mapping[str, str]]) -> str | None:

@@ -68,6 +68,7 @@ def test_build_json_is_the_report_s_composition(wbczoo: Run) -> None:
         (("build", "--seq", "gru", "--task", "cell9"), "There is no task 'cell9'"),
         (("build", "--seq", "gru", "--hidden", "0"), "hidden"),
         (("train", "a", "b.zip", "--out", "r"), "--data folder@a=a --data folder@b=b.zip"),
+        (("data", "show", "a", "b"), "Ask of each by itself: wbczoo data show a."),
         (("train", "a", "--data", "pbc=b", "--out", "r"), "Name it too: --data folder=a"),
         (("build", "--backbone", "resnet18", "--weights", "gone.safetensors"), "no weights file"),
         (("train", "gone", "--seq", "gru", "--out", "run"), "gone"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import SMALL_TRAINING, call
+from tiny_images import picture
 
 from wbczoo.config import RunConfig, train_config
 from wbczoo.data.classes import explain_left_out, settle_tasks
@@ -96,6 +97,20 @@ def test_a_fold_without_a_second_class_is_refused_before_any_is_trained(
     with pytest.raises(WbczooError, match=r"images of fold \d show only eosinophil"):
         train_folds(run, root, tmp_path / "run", "all", weights="none", tell=lambda _: None)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_labels_without_photographs_says_which_column_it_wants(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["file,label", *(f"{n}.png,{CELLS[n % 2]}" for n in range(12))]
+    for number in range(12):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    (table := tmp_path / "labels.csv").write_text("\n".join(lines))
+    asked = ["data", "show", tmp_path, "--labels", table, "--task", "own"]
+    assert call([*asked, "--protocol", "grouped"]) == 2
+    cure = "Give the table of --labels the column photograph, slide or patient, or state"
+    assert cure in capsys.readouterr().err
+    assert call([*asked, "--protocol", "grouped", "--each-file-a-photograph"]) == 0
 
 
 def test_what_was_not_learned_and_not_validated_stands_in_summary_table_and_card(

@@ -202,3 +202,5 @@ def test_a_published_model_is_measured_by_its_name(
     assert set(found["tasks"]) == {"cell", "nucleus", "leukocyte"}
     told = wbczoo("evaluate", "leukocyte-huge", smears, expect=2).stderr
     assert "neither a path nor a published model; there is leukocyte-small" in told
+    told = wbczoo("evaluate", "leukocyte-nanno", smears, expect=2).stderr
+    assert "Did you mean leukocyte-nano?" in told

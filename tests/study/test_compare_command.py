@@ -111,6 +111,19 @@ def test_each_laboratory_is_held_out_in_turn() -> None:
     assert [trial.train.hold_out for trial in plan.trials().values()] == [*data]
 
 
+def test_a_random_backbone_that_is_frozen_is_told_before_anything_is_run(smears: Path) -> None:
+    told: list[str] = []
+    options: dict[str, Any] = {
+        "dataset": "synthetic", "protocols": ["official"], "seeds": 1,
+        "weights": "none", "tell": told.append,
+    }  # fmt: skip
+    new_plan(smears, **options, backbones=["none", "squeezenet1_1"], sequences=["gru"])
+    assert "squeezenet1_1: the backbone has no weights and is frozen" in told[-1]
+    told.clear()
+    new_plan(smears, **options, backbones=["squeezenet1_1"], trainable="all")
+    assert not any("frozen" in sentence for sentence in told)
+
+
 def own_data(folder: Path) -> tuple[Path, Path]:
     """Images without class folders, and a table of their labels, of two tasks, and slides."""
     (folder / "images").mkdir(parents=True)
@@ -145,8 +158,8 @@ def test_own_classes_stand_in_the_plan_and_its_table_goes_with_the_results(
 def test_labels_of_several_tasks_are_kept_for_each(tmp_path: Path, wbczoo: Run) -> None:
     images, table = own_data(tmp_path / "here")
     out = tmp_path / "out"
-    done = wbczoo("compare", images, "--labels", table, "--task", "own", "--task", "lobes=own",
-                  "--baseline", "majority", "--seeds", 1, "--resamples", 20, "--out", out)  # fmt: skip
+    asked = ("--labels", table, "--task", "own", "--task", "lobes=own", "--baseline", "majority")
+    done = wbczoo("compare", images, *asked, "--seeds", 1, "--resamples", 20, "--out", out)
     assert "grouped: 30 files of 15 slides in 15 groups" in done.stdout
     (row,) = read_results(out / RESULTS).values()
     assert row["tasks"]["lobes"]["class_of"]["Blasts / many"] == "many"

@@ -69,20 +69,26 @@ dataset_options = together(
 )
 
 
-data_argument = click.argument("data", type=click.Path(path_type=Path))
-
-
 def _one_place(
     ctx: click.Context, parameter: click.Parameter, paths: tuple[Path, ...]
 ) -> Path | None:
     if len(paths) > 1:
         named = " ".join(f"--data folder@{path.stem}={path}" for path in paths)
-        raise UsageError(
-            f"DATA is one data set, and {len(paths)} were given. Name each, and whose it is, in "
-            f"its place: {named}"
+        several = any(each.name == "sources" for each in ctx.command.params)
+        cure = (
+            f"Name each, and whose it is, in its place: {named}"
+            if several
+            else f"Ask of each by itself: {ctx.command_path} {paths[0]}. Several are joined by the "
+            f"verbs that train and evaluate: {named}"
         )
+        raise UsageError(f"DATA is one data set, and {len(paths)} were given. {cure}")
     return paths[0] if paths else None
 
+
+data_argument = click.argument(
+    "data", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="DATA",
+    callback=_one_place,
+)  # fmt: skip
 
 data_sources = together(
     click.argument(

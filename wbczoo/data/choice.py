@@ -99,3 +99,13 @@ def _whose(options: Mapping[str, object], data: Iterable[str]) -> list[str]:
             "laboratory; or put each class of one of them into a folder of its name."
         )
     return takes
+
+
+def tell_origins(parts: Iterable[Part]) -> str:
+    """What to type where a data set does not say which files show the same photograph."""
+    return (
+        "Give the table of --labels the column photograph, slide or patient, or state "
+        "--each-file-a-photograph."
+        if any(part.options.get("labels_from") for part in parts)
+        else "Tell it by --photograph-from REGEX|CSV, or state --each-file-a-photograph."
+    )

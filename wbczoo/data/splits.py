@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from wbczoo.config import TrainConfig
+from wbczoo.data.choice import tell_origins
 from wbczoo.data.plan import Plan, deal
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import UsageError, WbczooError
@@ -133,8 +134,7 @@ class _Draw:
         if self.rows.unit == "unknown":
             raise UsageError(
                 f"{self.rows.source.root}: nobody knows which files show the same photograph, so "
-                "`grouped` cannot keep them together. Tell it by --photograph-from REGEX|CSV, or "
-                "state --each-file-a-photograph."
+                f"`grouped` cannot keep them together. {tell_origins(self.config.parts.values())}"
             )
         if self.config.fold is None or self.config.fold >= self.config.folds:
             raise UsageError(

@@ -11,6 +11,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -154,8 +155,11 @@ def find_published(name: str) -> Path:
             f"{', '.join(found.names)}."
         )
     if name not in found.names:
+        near = get_close_matches(name, (*found.names, *found.elsewhere), 1)
+        hint = f" Did you mean {near[0]}?" if near else ""
         raise UsageError(
             f"{name} is neither a path nor a published model; there is {', '.join(found.names)}."
+            f"{hint}"
         )
     return found.folder / name
 

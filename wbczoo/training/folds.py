@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wbczoo.config import RunConfig
-from wbczoo.data.choice import Places
+from wbczoo.config import RunConfig, TrainConfig
+from wbczoo.data.choice import Places, tell_origins
 from wbczoo.data.classes import explain_left_out, refuse_one_class, settle_tasks
 from wbczoo.data.prepared import Prepared, prepare, read_dataset
 from wbczoo.data.splits import plan_split
@@ -86,7 +86,7 @@ def train_folds(
         start = None if init is None else find_run(init, turn)
         if start is not None:
             prepared = inherit(start, prepared, tell)
-        _tell_leak(prepared, tell)
+        _tell_leak(prepared, one, tell)
         with alone_in(folder):
             summary = train(
                 run.model_copy(update={"train": one}),
@@ -102,12 +102,12 @@ def train_folds(
     return summaries
 
 
-def _tell_leak(prepared: Prepared, tell: Tell) -> None:
+def _tell_leak(prepared: Prepared, config: TrainConfig, tell: Tell) -> None:
     plan = prepared.plan
     if prepared.rows.unit == "unknown":
         tell(
             "nobody knows which of these files show the same photograph: scores are by file and "
-            "bound nothing (--photograph-from tells it)"
+            f"bound nothing. {tell_origins(config.parts.values())}"
         )
     if plan.leaky:
         tell(

@@ -5,21 +5,24 @@ from __future__ import annotations
 import io
 import json
 import re
+import tempfile
 import threading
+import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from commands import Completed
-from tiny_archives import IMAGES, write_zip
+from tiny_archives import IMAGES, write_tar, write_zip
 from tiny_images import picture
 
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
-from wbczoo.images.archives import remote
+from wbczoo.images import urls
 from wbczoo.images.walk import Images
 
 fsspec = pytest.importorskip("fsspec")
@@ -27,15 +30,21 @@ pytest.importorskip("aiohttp")
 
 
 class Faulty(BaseHTTPRequestHandler):
-    """Serves pictures by number: `flaky` fails twice, `cut` is never whole, `gone` is not there."""
+    """Serves pictures by number, and a tar file.
+
+    `flaky` fails twice, `cut` is never whole, `slow` waits once, `gone` is not there.
+    """
 
     asked: ClassVar[Counter[str]] = Counter()
     archive = b""
+    shard = b""
 
     def do_GET(self) -> None:
         name = self.path.rpartition("/")[2]
         self.asked[name] += 1
-        content = self.archive if name.endswith(".zip") else picture(1)
+        content = {"zip": self.archive, "tar": self.shard}.get(name.rpartition(".")[2], picture(1))
+        if name.startswith("slow") and self.asked[name] == 1:
+            time.sleep(0.5)
         if name.startswith("gone"):
             self.send_error(404)
         elif name.startswith("flaky") and self.asked[name] < 3:
@@ -52,7 +61,8 @@ class Faulty(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content) + lie))
             self.end_headers()
             if self.command == "GET":
-                self.wfile.write(content)
+                with suppress(ConnectionError):  # whoever asked has gone
+                    self.wfile.write(content)
 
     do_HEAD = do_GET  # noqa: N815
 
@@ -62,9 +72,11 @@ class Faulty(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    monkeypatch.setattr(remote, "_PAUSE", 0)
+    monkeypatch.setattr(urls, "_PAUSE", 0)
     write_zip(tmp_path / "cells.zip")
+    write_tar(tmp_path / "cells.tar")
     Faulty.archive, Faulty.asked = (tmp_path / "cells.zip").read_bytes(), Counter()
+    Faulty.shard = (tmp_path / "cells.tar").read_bytes()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Faulty)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -122,6 +134,56 @@ def test_a_network_that_fails_stops_the_run_and_refuses_no_image(host: str) -> N
     with pytest.raises(WbczooError, match=r"tried 4 times: .*--resume") as failure:
         found.read()
     assert not isinstance(failure.value, ImageRefused)
+    with pytest.raises(WbczooError, match="tried 4 times"):
+        [*Images([f"{host}/cut.tar"])]
+
+
+def test_an_answer_that_takes_too_long_is_asked_for_again(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(urls, "_TIMEOUT", 0.2)
+    (found,) = Images([f"{host}/slow.png"])
+    assert not isinstance(found, str)
+    assert found.read() == picture(1)
+    assert Faulty.asked["slow.png"] == 2
+
+
+def test_shards_of_webdataset_are_read_wherever_they_are(
+    host: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sample's files have one name and several suffixes; what is no image is passed over."""
+    samples = {
+        f"{n}{suffix}": content
+        for n in ("a/1", "a/2")
+        for suffix, content in ((".png", picture(len(n))), (".cls", b"1"), (".json", b"{}"))
+    }
+    write_tar(tmp_path / "shard-0.tar", samples)
+    system = fsspec.filesystem("memory")
+    for number in (0, 1):
+        system.pipe(f"/bucket/shard-{number}.tar", (tmp_path / "shard-0.tar").read_bytes())
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(copies))
+    found = Images([f"{bucket}/*"])
+    assert found.total is None
+    names = ["1.png", *(f"shard-{n}.tar/a/{cell}.png" for n in (0, 1) for cell in (1, 2))]
+    members = [*found]
+    assert [str(each) for each in members] == [f"memory:///bucket/{name}" for name in names]
+    assert all(each.read() == picture(3) for each in members[1:] if not isinstance(each, str))
+    assert found.passed_over == {".txt": 1, ".cls": 4, ".json": 4}
+    assert len([*copies.iterdir()]) == 2
+    del members
+    assert not [*copies.iterdir()]
+    assert len([*Images([f"{host}/flaky.tar"])]) == len(IMAGES)
+    (gone,) = Images([f"{host}/gone.tar"])
+    assert str(gone) == f"{host}/gone.tar"
+    assert not isinstance(gone, str)
+    with pytest.raises(ImageRefused, match="not there"):
+        gone.read()
+    assert [str(each) for each in Images([bucket])] == [
+        "memory:///bucket/1.png",
+        "memory:///bucket/b/2.png",
+    ]  # as of a folder, whose archives stay closed
 
 
 def test_what_is_not_there_is_told(host: str, bucket: str) -> None:

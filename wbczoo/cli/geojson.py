@@ -10,24 +10,39 @@ from typing import TYPE_CHECKING, TextIO
 from wbczoo.cli.results import stream
 
 if TYPE_CHECKING:
+    from wbczoo.images.walk import Images
     from wbczoo.runtime.geojson import Document
     from wbczoo.runtime.rows import Count
 
 _SUFFIXES = (".geojson", ".json")  # what QuPath takes for one
 
 
-def check_collections(out: Path | None, total: int | None) -> None:
-    """UsageError where several documents would go to one place."""
-    from wbczoo.errors import UsageError
+def claim_collections(named: str | None, found: Images, *, overwrite: bool) -> Path | None:
+    """The place that `--out` names, where a document for each image may go.
 
-    if total != 1 and (out is None or not is_folder(out)):
+    Raises:
+        UsageError: as `claim_file` and `claim_folder`; if several would go to one place, or to a
+            URL.
+    """
+    from wbczoo.errors import UsageError
+    from wbczoo.images.file import claim_file, claim_folder
+    from wbczoo.images.urls import is_url
+
+    if named is not None and is_url(named):
+        raise UsageError("--format geojson writes to this machine; name a file or folder of it.")
+    out = None if named is None else Path(named)
+    if found.total != 1 and (out is None or not _is_folder(out)):
         raise UsageError(
             "GeoJSON is a document for each image, and several may be meant; name a folder for "
             "them with --out."
         )
+    if out is not None:
+        claim = claim_folder if _is_folder(out) else claim_file
+        claim(out, "--out", overwrite=overwrite, inputs=found.places)
+    return out
 
 
-def is_folder(out: Path) -> bool:
+def _is_folder(out: Path) -> bool:
     """Whether `--out` names a folder for documents, and no document."""
     return out.is_dir() or out.suffix.lower() not in _SUFFIXES
 
@@ -42,7 +57,7 @@ def write_collections(
     from wbczoo.text import printable
 
     count = Count(0, 0)
-    folder = out is not None and is_folder(out)
+    folder = out is not None and _is_folder(out)
     for document in documents:
         if "error" in document:
             tell(printable(f"{document['path']}: {document['error']}"))

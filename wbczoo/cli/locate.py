@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from wbczoo.cli.geojson import check_collections, is_folder, write_collections
+from wbczoo.cli.geojson import claim_collections, write_collections
 from wbczoo.cli.images import (
     draw_option,
     images_argument,
@@ -34,8 +34,9 @@ from wbczoo.cli.results import stream
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Write to this file, once all is there; of several images' GeoJSON, into this folder.",
+    type=click.Path(),
+    help="Write to this file or URL, once all is there; of several images' GeoJSON, into this "
+    "folder.",
 )
 @draw_option
 @click.option(
@@ -53,7 +54,7 @@ def command(
     ctx: click.Context,
     images: tuple[str, ...],
     layout: Literal["jsonl", "csv", "geojson"],
-    out: Path | None,
+    out: str | None,
     draw: Path | None,
     least: float | None,
     resume: bool,
@@ -70,9 +71,10 @@ def command(
     """
     from wbczoo.cells.finder import THRESHOLD
     from wbczoo.errors import UsageError
-    from wbczoo.images.file import claim_file, claim_folder
+    from wbczoo.images.file import claim_folder
     from wbczoo.runtime.geojson import located_cells
     from wbczoo.runtime.locate import locate_paths, write_cells, write_located
+    from wbczoo.runtime.output import Output
     from wbczoo.runtime.part_file import check_place
 
     if out is None and (resume or (overwrite and draw is None)):
@@ -84,22 +86,21 @@ def command(
         claim_folder(draw, "--draw", overwrite=overwrite or resume, inputs=found.places)
     least = THRESHOLD if least is None else least
     if out is not None and layout != "geojson":
-        check_place(out, resume=resume, overwrite=overwrite, inputs=found.places)
-        with kept_if_stopped(out):
+        output = Output(out)
+        check_place(output.path, resume=resume, overwrite=overwrite, inputs=found.places)
+        output.check(overwrite=overwrite or resume)
+        with kept_if_stopped(output.path):
             count = write_located(
                 out, found, layout=layout, least=least, workers=workers, draw=draw, resume=resume,
                 overwrite=overwrite, watch=partial(watch, found.total),
             ).count  # fmt: skip
     else:
         if layout == "geojson":
-            check_collections(out, found.total)
-        if out is not None:
-            claim = claim_folder if is_folder(out) else claim_file
-            claim(out, "--out", overwrite=overwrite, inputs=found.places)
+            place = claim_collections(out, found, overwrite=overwrite)
         rows = locate_paths(found, least=least, workers=workers, draw=draw)
         with watch_rows(found.total) if out is None else watch(found.total) as advance:
             if layout == "geojson":
-                count = write_collections(map(located_cells, rows), out, advance)
+                count = write_collections(map(located_cells, rows), place, advance)
             else:
                 count = write_cells(layout, rows, stream(), advance=advance)
     tell_count(count, found, "looked at")

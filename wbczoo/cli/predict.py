@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import click
 
-from wbczoo.cli.geojson import check_collections, is_folder, write_collections
+from wbczoo.cli.geojson import claim_collections, write_collections
 from wbczoo.cli.images import (
     draw_option,
     images_argument,
@@ -39,16 +39,18 @@ from wbczoo.runtime.batches import BATCH
 @click.option(
     "--format",
     "layout",
-    type=click.Choice(["jsonl", "csv", "geojson"]),
+    type=click.Choice(["jsonl", "csv", "parquet", "geojson"]),
     default="jsonl",
     show_default=True,
-    help="One JSON line or one CSV row for each image, or of cells what QuPath imports.",
+    help="One JSON line or one row of a table for each image (Parquet goes to --out alone), or of "
+    "cells what QuPath imports.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format jsonl.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
-    help="Write to this file, once all is there; of several images' GeoJSON, into this folder.",
+    type=click.Path(),
+    help="Write to this file or URL, once all is there; of several images' GeoJSON, into this "
+    "folder.",
 )
 @draw_option
 @click.option(
@@ -79,9 +81,9 @@ def command(
     ctx: click.Context,
     images: tuple[str, ...],
     model: Path,
-    layout: Literal["jsonl", "csv", "geojson"],
+    layout: Literal["jsonl", "csv", "parquet", "geojson"],
     as_json: bool,
-    out: Path | None,
+    out: str | None,
     draw: Path | None,
     maps: Path | None,
     shard: str | None,
@@ -105,7 +107,7 @@ def command(
     Example: wbczoo predict smears/ --model exports/a --format jsonl
     """
     from wbczoo.errors import UsageError
-    from wbczoo.images.file import claim_file, claim_folder
+    from wbczoo.images.file import claim_folder
     from wbczoo.progress import tell
     from wbczoo.runtime import predict_paths
     from wbczoo.runtime.cells import FOUND, choose_cells
@@ -122,17 +124,21 @@ def command(
     layout = "jsonl" if as_json else layout
     if layout == "geojson" and (resume or shard is not None):
         raise UsageError("--resume and --shard speak of rows; --format geojson writes documents.")
+    if layout == "parquet" and (out is None or shard is not None):
+        raise UsageError(
+            "Parquet is written once all rows are there, to the file of --out; shards are JSON "
+            "lines, and wbczoo merge --format parquet makes it of them."
+        )
     found = images_from(images, null=null)
     for folder, option in ((draw, "--draw"), (maps, "--maps")):
         if folder is not None:
             claim_folder(folder, option, overwrite=overwrite or resume, inputs=found.places)
     if layout == "geojson":
-        check_collections(out, found.total)
-        if out is not None:
-            claim = claim_folder if is_folder(out) else claim_file
-            claim(out, "--out", overwrite=overwrite, inputs=found.places)
+        place = claim_collections(out, found, overwrite=overwrite)
     elif out is not None:
         from wbczoo.runtime.folder import find_model
+        from wbczoo.runtime.output import Output
+        from wbczoo.runtime.parquet import check_parquet
         from wbczoo.runtime.part_file import check_place
         from wbczoo.runtime.resume import write_rows
         from wbczoo.runtime.shards import Shard
@@ -142,7 +148,11 @@ def command(
         if share is not None and total is not None:
             total = share.count(total, batch_size)
         inputs: list[str | Path] = [*found.places, find_model(model)]
-        check_place(out, resume=resume, overwrite=overwrite, inputs=inputs)
+        output = Output(out)
+        check_place(output.path, resume=resume, overwrite=overwrite, inputs=inputs)
+        output.check(overwrite=overwrite or resume)
+        if layout == "parquet":
+            check_parquet()
     ctx.with_resource(ended_by_signals())
     session = load(
         model, device=device, engine=engine, parallel=workers or cores(),
@@ -153,7 +163,7 @@ def command(
         click.echo(f"computing with {session.provider}{why}", err=True)
     begun = time.perf_counter()
     if out is not None and layout != "geojson":
-        with kept_if_stopped(out):
+        with kept_if_stopped(output.path):
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
                 resume=resume, overwrite=overwrite, cells=cells, draw=draw, maps=maps,
@@ -174,10 +184,11 @@ def command(
         watched = watch_rows if out is None else watch
         with watched(found.total) as advance:
             if layout == "geojson":
-                count = write_collections(answered_cells(rows), out, advance)
+                count = write_collections(answered_cells(rows), place, advance)
             else:
                 count = write_as(
-                    layout, rows, session.tasks, stream(), advance=advance,
+                    "csv" if layout == "csv" else "jsonl", rows, session.tasks, stream(),
+                    advance=advance,
                     further=further_columns(session.file, session.limits, cells),
                 )  # fmt: skip
     tell_count(count, found, "answered")

@@ -13,10 +13,11 @@ from typing import NoReturn, Protocol
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.archives import open_archive
 from wbczoo.images.archives.members import Member
-from wbczoo.images.archives.remote import Remote, is_url
+from wbczoo.images.archives.remote import Remote
 from wbczoo.images.archives.tars import Tar
 from wbczoo.images.archives.zips import Zip
 from wbczoo.images.file import SUFFIXES, is_clutter, is_image, suffix_of
+from wbczoo.images.urls import is_url
 from wbczoo.text import printable
 
 Found = str | Member
@@ -223,10 +224,12 @@ class _Archive:
         self.path = archive.path
         self.total: int | None = None
         self.passed_over: Counter[str] = Counter()
-        if not isinstance(archive, Tar):
+        if archive.names is not None:
             self.passed_over = count_suffixes(archive.names)
             self.total = len(archive.names) - self.passed_over.total()
-        first = next(iter(self), None) if self.total is None else self.total
+        # A tar file behind a URL would be fetched for it.
+        look = isinstance(archive, Tar)
+        first = next(iter(self), None) if look else self.total or archive.names is None
         if not first:
             _refuse_empty("archive", archive.path)
         if isinstance(first, Member) and first.broken:

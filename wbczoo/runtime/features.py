@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from wbczoo import files
 from wbczoo.errors import UsageError
-from wbczoo.machine import how_to_install
 from wbczoo.runtime.answers import Answer
 from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
+from wbczoo.runtime.parquet import open_pyarrow
 from wbczoo.runtime.rows import BOX_COLUMNS
 
 FORMATS = (".npz", ".parquet")
+_WITHOUT_PYARROW = ("features", "name a file that ends with .npz")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def check_format(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"Features are written as {' or '.join(FORMATS)}, not to {path.name}.")
     if path.suffix.lower() == ".parquet":
-        _pyarrow()
+        open_pyarrow(*_WITHOUT_PYARROW)
 
 
 def write_features(path: Path, file: ModelFile, features: Features) -> None:
@@ -91,7 +92,7 @@ def write_features(path: Path, file: ModelFile, features: Features) -> None:
             everything: dict[str, Any] = {**columns, "features": features.values, **told}
             np.savez(aside, **everything)
             return
-        pyarrow, parquet = _pyarrow()
+        pyarrow, parquet = open_pyarrow(*_WITHOUT_PYARROW)
         width = features.values.shape[1]
         flat = pyarrow.array(features.values.ravel())
         table = pyarrow.table(
@@ -122,15 +123,3 @@ def _columns(file: ModelFile, answers: Sequence[Answer]) -> dict[str, NDArray[An
     if file.has_novelty:
         columns[NOVELTY] = np.array([each[NOVELTY] for each in answers], np.float32)
     return columns
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError:
-        raise UsageError(
-            "Parquet is written by pyarrow, which is not installed: "
-            f"{how_to_install('features')}, or name a file that ends with .npz."
-        ) from None
-    return pyarrow, pyarrow.parquet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from wbczoo.runtime.batches import Sources, ahead, several
 from wbczoo.runtime.cells import NO_CELL, decode_and_find
 from wbczoo.runtime.devices import cores
 from wbczoo.runtime.drawing import write_picture
+from wbczoo.runtime.output import Output
 from wbczoo.runtime.part_file import Form, Watch, Written, table_line, whole_records, write_part
 from wbczoo.runtime.rows import Count, Layout, Row, write_as, write_table
 
@@ -121,7 +123,7 @@ def write_cells(
 
 
 def write_located(
-    out: Path,
+    out: str | os.PathLike[str],
     paths: Iterable[str | Member],
     *,
     layout: Layout,
@@ -135,6 +137,7 @@ def write_located(
     """Find the white cells of images into a file, as `part_file.write_part` writes it.
 
     Args:
+        out: as of `Output`.
         least, workers, draw: as of `locate_paths`; pictures are drawn of the images that are
             looked at.
         watch: is given the number of images that are there, and yields what counts further ones.
@@ -153,9 +156,11 @@ def write_located(
         "lowest score": least,
     }
     compute = partial(locate_paths, least=least, workers=workers, draw=draw)
+    output = Output(out)
     return write_part(
-        out, paths, compute, form, made_by, resume=resume, overwrite=overwrite, watch=watch
-    )
+        output.path, paths, compute, form, made_by, resume=resume, overwrite=overwrite,
+        watch=watch, deliver=output.put,
+    )  # fmt: skip
 
 
 def _of_json(row: Row) -> Row:

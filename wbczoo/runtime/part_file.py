@@ -110,7 +110,7 @@ def write_part(
     resume: bool,
     overwrite: bool,
     watch: Watch,
-    finish: Callable[[Path], object] = bool,
+    deliver: Callable[[Path], object] | None = None,
 ) -> Written:
     """Compute the rows of images into a file, which appears when it is whole.
 
@@ -123,7 +123,8 @@ def write_part(
         compute: the rows of images, in order.
         made_by: what the rows depend on, each by its name in a sentence.
         watch: is given the number of images that are there, and yields what counts further ones.
-        finish: is given the file with all rows, before it takes its place.
+        deliver: is given the file with all rows, and puts what it makes of it where that belongs;
+            if None the file becomes `out`.
 
     Raises:
         UsageError: as `check_place`; if another process writes there; or if the rows are those of
@@ -141,8 +142,11 @@ def write_part(
         rows = compute(kept.rest)
         with watch(kept.count.images) as advance:
             count = _append(part, islice(rows, kept.again, None), form, kept, advance)
-        finish(part)
-        part.replace(out)
+        if deliver is None:
+            part.replace(out)
+        else:
+            deliver(part)
+            part.unlink(missing_ok=True)
         state.unlink(missing_ok=True)
     return Written(count.images, kept.count + count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -11,10 +12,13 @@ from wbczoo.cells.crop import finder_sha256
 from wbczoo.images.walk import Found
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import FOUND, NO_CELL, Cells, choose_cells
+from wbczoo.runtime.output import Output
+from wbczoo.runtime.parquet import write_parquet
 from wbczoo.runtime.part_file import Form, Watch, Written, write_part
 from wbczoo.runtime.predict import predict_paths
 from wbczoo.runtime.rows import (
     BOX_COLUMNS,
+    Format,
     Layout,
     Row,
     csv_columns,
@@ -26,11 +30,11 @@ from wbczoo.runtime.shards import Dealt, Shard, write_told
 
 
 def write_rows(
-    out: Path,
+    out: str | os.PathLike[str],
     session: Session,
     images: Iterable[Found],
     *,
-    layout: Layout,
+    layout: Format,
     batch_size: int = BATCH,
     workers: int | None = None,
     resume: bool = False,
@@ -44,6 +48,8 @@ def write_rows(
     """Answer images into a file, as `wbczoo.runtime.part_file.write_part` writes it.
 
     Args:
+        out: as of `Output`.
+        layout: rows for Parquet are JSON lines until all are there.
         cells: as `Session.answers` takes it.
         draw, maps: as of `predict_paths`; of the images that are computed.
         shard: which of the images are answered, if not all; `merge` then reads the file.
@@ -63,12 +69,14 @@ def write_rows(
         "finder": finder_sha256() if chosen in FOUND else None,
         "limits of flags": session.limits.to_dict() if session.limits else None,
     }
+    output = Output(out)
     further = further_columns(session.file, session.limits, cells)
+    on_the_way: Layout = "csv" if layout == "csv" else "jsonl"
     form = Form(
-        layout,
+        on_the_way,
         csv_columns(session.tasks, further),
         lambda rows, stream, **how: write_as(
-            layout, rows, session.tasks, stream, further=further, **how
+            on_the_way, rows, session.tasks, stream, further=further, **how
         ),
         _of_table if layout == "csv" else _of_json,
         batch_size=batch_size,
@@ -78,17 +86,21 @@ def write_rows(
         predict_paths, session, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
         maps=maps,
     )  # fmt: skip
-    write = partial(
-        write_part, out, compute=compute, form=form, resume=resume, overwrite=overwrite, watch=watch
-    )
-    if shard is None:
-        return write(images=images, made_by=made_by)
-    dealt = Dealt(images, shard, batch_size)
-    return write(
-        images=dealt,
-        made_by={**made_by, "--shard": str(shard)},
-        finish=lambda rows: write_told(out, rows, shard, dealt, made_by),
-    )
+    dealt = images if shard is None else Dealt(images, shard, batch_size)
+
+    def deliver(rows: Path) -> None:
+        if isinstance(dealt, Dealt):
+            write_told(output, rows, dealt, made_by, session.tasks, further)
+        if layout == "parquet":
+            write_parquet(rows, output.path, session.tasks, further, str(made_by["model"]))
+            rows = output.path
+        output.put(rows)
+
+    return write_part(
+        output.path, dealt, compute, form,
+        made_by if shard is None else {**made_by, "--shard": str(shard)},
+        resume=resume, overwrite=overwrite, watch=watch, deliver=deliver,
+    )  # fmt: skip
 
 
 def _of_json(row: Row) -> Row:

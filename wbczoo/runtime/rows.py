@@ -15,6 +15,7 @@ from wbczoo.text import csv_line
 
 Row = dict[str, Any]
 Layout = Literal["jsonl", "csv"]
+Format = Literal["jsonl", "csv", "parquet"]
 
 BOX_COLUMNS = ("left", "top", "right", "bottom")
 
@@ -93,7 +94,7 @@ def write_as(
     columns = [] if headed else csv_columns(tasks, further)
 
     def lines(row: Row) -> Iterator[list[object]]:
-        yield _cells(row, tasks, further)
+        yield table_values(row, tasks, further)
 
     return write_table(rows, columns, lines, stream, before=before, advance=advance)
 
@@ -201,7 +202,8 @@ def csv_columns(tasks: Sequence[Task], further: Sequence[str] = ()) -> list[str]
     return columns
 
 
-def _cells(row: Row, tasks: Sequence[Task], further: Sequence[str]) -> list[object]:
+def table_values(row: Row, tasks: Sequence[Task], further: Sequence[str]) -> list[object]:
+    """What a row says under each of `csv_columns`; empty text where it says nothing."""
     said = dict(zip(BOX_COLUMNS, row.get("box", ()), strict=False))
     said |= {"novelty": row.get("novelty", ""), "flags": " ".join(row.get("flags", ()))}
     cells: list[object] = [row["path"], row.get("error", "")]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError, some
 from wbczoo.images.file import claim_file
 from wbczoo.images.walk import Found
+from wbczoo.runtime.output import Output, local_copies
+from wbczoo.runtime.parquet import write_parquet
 from wbczoo.runtime.part_file import table_line, whole_records
-from wbczoo.runtime.rows import BOX_COLUMNS, Row, begins_image
+from wbczoo.runtime.rows import BOX_COLUMNS, Format, Row, begins_image
+from wbczoo.tasks import Task
 
+TOLD = ".shard.json"  # behind the name of a shard's rows: what they are
 _TOLD = re.compile(r"([1-9]\d{0,6})/([1-9]\d{0,6})", re.ASCII)
 
 
@@ -58,7 +63,7 @@ class Dealt:
     """
 
     def __init__(self, images: Iterable[Found], shard: Shard, block: int) -> None:
-        self._given, self._shard, self._block = images, shard, block
+        self._given, self.shard, self._block = images, shard, block
         self.images = 0
         self.digest = ""
 
@@ -68,36 +73,56 @@ class Dealt:
         for place, image in enumerate(self._given):
             self.images += 1
             paths.update(str(image).encode("utf-8", "surrogatepass") + b"\0")
-            if place // self._block % self._shard.of == self._shard.number - 1:
+            if place // self._block % self.shard.of == self.shard.number - 1:
                 yield image
         self.digest = paths.hexdigest()
 
 
 def told_by(out: Path) -> Path:
     """Where it is written what a shard's rows are."""
-    return out.with_name(f"{out.name}.shard.json")
+    return out.with_name(out.name + TOLD)
 
 
 def write_told(
-    out: Path, rows: Path, shard: Shard, dealt: Dealt, made_by: Mapping[str, object]
+    output: Output,
+    rows: Path,
+    dealt: Dealt,
+    made_by: Mapping[str, object],
+    tasks: Sequence[Task],
+    further: Sequence[str],
 ) -> None:
-    """Write beside a shard's file, whose bytes are still in `rows`, what `merge` has to know."""
+    """Write beside a shard's file, whose bytes are still in `rows`, what `merge` has to know.
+
+    Args:
+        further: columns of a table, as `csv_columns` takes them.
+    """
     document = {
-        "shard": shard.number,
-        "of": shard.of,
+        "shard": dealt.shard.number,
+        "of": dealt.shard.of,
         "images": dealt.images,
         "paths": dealt.digest,
         "rows": files.sha256_of(rows),
         "made_by": dict(made_by),
+        "tasks": {task.name: task.classes for task in tasks},
+        "further": [*further],
     }
-    files.write_json(told_by(out), document)
+    files.write_json(told_by(output.path), document)
+    output.put(told_by(output.path), TOLD)
 
 
-def merge(parts: Sequence[Path], out: Path, *, overwrite: bool = False) -> int:
+def merge(
+    parts: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    layout: Format | None = None,
+    overwrite: bool = False,
+) -> int:
     """Write the rows of all shards in the order of their images, as one machine would have.
 
     Args:
-        parts: files that `wbczoo predict --shard` wrote, in any order.
+        parts: files that `wbczoo predict --shard` wrote, in any order; or URLs of such files.
+        out: as of `Output`.
+        layout: that of the parts if None; `parquet` is made of JSON lines alone.
 
     Returns:
         how many images there are.
@@ -107,8 +132,25 @@ def merge(parts: Sequence[Path], out: Path, *, overwrite: bool = False) -> int:
             different images or were made by different things.
         WbczooError: if a part is not as it was written.
     """
-    claim_file(out, "--out", overwrite=overwrite, inputs=parts)
-    told = _read_told(parts)
+    output = Output(out)
+    with local_copies([os.fspath(part) for part in parts], TOLD) as local:
+        claim_file(output.path, "--out", overwrite=overwrite or output.is_url, inputs=local)
+        output.check(overwrite=overwrite)
+        told = _read_told(local)
+        first = next(iter(told.values()))
+        written = first["made_by"]["row format"]
+        if layout not in (None, written, "parquet") or (layout, written) == ("parquet", "csv"):
+            raise UsageError(f"The parts are {written}, of which no {layout} is made.")
+        with files.written_aside(output.path) as aside:
+            _write_merged(told, aside)
+            if layout == "parquet":
+                tasks = [Task(name, tuple(classes)) for name, classes in first["tasks"].items()]
+                write_parquet(aside, aside, tasks, first["further"], first["made_by"]["model"])
+        output.put(output.path)
+    return int(first["images"])
+
+
+def _write_merged(told: Mapping[Path, Mapping[str, Any]], out: Path) -> None:
     first = next(iter(told.values()))
     made_by = first["made_by"]
     block, layout = made_by["batch size"], made_by["row format"]
@@ -116,7 +158,7 @@ def merge(parts: Sequence[Path], out: Path, *, overwrite: bool = False) -> int:
     left = first["images"]
     streams = [part.open("rb") for part in told]
     try:
-        with files.written_aside(out) as aside, aside.open("wb") as target:
+        with out.open("wb") as target:
             heads = [stream.readline() if layout == "csv" else b"" for stream in streams]
             target.write(heads[0])
             columns = heads[0].decode().rstrip("\n").split(",")
@@ -135,7 +177,6 @@ def merge(parts: Sequence[Path], out: Path, *, overwrite: bool = False) -> int:
     finally:
         for stream in streams:
             stream.close()
-    return int(first["images"])
 
 
 def _read_told(parts: Sequence[Path]) -> dict[Path, dict[str, Any]]:

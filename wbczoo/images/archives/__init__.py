@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from wbczoo.images.archives.tars import Tar
+from wbczoo.images.archives.tars import TAR, Tar
 from wbczoo.images.archives.zips import Zip
 
 ZIP = (".zip",)
-TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 
 
 def open_archive(path: str) -> Zip | Tar | None:

@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import glob
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from functools import partial
+from typing import Any
 
-from wbczoo.errors import ImageRefused, UsageError, WbczooError
+from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images.archives.members import Member, Refusal, is_listed, why_not
-from wbczoo.text import one_line
-
-T = TypeVar("T")
-
-_TRIES = 4
-_PAUSE = 0.5  # seconds behind the first try, twice as long behind each further one
-_TIMEOUT = 60.0  # seconds that an answer over HTTP may take
-
-
-def is_url(path: str) -> bool:
-    """Whether a name is a URL, such as `s3://bucket/smears` or `zip::https://host/smears.zip`."""
-    return "://" in path
+from wbczoo.images.archives.tars import TAR, Tar
+from wbczoo.images.urls import attempt, fetch, open_system
 
 
 class Remote:
@@ -35,7 +24,8 @@ class Remote:
 
     Attributes:
         path: the URL.
-        names: of the files; behind `path`, or alone.
+        names: of the files; None where tar files are among them, which only reading tells. They
+            are opened where a URL or a pattern names them, and not below a place.
 
     Raises:
         UsageError: if the URL holds a password, or nothing is there.
@@ -44,30 +34,28 @@ class Remote:
 
     def __init__(self, url: str) -> None:
         self.path = url
-        self.single = False
-        if any("@" in urlsplit(part).netloc for part in url.split("::")):
-            raise UsageError(
-                "A URL with a password would stand in every row. Give the password by the "
-                "surroundings, as fsspec's file system reads it."
-            )
-        self._files = _attempt(url, self._list)
+        self.single = self._is_place = False
+        self._system, self._root = open_system(url)
+        self._files = attempt(url, self._list)
         if not self._files:
             raise UsageError(f"{url} is not there.")
-        self.names = [*self._files]
+        self._tars = () if self._is_place else TAR
+        packed = any(name.lower().endswith(self._tars) for name in self._files)
+        self.names = None if packed else [*self._files]
 
     def __iter__(self) -> Iterator[Member]:
         contents = _Fetched(self._system, alone="::" in self.path)
         for name, (place, size) in self._files.items():
             path = self.path if self.single else name
+            if name.lower().endswith(self._tars):
+                yield from Tar(path, partial(fetch, path, self._system, place))
+                continue
             why = why_not("", size or 0, link=False)
             yield Member(path, name, Refusal(why) if why else contents, place)
 
     def _list(self) -> dict[str, tuple[str, int | None]]:
         """Each file's name, with its place in the file system and its size, if that is known."""
-        from fsspec.core import url_to_fs
-
-        system, root = url_to_fs(self.path, **_options(self.path))
-        self._system = system
+        system, root = self._system, self._root
         if glob.has_magic(self.path):
             found = system.glob(root, detail=True)
         elif "http" in system.protocol:  # it lists nothing; whether a file is there, reading tells
@@ -77,6 +65,7 @@ class Remote:
             self.single = True
             found = {root: {"size": system.size(root)}}
         else:
+            self._is_place = True
             found = system.find(root, detail=True)
         files = {
             self._named(place, root): (place, told.get("size"))
@@ -112,43 +101,10 @@ class _Fetched:
                 that the run stops, and goes on with --resume.
         """
         try:
-            return _attempt(str(member), lambda: self._fetch(member.where))
+            return attempt(str(member), lambda: self._fetch(member.where))
         except FileNotFoundError:
             raise ImageRefused("The file is not there.") from None
 
     def _fetch(self, place: str) -> bytes:
         with self._lock:
             return bytes(self._system.cat_file(place))
-
-
-def _options(url: str) -> dict[str, Any]:
-    """A time limit for what comes over HTTP, also below another file system."""
-    last = url.split("::")[-1].partition("://")[0]
-    if last not in ("http", "https"):
-        return {}
-    import aiohttp
-
-    own = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=_TIMEOUT)}}
-    return {last: own} if "::" in url else own
-
-
-def _attempt(url: str, work: Callable[[], T]) -> T:
-    """What comes of some work on a network, which is tried again where that may help."""
-    for turn in range(_TRIES):
-        try:
-            return work()
-        except ImportError as error:
-            raise WbczooError(
-                f"{url} needs {error.name or 'a package'}: pip install 'wbczoo[remote]', or the "
-                f"package that fsspec names: {one_line(error)}"
-            ) from None
-        except (FileNotFoundError, UsageError):
-            raise
-        except Exception as error:  # each file system has exceptions of its own
-            if turn + 1 == _TRIES:
-                raise WbczooError(
-                    f"{url} cannot be read, tried {_TRIES} times: {one_line(error)}. "
-                    "--resume goes on with a run that it stopped."
-                ) from None
-            time.sleep(_PAUSE * 2**turn)
-    raise AssertionError

@@ -6,18 +6,22 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
+import tempfile
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from wbczoo.errors import ImageRefused
 from wbczoo.images.archives.members import Member, Refusal, broken, is_listed, why_not
 from wbczoo.text import one_line
+
+TAR = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 
 _LARGEST_HEADER = 1 << 20  # bytes; what is said of one member
 _KEPT = 32  # members; no more threads than that decode
@@ -31,15 +35,37 @@ class Tar:
 
     Only a whole reading tells how many there are. Where the file cannot be read from some place
     on, or is no tar file, the last member is `broken`.
+
+    Args:
+        path: of the file, or what stands for it in the members' paths.
+        fetch: writes the file where it is told, if it is not at `path`; it is called when members
+            are asked for, and what it wrote goes with the last of them.
     """
 
-    def __init__(self, path: str) -> None:
+    names = None  # what only reading tells
+
+    def __init__(self, path: str, fetch: Callable[[Path], object] | None = None) -> None:
         self.path = path
+        self._fetch = fetch
 
     def __iter__(self) -> Iterator[Member]:
+        if self._fetch is None:
+            yield from self._members(_Stored(Path(self.path)))
+            return
+        handle, name = tempfile.mkstemp(prefix="wbczoo-", suffix=".tar")
+        os.close(handle)
+        contents = _Stored(Path(name), copy=True)
         try:
-            contents = _Stored(_unpacked(self.path))
-            for info in _headers(self.path):
+            self._fetch(contents.place)
+        except FileNotFoundError:
+            yield broken(self.path, "The file is not there.")
+        else:
+            yield from self._members(contents)
+
+    def _members(self, contents: _Stored) -> Iterator[Member]:
+        try:
+            contents.open()
+            for info in _headers(contents.place):
                 name = info.name.removeprefix("./")
                 if info.isdir() or not is_listed(name):
                     continue
@@ -59,14 +85,25 @@ class _Stored:
 
     In a packed file only the way forward is cheap. So whoever asks for a member also reads those
     before it that are still waited for, and they are kept until somebody asks for them.
+
+    Args:
+        place: of the tar file.
+        copy: whether it is removed when the last member is gone.
     """
 
-    def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
+    def __init__(self, place: Path, *, copy: bool = False) -> None:
+        self.place = place
         self._lock = threading.Lock()
         self._announced: deque[weakref.ref[Member]] = deque()
         self._kept: weakref.WeakKeyDictionary[Member, bytes] = weakref.WeakKeyDictionary()
-        weakref.finalize(self, stream.close)
+        self._opened = ExitStack()
+        if copy:
+            self._opened.callback(place.unlink, missing_ok=True)
+        weakref.finalize(self, self._opened.close)
+
+    def open(self) -> None:
+        """Open the file; raises whatever there is where that cannot be unpacked."""
+        self._stream: io.BufferedIOBase = self._opened.enter_context(_unpacked(self.place))
 
     def announce(self, path: str, name: str, info: tarfile.TarInfo) -> Member:
         member = Member(path, name, self, (info.offset_data, info.size))
@@ -133,7 +170,7 @@ class _Forward:
         return self.last
 
 
-def _headers(path: str) -> Iterator[tarfile.TarInfo]:
+def _headers(path: Path) -> Iterator[tarfile.TarInfo]:
     """Each member's header; raises whatever there is where the file is damaged or ends early."""
     with _unpacked(path) as stream:
         forward = _Forward(stream)
@@ -151,10 +188,10 @@ def _headers(path: str) -> Iterator[tarfile.TarInfo]:
                 pass
 
 
-def _unpacked(path: str) -> Any:
-    with Path(path).open("rb") as stream:
+def _unpacked(path: Path) -> Any:
+    with path.open("rb") as stream:
         start = stream.read(6)
     for magic, unpack in _PACKED.items():
         if start.startswith(magic):
             return unpack(path, "rb")
-    return Path(path).open("rb")
+    return path.open("rb")

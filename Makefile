@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all check mutants docs pictures clean setup
+.PHONY: demo release test test-all check mutants docs pictures clean setup
 
 setup: $(READY)
 
@@ -42,6 +42,14 @@ mutants: $(READY)
 # A site in build/site, without a network; a warning is an error.
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# What would be published, with its bill of materials; each licence is one of licences.toml.
+release: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible --output-file dist/sbom.json
+	$(BIN)/python tools/licences.py dist/sbom.json
 
 pictures: $(READY)
 	$(BIN)/python tools/make_pictures.py

@@ -8,7 +8,7 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Patients' images pass through here, so that what libraries would send to their makers stays off
 # unless somebody turned it on. onnxruntime looks when it is loaded, so this stands before all.

@@ -52,7 +52,7 @@ def test_the_best_epoch_is_chosen_on_validation(small_run: Path) -> None:
 def test_results_are_on_stdout_and_remarks_on_stderr(
     wbczoo: Run, smears: Path, tmp_path: Path
 ) -> None:
-    done = wbczoo("train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--tensorboard",
+    done = wbczoo("train", smears, "--dataset", "synthetic", *SMALL_TRAINING,
                   "--epochs", "3", "--lr", "1", "--keep", "last", "--json",
                   "--out", tmp_path / "run")  # fmt: skip
     summary = json.loads(done.stdout)  # stdout is JSON alone
@@ -62,8 +62,6 @@ def test_results_are_on_stdout_and_remarks_on_stderr(
     assert summary["best_epoch"] == summary["epochs"] == 3  # the last is kept, however good
     assert "epoch 3: train_loss" in done.stderr
     assert "\r" not in done.stderr  # a log is no terminal
-    (events,) = (tmp_path / "run" / "tensorboard").glob("events.*")
-    assert b"validation_cell_accuracy" in events.read_bytes()
 
 
 def test_a_batch_without_a_known_target_adds_nothing() -> None:

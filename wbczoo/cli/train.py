@@ -47,7 +47,11 @@ from wbczoo.text import format_class, format_sources
     show_default=True,
     help="How much work a kill may cost at most.",
 )
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard events too.")
+@click.option(
+    "--track",
+    type=click.Choice(["tensorboard", "mlflow", "trackio"]),
+    help="Let a tracker hear of each epoch too.",
+)
 @json_option
 @click.pass_context
 def command(

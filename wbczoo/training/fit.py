@@ -51,7 +51,6 @@ class Fit:
     out: Path
     checkpoint_seconds: float = 300.0
     tell: Tell = print
-    tensorboard: Any = None
     progress: Progress = field(default_factory=Progress)
     sums: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     stop_asked: Callable[[], bool] = lambda: False

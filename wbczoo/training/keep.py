@@ -15,6 +15,7 @@ from wbczoo.training import checkpoint, log
 from wbczoo.training.fit import Fit
 from wbczoo.training.inference import predict_logits
 from wbczoo.training.novelty import fit_novelty
+from wbczoo.training.track import log_intervals
 
 
 def refuse_nan(fit: Fit) -> None:
@@ -45,8 +46,8 @@ def keep(fit: Fit, row: dict[str, float]) -> None:
         progress.metrics_bytes = log.append(
             fit.out / checkpoint.METRICS, row, progress.metrics_bytes
         )
-        if fit.tensorboard is not None:
-            log.to_tensorboard(fit.tensorboard, row)
+        told = {name: value for name, value in row.items() if name != "epoch"}
+        fit.accelerator.log(told, progress.epoch + 1)
     progress.epoch, progress.step = progress.epoch + 1, 0
     fit.sums.zero_()
     commit(fit)
@@ -73,6 +74,8 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
         for place, task in enumerate(run.model.tasks):
             truth = fit.validation.targets[task.name].numpy()
             model.temperatures[place] = fit_temperature(logits[task.name], truth)
+        targets, epoch = fit.validation.targets, fit.progress.epoch
+        log_intervals(fit.accelerator, model, prepared, logits, targets, epoch)
     fit.tell("fitting the novelty on the training photographs")
     used, rows_of = prepared.used("validation"), prepared.rows
     groups = [rows_of.groups[row] for row in used]

@@ -1,15 +1,12 @@
-"""What a training says of each epoch is kept here: JSON lines, curves, TensorBoard."""
+"""What a training says of each epoch is kept here: JSON lines and curves."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from wbczoo import files
-from wbczoo.errors import UsageError
-from wbczoo.machine import how_to_install
 
 Row = Mapping[str, float]
 
@@ -71,23 +68,3 @@ def draw_curves(
     panels[0].legend()
     with files.written_aside(path) as aside:
         figure.savefig(aside, format="png", dpi=120)
-
-
-def open_tensorboard(folder: Path) -> Any:
-    """A TensorBoard writer into `folder/tensorboard`; UsageError where it is not installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise UsageError(
-            f"TensorBoard is not installed: {how_to_install('tensorboard')}, or leave out "
-            "--tensorboard."
-        ) from None
-    return SummaryWriter(folder / "tensorboard")
-
-
-def to_tensorboard(writer: Any, row: Row) -> None:
-    """Send one epoch's numbers."""
-    for name, value in row.items():
-        if name != "epoch":
-            writer.add_scalar(name, value, int(row["epoch"]))
-    writer.flush()

@@ -18,6 +18,7 @@ from wbczoo.tasks import DEFAULT, Task, parse
 from wbczoo.training.folds import train_folds
 from wbczoo.training.init import compose_like
 from wbczoo.training.resume import data_of_begun
+from wbczoo.training.track import Tracker
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     checkpoint_seconds: float = 300.0,
-    tensorboard: bool = False,
+    track: Tracker | None = None,
     init: str | os.PathLike[str] | None = None,
     tell: Tell = progress.tell,
     **options: Any,
@@ -69,6 +70,7 @@ def train(
         dataset_options: name -> value of options that the data set declares.
         fold: of the protocol `grouped`: a number from 0, or all.
         checkpoint_seconds: how much work a kill may cost at most.
+        track: `tensorboard`, `mlflow` or `trackio`, which hears of each epoch too.
         tell: takes sentences for the user; they go to stderr by themselves.
         options: of the composition, as `create_model` takes them (`tasks`, `hidden`, `image_size`,
             `crop`, `backbone_options`, `sequence_options`), and the fields of
@@ -105,7 +107,7 @@ def train(
         tasks_by_default=not tasks and init is None,
         init=None if init is None else Path(init),
         checkpoint_seconds=checkpoint_seconds,
-        tensorboard=tensorboard,
+        track=track,
         tell=tell,
     )
     return Run(Path(out), tuple(summaries))

@@ -18,7 +18,7 @@ from wbczoo.data.plan import write_split
 from wbczoo.data.prepared import Prepared
 from wbczoo.model.build import build, rebuild
 from wbczoo.progress import Tell, bar
-from wbczoo.training import checkpoint, epoch_metrics, log
+from wbczoo.training import checkpoint, epoch_metrics
 from wbczoo.training.captured import capture
 from wbczoo.training.fit import Fit, prepare_fit, share_of
 from wbczoo.training.inference import choose_device, predict_logits
@@ -27,6 +27,7 @@ from wbczoo.training.interrupt import stop_on_signal
 from wbczoo.training.keep import commit, finish, keep, refuse_nan
 from wbczoo.training.loss import summed_cross_entropy
 from wbczoo.training.resume import digest_run, go_on, read_begun, refuse_differences, take_up
+from wbczoo.training.track import Tracker, refuse_missing, tracked
 
 # Steps between two looks at the loss where looking costs time.
 _LOOK_EVERY = 20
@@ -41,7 +42,7 @@ def train(
     device: str = "auto",
     resume: bool = False,
     checkpoint_seconds: float = 300.0,
-    tensorboard: bool = False,
+    track: Tracker | None = None,
     init: Path | None = None,
     tell: Tell = print,
 ) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def train(
         init: a run of this composition, whose weights are taken instead.
         device: `auto`, `cpu`, `cuda` or `mps`.
         checkpoint_seconds: how much work a kill may cost at most; each epoch's end saves too.
+        track: who hears of each epoch, beside the files of the run.
         tell: takes sentences for the user.
 
     Returns:
@@ -68,8 +70,11 @@ def train(
     config = run.train
     assert config is not None
     checkpoint.refuse_taken(out, resume)
+    refuse_missing(track)
     where = choose_device(device)
-    accelerator = Accelerator(cpu=where.type == "cpu", mixed_precision="no")
+    accelerator = Accelerator(
+        cpu=where.type == "cpu", mixed_precision="no", log_with=track, project_dir=out
+    )
     run = run.model_copy(update={"split_sha256": prepared.digest})
     begun = read_begun(out) if resume else None
     if begun is None and init is not None:
@@ -86,8 +91,6 @@ def train(
     fit = prepare_fit(model, config, *prepared.sides(accelerator.device), out, accelerator)
     out.mkdir(parents=True, exist_ok=True)
     fit.checkpoint_seconds, fit.tell = checkpoint_seconds, tell
-    if tensorboard and accelerator.is_main_process:
-        fit.tensorboard = log.open_tensorboard(out)
     begin(fit, digest_run(run), resume)
     described = (checkpoint.CONFIG, checkpoint.SPLIT, checkpoint.ENVIRONMENT)
     kept = all((out / name).is_file() for name in described) and fit.progress.best_epoch >= 0
@@ -95,8 +98,9 @@ def train(
         run.write(out / checkpoint.CONFIG)
         write_split(out / checkpoint.SPLIT, prepared.rows, prepared.plan)
         files.write_json(out / checkpoint.ENVIRONMENT, machine.describe())
-    run_epochs(fit)
-    return finish(fit, run, prepared) if accelerator.is_main_process else {}
+    with tracked(accelerator, track, run, prepared, out, resumed=begun is not None):
+        run_epochs(fit)
+        return finish(fit, run, prepared) if accelerator.is_main_process else {}
 
 
 def begin(fit: Fit, digest: str, resume: bool) -> None:

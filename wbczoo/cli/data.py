@@ -1,4 +1,4 @@
-"""`wbczoo data`: prepare a data set's pixels, show what it holds and how it splits, audit it."""
+"""`wbczoo data`: prepare, show, describe, audit and hand on a data set."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wbczoo.cli.data_audit import audit
+from wbczoo.cli.data_export import export
 from wbczoo.cli.datasets import (
     data_argument,
     dataset_from,
@@ -39,13 +40,14 @@ ROLES: tuple[Role, ...] = ("train", "validation", "test")
 
 @click.group("data")
 def command() -> None:
-    """Prepare, show and audit data sets.
+    """Prepare, show, audit and export data sets.
 
     Example: wbczoo data show blood-cells.zip --dataset bccd
     """
 
 
 command.add_command(audit)
+command.add_command(export)
 
 
 @command.command("prepare")
@@ -101,6 +103,12 @@ def prepare(
     "where no number is said.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option(
+    "--croissant",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also describe it for catalogues, as Croissant, in FILE and a list beside it.",
+)
 @json_option
 @click.pass_context
 def show(
@@ -110,6 +118,7 @@ def show(
     protocol: str | None,
     tasks: tuple[Task, ...],
     folds: int | None,
+    croissant: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -178,6 +187,11 @@ def show(
     if folds is not None:
         document["folds"] = [_describe_fold(rows, tasks, config, n) for n in range(config.folds)]
         del document["split"]
+    if croissant is not None:
+        from wbczoo.data.croissant import write_croissant
+        from wbczoo.registry import datasets
+
+        document |= write_croissant(rows, datasets.spec(config.dataset.selector), croissant)
     if as_json:
         print_json(document)
     else:
@@ -249,6 +263,8 @@ def _print(document: dict[str, Any]) -> None:
         if left:
             told = ", ".join(f"{n} {label or '(no label)'}" for label, n in sorted(left.items()))
             echo(f"\nleft out of {task}: {told}")
+    if "croissant" in document:
+        echo(f"\ndescribed in {document['croissant']}, with {document['samples']}")
     if folds := document.get("folds"):
         _print_folds(folds)
     split = document.get("split")

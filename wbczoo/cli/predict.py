@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +31,7 @@ from wbczoo.cli.runtime_options import (
     unknown_above_option,
     unsure_below_option,
 )
-from wbczoo.runtime.batches import BATCH
+from wbczoo.runtime.batches import BATCH, HERE
 
 
 @click.command("predict")
@@ -63,6 +64,14 @@ from wbczoo.runtime.batches import BATCH
     metavar="I/N",
     help="Answer the I-th of N shares of the images; wbczoo merge joins the files of --out.",
 )
+@click.option(
+    "--ray",
+    "cluster",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value=HERE,
+    help="Let the workers of a Ray cluster answer; without an address, of the one at hand.",
+)
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out, --draw and --maps name.")
 @null_option
@@ -87,6 +96,7 @@ def command(
     draw: Path | None,
     maps: Path | None,
     shard: str | None,
+    cluster: str | None,
     resume: bool,
     overwrite: bool,
     null: bool,
@@ -124,6 +134,10 @@ def command(
     layout = "jsonl" if as_json else layout
     if layout == "geojson" and (resume or shard is not None):
         raise UsageError("--resume and --shard speak of rows; --format geojson writes documents.")
+    if cluster is not None and (
+        out is None or layout == "geojson" or draw is not None or maps is not None
+    ):
+        raise UsageError("--ray computes rows for a file; name it with --out, without pictures.")
     if layout == "parquet" and (out is None or shard is not None):
         raise UsageError(
             "Parquet is written once all rows are there, to the file of --out; shards are JSON "
@@ -155,19 +169,28 @@ def command(
             check_parquet()
     ctx.with_resource(ended_by_signals())
     session = load(
-        model, device=device, engine=engine, parallel=workers or cores(),
-        unknown_above=unknown_above, unsure_below=unsure_below, time_limit=time_limit,
+        model, device=device, engine=engine, parallel=workers or cores() if cluster is None else 1,
+        threads=None if cluster is None else 1, unknown_above=unknown_above,
+        unsure_below=unsure_below, time_limit=time_limit,
     )  # fmt: skip
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
     begun = time.perf_counter()
     if out is not None and layout != "geojson":
-        with kept_if_stopped(output.path):
+        with kept_if_stopped(output.path), ExitStack() as held:
+            compute = None
+            if cluster is not None:
+                from wbczoo.runtime.cluster import on_cluster
+
+                compute = held.enter_context(
+                    on_cluster(cluster, session, batch_size=batch_size, cells=cells)
+                )
+                begun = time.perf_counter()
             written = write_rows(
                 out, session, found, layout=layout, batch_size=batch_size, workers=workers,
                 resume=resume, overwrite=overwrite, cells=cells, draw=draw, maps=maps,
-                shard=share, watch=partial(watch, total),
+                shard=share, compute=compute, watch=partial(watch, total),
             )  # fmt: skip
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))

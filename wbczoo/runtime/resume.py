@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +43,7 @@ def write_rows(
     draw: Path | None = None,
     maps: Path | None = None,
     shard: Shard | None = None,
+    compute: Callable[[Iterable[Found]], Iterator[Row]] | None = None,
     watch: Watch,
 ) -> Written:
     """Answer images into a file, as `wbczoo.runtime.part_file.write_part` writes it.
@@ -53,6 +54,8 @@ def write_rows(
         cells: as `Session.answers` takes it.
         draw, maps: as of `predict_paths`; of the images that are computed.
         shard: which of the images are answered, if not all; `merge` then reads the file.
+        compute: what answers them as `predict_paths` would with this batch size and these cells,
+            where that is not to be done here.
         watch: is given the number of images that are there, and yields what counts further ones.
 
     Raises:
@@ -82,7 +85,7 @@ def write_rows(
         batch_size=batch_size,
         several=chosen == "all",
     )
-    compute = partial(
+    compute = compute or partial(
         predict_paths, session, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
         maps=maps,
     )  # fmt: skip

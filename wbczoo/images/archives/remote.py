@@ -44,7 +44,7 @@ class Remote:
         self.names = None if packed else [*self._files]
 
     def __iter__(self) -> Iterator[Member]:
-        contents = _Fetched(self._system, alone="::" in self.path)
+        contents = Fetched(self._system, alone="::" in self.path)
         for name, (place, size) in self._files.items():
             path = self.path if self.single else name
             if name.lower().endswith(self._tars):
@@ -84,13 +84,16 @@ class Remote:
         return str(self._system.unstrip_protocol(place))
 
 
-class _Fetched:
-    """Contents that are fetched when they are asked for."""
+class Fetched:
+    """Contents that are fetched when they are asked for; may be pickled into other processes."""
 
     def __init__(self, system: Any, *, alone: bool) -> None:
-        self._system = system
+        self._system, self._alone = system, alone
         # Files within a file share the place where that is read.
         self._lock = threading.Lock() if alone else nullcontext()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Fetched, self._system, alone=self._alone), ()
 
     def read(self, member: Member) -> bytes:
         """A file's bytes.

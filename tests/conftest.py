@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -43,6 +44,18 @@ LONG = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files come first; with --no-loadscope-reorder that is the order of two processes too."""
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let exports of one process share the exporter's table of operators, which none changes.
+
+    It takes a second of processor time to make, and the exporter makes it anew for each export.
+    """
+    module = sys.modules.get("torch.onnx._internal.exporter._registration")
+    registry = getattr(module, "ONNXRegistry", None)
+    if not hasattr(getattr(registry, "from_torchlib", functools.cache(str)), "cache_info"):
+        cached = staticmethod(functools.cache(registry.from_torchlib))  # type: ignore[union-attr]
+        registry.from_torchlib = cached  # type: ignore[union-attr]
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def run_folder(
             "train", archive, "--dataset", "bccd", "--protocol", "official",
             "--backbone", "mobilenetv2", "--seq", "bilstm_features", "--hidden", "16",
             "--weights", "imagenet", "--epochs", "1", "--lr", "1e-3", "--seed", "0",
-            "--limit-photographs", "12", "--image-size", "128", "--out", out, "--json",
+            "--limit-photographs", "12", "--image-size", "64", "--out", out, "--json",
         )  # fmt: skip
     data = json.loads(done.stdout)["data"]
     assert data["train"]["photographs"] == 12

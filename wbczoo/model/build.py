@@ -8,7 +8,7 @@ from wbczoo import registry
 from wbczoo.config import ModelConfig
 from wbczoo.errors import UsageError
 from wbczoo.model.compose import compose
-from wbczoo.registry.sandbox import explained
+from wbczoo.model.parts import build_backbone, build_sequence
 
 if TYPE_CHECKING:
     from wbczoo.model.fused import FusedClassifier
@@ -43,7 +43,7 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would seed the GPUs' generators too.
         torch.default_generator.manual_seed(seed)
-        backbone = _build_backbone(
+        backbone = build_backbone(
             config, pretrained=found.from_plugin, own=weights == initial.PRETRAINED
         )
         if backbone is not None:
@@ -91,36 +91,14 @@ def rebuild(config: ModelConfig, *, seed: int | None = None) -> FusedClassifier:
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        return _fuse(config, _build_backbone(config, pretrained=False))
+        return _fuse(config, build_backbone(config, pretrained=False))
 
 
 def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
     from wbczoo.model.fused import FusedClassifier
     from wbczoo.model.weights import digest_of
 
-    spec = registry.sequences.spec(config.sequence.selector)
-    reads_map = spec.reads == "features"
-    with explained(f"The part {config.sequence.name!r} could not be built"):
-        sequence = spec.build(
-            image_size=config.preprocessing.size,
-            in_channels=backbone.num_features if reads_map and backbone is not None else None,
-            hidden=config.hidden,
-            **{**spec.formerly, **config.sequence.options},
-        )
-    model = FusedClassifier(config, backbone, sequence, spec.reads)
+    sequence, reads = build_sequence(config, backbone)
+    model = FusedClassifier(config, backbone, sequence, reads)
     model.initial = digest_of(model.state_dict())
     return model
-
-
-def _build_backbone(config: ModelConfig, *, pretrained: bool, own: bool = False) -> Any:
-    from wbczoo.model import weights as initial
-
-    spec = registry.backbones.spec(config.backbone.selector)
-    options = {**spec.formerly, **config.backbone.options}
-    settings = {"image_size": config.preprocessing.size, **options}
-    if not pretrained:
-        with explained(f"The part {spec.name!r} could not be built"):
-            return spec.build(**settings)
-    what = "pretrained" if own else "ImageNet"
-    with initial.hub_explained(spec.name, what):
-        return spec.build(pretrained=True, **settings)

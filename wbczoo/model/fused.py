@@ -11,12 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from wbczoo.config import ModelConfig, Norm, Trainable
 from wbczoo.model.novelty import Novelty
+from wbczoo.model.pretrained import HubModel
 
 # ITU-R BT.601 luma, the grey of Pillow's and OpenCV's conversions.
 GREY = (0.299, 0.587, 0.114)
 
 
-class FusedClassifier(nn.Module):
+class FusedClassifier(nn.Module, HubModel):
     """A backbone and a sequence branch side by side, and one dense layer for each task.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 README = "README.md"  # the page that a hub shows: the card again
 
+_COMMIT = re.compile("[0-9a-f]{40}")
 _PATIENCE = 20.0  # seconds for the first answer; a hub that gives one is up
 
 
@@ -159,6 +161,32 @@ def pull(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return document
+
+
+def keep(address: str) -> Path:
+    """The folder of a hub's export in the cache, fetched and checked where it is not there yet.
+
+    Args:
+        address: `OWNER/NAME`, or `OWNER/NAME@REVISION`. A whole commit that is there is not asked
+            of the hub again.
+
+    Raises:
+        NotHeld, UsageError, WbczooError: as `pull` does.
+    """
+    repository, _, revision = address.partition("@")
+    home = files.cache_folder() / "hub" / repository.replace("/", "--")
+    if _COMMIT.fullmatch(revision) and (home / revision).is_dir():
+        return home / revision
+    with _explained(repository) as api:
+        found = api.model_info(repository, revision=revision or None, timeout=_PATIENCE)
+    folder = home / str(found.sha)
+    if not folder.is_dir():
+        try:
+            pull(repository, folder, revision=found.sha)
+        except UsageError:
+            if not folder.is_dir():  # else another process was quicker
+                raise
+    return folder
 
 
 def _check(export: Path, called: str, cure: str) -> str:

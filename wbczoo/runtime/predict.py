@@ -19,6 +19,8 @@ from wbczoo.runtime.overlay import write_maps
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 
+HUB = "hf://"
+
 
 def predict_paths(
     session: Session,
@@ -86,10 +88,15 @@ def load(model: str | os.PathLike[str] | None = None, **options: Any) -> Session
 
     Args:
         model: an export's folder, its `model.onnx`, or a published model's name; the first of the
-            published ones if None.
+            published ones if None. `hf://OWNER/NAME`, with or without `@REVISION`, is fetched from
+            the hub once for each commit, checked as `pull` does, and kept in the cache.
         options: `device`, `engine` and whatever else a `Session` takes.
 
     Raises:
         UsageError, WbczooError: as `Session` does, and for a name that is not published.
     """
+    if isinstance(model, str) and model.startswith(HUB):
+        from wbczoo.runtime.hub import keep
+
+        return Session(keep(model.removeprefix(HUB)), **options)
     return Session(resolve(model), **options)

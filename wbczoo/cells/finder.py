@@ -14,7 +14,7 @@ from wbczoo.cells.ruler import likely_width, red_cell_width, red_share
 from wbczoo.cells.slide import Pixels, absorbed, levels, slide_colour
 
 # Changes whenever the same network is made to find other cells, so that no cached crop stays.
-RULES = 1
+RULES = 2
 
 # Below this score a place is taken for no cell. Chosen on drawn fields and three laboratories; of a
 # fourth, which trained nothing, the pieces without a cell were looked at too.

@@ -183,9 +183,25 @@ class TrainConfig(Strict):
             description="Strength of changes of the stain and its hue; 0.3 is usual.",
         ),
     ] = 0.0
+    hue: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=4,
+            description="How far the channels' absorbances part.  [default: half of --stain]",
+        ),
+    ] = None
     blur: Annotated[
         float,
         Field(ge=0, le=1, description="Share of the images that are shown out of focus or grainy."),
+    ] = 0.0
+    mixup: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=4,
+            description="Blend images in pairs, with their targets; 0.2 is usual.",
+        ),
     ] = 0.0
     smoothing: Annotated[
         float,
@@ -226,9 +242,11 @@ class TrainConfig(Strict):
     def _write(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """What was added later stands only where it is said: the config of one data set stays."""
         document: dict[str, Any] = handler(self)
-        for name in ("datasets", "hold_out", "draw", "earlier"):
+        for name in ("datasets", "hold_out", "draw", "mixup", "earlier"):
             if not document.get(name):
                 document.pop(name, None)
+        if self.hue is None:
+            document.pop("hue", None)
         if self.datasets:
             document.pop("dataset", None)
         return document

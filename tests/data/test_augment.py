@@ -44,7 +44,9 @@ class Settings:
     augment: bool = False
     distort: float = 0.0
     stain: float = 0.0
+    hue: float | None = None
     blur: float = 0.0
+    mixup: float = 0.0
     seed: int = 0
 
 

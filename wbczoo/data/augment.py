@@ -22,7 +22,9 @@ _STRETCH = 0.08  # wider by up to exp(0.08), and less high by as much
 _SHIFT = 0.05  # of the side, to either side
 
 # Which generator of an epoch draws what; 0 draws the order.
-_TURNS, _PLACES, _STAINS, _FOCUS = 1, 2, 3, 4
+_TURNS, _PLACES, _STAINS, _FOCUS, _BLENDS = 1, 2, 3, 4, 5
+
+_TAKEN = 0.075  # of twice the hue's spread: that of what one channel takes of another
 
 _COARSEST = 0.35  # of the side: what is left of the sharpest and the blurriest images' pixels
 _SHARPEST = 0.8
@@ -39,7 +41,11 @@ class Settings(Protocol):
     @property
     def stain(self) -> float: ...
     @property
+    def hue(self) -> float | None: ...
+    @property
     def blur(self) -> float: ...
+    @property
+    def mixup(self) -> float: ...
     @property
     def seed(self) -> int: ...
 
@@ -48,18 +54,22 @@ class Augmentation:
     """What one epoch does to each of its images.
 
     Args:
-        settings: `augment` for flips and quarter turns, `distort` and `stain` for strengths, and
-            the seed.
+        settings: `augment` for flips and quarter turns, `distort`, `stain` and `hue` for
+            strengths, `blur` for a share, `mixup`, and the seed.
         count: N, the images of the epoch.
         square: whether they are as high as wide.
+
+    Attributes:
+        blends: of each image the share that stays of it where a batch is blended, (N,); or None.
     """
 
     def __init__(self, settings: Settings, epoch: int, count: int, square: bool) -> None:
         seed = settings.seed
         self.turns = draw_turns(seed, epoch, count, square) if settings.augment else None
         self.places = draw_places(seed, epoch, count, settings.distort)
-        self.stains = draw_stains(seed, epoch, count, settings.stain)
+        self.stains = draw_stains(seed, epoch, count, settings.stain, settings.hue)
         self.focus = draw_focus(seed, epoch, count, settings.blur)
+        self.blends = draw_blends(seed, epoch, count, settings.mixup)
 
     def show(self, images: Tensor, positions: NDArray[np.int64]) -> Tensor:
         """The images (n, 3, H, W) uint8 of these positions, as the epoch shows them."""
@@ -131,20 +141,26 @@ def distort(images: Tensor, places: Floats) -> Tensor:
     return _eight_bits(read)
 
 
-def draw_stains(seed: int, epoch: int, count: int, strength: float) -> Floats | None:
+def draw_stains(
+    seed: int, epoch: int, count: int, strength: float, hue: float | None = None
+) -> Floats | None:
     """For each image what its absorbances become, (3, 4): a mix of channels, and what is added.
 
     In absorbance two stains add up, and a thicker smear or a longer bath multiplies (Ruifrok and
-    Johnston 2001); so strength is the spread of a factor of all channels, half of it of each
-    channel alone, and a thirteenth of it of what one channel takes from another. The lamp's
-    colour moves by 4 %. None without strength.
+    Johnston 2001); so strength is the spread of a factor of all channels, hue that of each
+    channel alone, and .15 of it that of what one channel takes from another. The lamp's colour
+    moves by 4 %. None without strength and hue.
+
+    Args:
+        hue: half of the strength if None.
     """
-    if strength == 0:
+    hue = strength / 2 if hue is None else hue
+    if max(strength, hue) == 0:
         return None
     draw = np.random.default_rng((seed, epoch, _STAINS)).standard_normal
-    factors = np.exp(strength * draw((count, 1)) + strength / 2 * draw((count, 3)))  # (N, 3)
-    mix = np.eye(3) + 0.075 * strength * draw((count, 3, 3))
-    lamp = min(1.0, strength / 0.3) * 0.04 * draw((count, 3, 1))
+    factors = np.exp(strength * draw((count, 1)) + hue * draw((count, 3)))  # (N, 3)
+    mix = np.eye(3) + _TAKEN * (2 * hue) * draw((count, 3, 3))
+    lamp = min(1.0, max(strength, hue) / 0.3) * 0.04 * draw((count, 3, 1))
     return np.concatenate([mix * factors[:, None, :], lamp], 2).astype(np.float32)
 
 
@@ -187,6 +203,31 @@ def defocus(images: Tensor, focus: Floats) -> Tensor:
             one = one + float(grain) * torch.from_numpy(drawn).to(images.device)
         shown[place : place + 1] = one
     return _eight_bits(shown)
+
+
+def draw_blends(seed: int, epoch: int, count: int, mixup: float) -> Floats | None:
+    """For each image the share that stays of it in a blend, from Beta(mixup, mixup), (N,).
+
+    (Zhang et al. 2018, mixup: Beyond empirical risk minimization, section 2.) None without mixup.
+    """
+    if mixup == 0:
+        return None
+    drawn = np.random.default_rng((seed, epoch, _BLENDS)).beta(mixup, mixup, count)
+    return np.maximum(drawn, 1 - drawn).astype(np.float32)
+
+
+def blend(images: Tensor, shares: Floats) -> Tensor:
+    """Of each image (N, 3, H, W) uint8 its share (N,), and for the rest of the one before it."""
+    kept = torch.from_numpy(shares).to(images.device)[:, None, None, None]
+    return _eight_bits(kept * images.float() + (1 - kept) * images.roll(1, 0).float())
+
+
+def mates(count: int, devices: int) -> NDArray[np.int64]:
+    """Of each of a batch's images the one that `blend` gives it, where devices share the batch."""
+    before = np.arange(count)
+    for device in range(devices):
+        before[device::devices] = np.roll(before[device::devices], 1)
+    return before
 
 
 def _eight_bits(values: Any) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from wbczoo import files, machine
 from wbczoo.config import RunConfig
-from wbczoo.data.augment import Augmentation
+from wbczoo.data.augment import Augmentation, blend, mates
 from wbczoo.data.plan import write_split
 from wbczoo.data.prepared import Prepared
 from wbczoo.model.build import build, rebuild
@@ -25,7 +25,7 @@ from wbczoo.training.inference import choose_device, predict_logits
 from wbczoo.training.init import start_from
 from wbczoo.training.interrupt import stop_on_signal
 from wbczoo.training.keep import commit, finish, keep, refuse_nan
-from wbczoo.training.loss import summed_cross_entropy
+from wbczoo.training.loss import Blend, summed_cross_entropy
 from wbczoo.training.resume import digest_run, go_on, read_begun, refuse_differences, take_up
 from wbczoo.training.track import Tracker, refuse_missing, tracked
 
@@ -194,8 +194,14 @@ def train_step(
     accelerator = fit.accelerator
     mine, world = share_of(accelerator), accelerator.num_processes
     targets = fit.training.targets_at(positions)
+    blended = None
     if shown is not None:
-        images = shown.show(images, (positions if places is None else places)[mine])
+        at = positions if places is None else places
+        images = shown.show(images, at[mine])
+        if shown.blends is not None:
+            shares = shown.blends[at]
+            images = blend(images, shares[mine])
+            blended = Blend(torch.from_numpy(mates(len(at), world)), torch.from_numpy(shares))
     for group in fit.optimizer.param_groups:
         group["lr"] = fit.rate(fit.progress.step)
     fit.optimizer.zero_grad(set_to_none=True)
@@ -204,7 +210,9 @@ def train_step(
     else:
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=fit.bf16):
             logits = fit.wrapped(images)
-    loss = summed_cross_entropy(logits, targets, fit.class_weights, mine, fit.config.smoothing)
+    loss = summed_cross_entropy(
+        logits, targets, fit.class_weights, mine, fit.config.smoothing, blended
+    )
     # DDP averages gradients over devices; the loss above is a share of a sum.
     accelerator.backward(loss * world)
     fit.optimizer.step()

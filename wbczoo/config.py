@@ -48,8 +48,8 @@ class WeightsOrigin(Strict):
 class ModelConfig(Strict):
     """A composition: everything that decides the architecture, and the preprocessing's owner.
 
-    `finder_sha256` is of the network that finds the cells of the crop `cell`; with another crop it
-    is empty, and not written.
+    `finder_sha256` is of the network that finds the cell of a crop that shows one; with another
+    crop it is empty, and not written.
     """
 
     backbone: Part = Part(name="none")

@@ -42,6 +42,11 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    @property
+    def finds_cell(self) -> bool:
+        """Whether the crop shows a cell that the finder found, so that a field can be asked."""
+        return self.crop in ("cell", "cell-wide")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spec:

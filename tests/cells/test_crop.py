@@ -9,7 +9,7 @@ from PIL import Image
 
 from wbczoo import images
 from wbczoo.cells import Found, Nucleus, find
-from wbczoo.cells.crop import WHITE, best_cell, crop_best_cell, crop_cell
+from wbczoo.cells.crop import WHITE, WIDTHS, best_cell, crop_best_cell, crop_cell
 from wbczoo.specs import Preprocessing
 from wbczoo_datasets.smear import render_photograph
 
@@ -92,6 +92,16 @@ def test_the_crop_shows_the_white_cell_of_a_drawn_smear(cell_class: str) -> None
     left, top, right, bottom = found.box
     assert (left + right) / 2 == pytest.approx(x, abs=0.2 * radius)
     assert (top + bottom) / 2 == pytest.approx(y, abs=0.2 * radius)
+
+
+def test_the_wide_crop_shows_the_same_cell_and_more_of_what_is_around_it() -> None:
+    image = np.asarray(render_photograph("lymphocyte", np.random.default_rng(1)).image)
+    near, wide = crop_best_cell(image), crop_best_cell(image, "cell-wide")
+    assert len(wide) / len(near) == pytest.approx(2.2 / 1.5, rel=0.02)
+    margin = (len(wide) - len(near)) // 2
+    inner = wide[margin : margin + len(near), margin : margin + len(near)]
+    assert np.array_equal(inner, near) or np.abs(inner.astype(int) - near).mean() < 12
+    assert set(WIDTHS) == {name for name in images.CROPS if Preprocessing(crop=name).finds_cell}
 
 
 @pytest.mark.parametrize("level", [0, 7, 128, 255])

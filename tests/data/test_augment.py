@@ -10,12 +10,14 @@ import torch
 
 from wbczoo.data.augment import (
     Augmentation,
+    blend,
     defocus,
     distort,
     draw_focus,
     draw_places,
     draw_stains,
     draw_turns,
+    mates,
     restain,
     turn,
 )
@@ -71,6 +73,36 @@ def test_what_is_drawn_is_the_same_on_every_machine() -> None:
     assert stains is not None
     assert places[0].ravel().tolist() == pytest.approx(PLACES, abs=1e-5)
     assert stains[0].ravel().tolist() == pytest.approx(STAINS, abs=1e-5)
+
+
+def test_hue_spreads_the_channels_and_leaves_how_dark_an_image_is() -> None:
+    plain, hued = draw_stains(0, 0, 4000, 0.3), draw_stains(0, 0, 4000, 0.3, hue=0.6)
+    half = draw_stains(0, 0, 4000, 0.3, hue=0.15)
+    alone = draw_stains(0, 0, 4000, 0.0, hue=0.6)
+    assert plain is not None
+    assert hued is not None
+    assert alone is not None
+    assert np.array_equal(plain, half)
+    own = np.log(np.abs(np.stack([each[:, range(3), range(3)] for each in (plain, hued, alone)])))
+    spread = (own - own.mean(2, keepdims=True)).std((1, 2))  # between the channels of an image
+    assert spread[0] == pytest.approx(0.15 * (2 / 3) ** 0.5, rel=0.1)
+    assert spread[1] == pytest.approx(0.6 * (2 / 3) ** 0.5, rel=0.1)
+    assert np.median(own[1]) == pytest.approx(0, abs=0.05)
+    assert draw_stains(0, 0, 4, 0.0, hue=0.0) is None
+
+
+def test_a_blend_keeps_most_of_each_image_and_takes_the_rest_of_its_mate() -> None:
+    shown = Augmentation(Settings(mixup=0.4), 0, 500, square=True)
+    assert shown.blends is not None
+    assert shown.blends.min() >= 0.5
+    assert shown.blends.max() <= 1
+    images = torch.from_numpy(pixels(4)).permute(0, 3, 1, 2)
+    shares = np.array([1, 0.5, 0.75, 1], np.float32)
+    blended = blend(images, shares)
+    assert torch.equal(blended[0], images[0])
+    mixed = 0.75 * images[2].float() + 0.25 * images[1].float()
+    assert (blended[2].float() - mixed).abs().max() <= 0.5
+    assert mates(6, 2).tolist() == [4, 5, 0, 1, 2, 3]  # each with its own device's
 
 
 def test_without_a_strength_nothing_is_done() -> None:

@@ -34,7 +34,8 @@ def undisturbed(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _train(smears: Path, out: Path, *more: str) -> list[str]:
     options = [*SMALL_TRAINING, "--epochs", "4", "--augment", "--schedule", "cosine",
-               "--distort", "1", "--stain", "0.3", "--blur", "0.5", "--average", "0.9"]  # fmt: skip
+               "--distort", "1", "--stain", "0.3", "--blur", "0.5", "--hue", "0.4",
+               "--mixup", "0.2", "--average", "0.9"]  # fmt: skip
     return ["train", str(smears), "--dataset", "synthetic", *options, "--out", str(out), *more]
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch.nn import functional as F
 
-from wbczoo.training.loss import class_weights, summed_cross_entropy
+from wbczoo.training.loss import Blend, class_weights, summed_cross_entropy
 
 Run = Callable[..., Completed]
 
@@ -86,6 +86,23 @@ def test_shares_of_a_batch_add_up_to_its_weighted_mean() -> None:
         for part in (slice(0, None, 2), slice(1, None, 2))
     ]
     assert sum(share.item() for share in shares) == pytest.approx(whole.item(), rel=1e-6)
+
+
+def test_a_blended_image_counts_for_both_targets_by_their_shares() -> None:
+    answered = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    right, mates = torch.tensor([0, 2, -1, 1]), torch.tensor([3, 0, 1, 2])
+    shares = torch.tensor([1.0, 0.75, 0.5, 0.6])
+    # The third image has no target of its own, and the fourth's mate has none.
+    wanted = [(0, 0, 1.0), (1, 2, 0.75), (1, 0, 0.25), (2, 2, 0.5), (3, 1, 0.6)]
+    minus = -answered.log_softmax(1)
+    expected = sum(float(minus[image, target]) * share for image, target, share in wanted)
+    expected /= sum(share for _, _, share in wanted)
+    weights, blend = {"t": torch.ones(3)}, Blend(mates, shares)
+    parts = [
+        summed_cross_entropy({"t": answered[part]}, {"t": right}, weights, part, blend=blend)
+        for part in (slice(0, None, 2), slice(1, None, 2))
+    ]
+    assert sum(float(part) for part in parts) == pytest.approx(expected, rel=1e-5)
 
 
 def test_balanced_weights_let_each_class_count_alike() -> None:

@@ -60,13 +60,13 @@ def read_field(file: ModelFile, field: Field) -> Read | None:
     ((left, top, right, bottom),) = field.boxes
     across = down = 0
     crop, square = file.preprocessing.crop, image
-    if crop == "cell":
+    if file.preprocessing.finds_cell:
         cells = find(image)
         if not cells:
             return None
         best = best_cell(cells)
-        across, down, width = square_around(best)
-        square = crop_cell(image, best)
+        across, down, width = square_around(best, crop)
+        square = crop_cell(image, best, crop)
     elif crop == "white-cell":
         across, down, width = white_cell_square(image)
         square = crop_white_cell(image)

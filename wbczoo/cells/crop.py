@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 
@@ -13,9 +14,10 @@ from wbczoo.cells.nucleus import Nucleus
 from wbczoo.cells.slide import Pixels, balance, levels, slide_colour
 from wbczoo.files import sha256_of
 
-# The square's side in units of the scale. Of the box's longer side: a quarter of the cell's width
-# of surroundings on either side, which shows red cells to compare with.
-FACTOR = 1.5
+# The square's side in units of the scale, by the crop's name. Of the box's longer side, 1.5 leaves
+# a quarter of the cell's width of surroundings on either side; 2.2 more than half of it, where red
+# cells show how large and how stained things are in this field.
+WIDTHS = MappingProxyType({"cell": 1.5, "cell-wide": 2.2})
 # What the empty slide becomes; the brightest tenth of a slide keeps its drawing above it.
 WHITE = 230
 
@@ -61,44 +63,48 @@ def best_cell(found: Sequence[Found]) -> Found:
     return min(found, key=lambda each: (_NEAR * each.at_edge - each.score, each.box))
 
 
-def crop_best_cell(image: Pixels) -> Pixels:
-    """The crop `cell`: the best cell of an image on a white slide, whatever the image shows.
+def crop_best_cell(image: Pixels, crop: str = "cell") -> Pixels:
+    """The crops `cell` and `cell-wide`: an image's best cell on a white slide.
 
     Where no cell is found, the best place below the finder's threshold is shown, and the middle
     where there is none either: a labelled image then still trains and counts, and nothing found
     costs a model what it should.
 
     Args:
-        image: uint8 RGB (H, W, 3).
+        image: uint8 RGB (H, W, 3), whatever it shows.
+        crop: a name in `WIDTHS`.
 
     Returns:
         uint8 RGB (s, s, 3), s in pixels of the image.
     """
     found = find(image) or find(image, threshold=_FAINT)
     if found:
-        return next(crop_cells(image, [best_cell(found)]))
+        return next(crop_cells(image, [best_cell(found)], crop))
     height, width = image.shape[:2]
     frame = Found((0, 0, width, height), Nucleus(0.0, 0.0), 0.0, at_edge=True)
-    return crop_cell(image, frame, scale=min(height, width) / FACTOR)
+    return crop_cell(image, frame, crop, scale=min(height, width) / WIDTHS[crop])
 
 
-def crop_cells(image: Pixels, found: Iterable[Found]) -> Iterator[Pixels]:
-    """Each of these cells of an image as the crop `cell` shows it, at the cell's own scale.
+def crop_cells(image: Pixels, found: Iterable[Found], crop: str = "cell") -> Iterator[Pixels]:
+    """Each of these cells of an image as a crop shows it, at the cell's own scale.
 
     Args:
         image: uint8 RGB (H, W, 3), in which the cells were found.
+        crop: a name in `WIDTHS`, as the model's preprocessing has it.
 
     Yields:
         uint8 RGB (s, s, 3) for each, s in pixels of the image.
     """
     slide = slide_colour(levels(image))
     for each in found:
-        yield crop_cell(image, each, slide=slide)
+        yield crop_cell(image, each, crop, slide=slide)
 
 
-def square_around(found: Found, *, scale: float | None = None) -> tuple[int, int, int]:
+def square_around(
+    found: Found, crop: str = "cell", *, scale: float | None = None
+) -> tuple[int, int, int]:
     """Left, top and side of the square that `crop_cell` shows, in pixels of the image."""
-    side = max(1, round(FACTOR * (own_scale(found) if scale is None else scale)))
+    side = max(1, round(WIDTHS[crop] * (own_scale(found) if scale is None else scale)))
     left, top, right, bottom = found.box
     return (left + right - side) // 2, (top + bottom - side) // 2, side
 
@@ -106,14 +112,15 @@ def square_around(found: Found, *, scale: float | None = None) -> tuple[int, int
 def crop_cell(
     image: Pixels,
     found: Found,
+    crop: str = "cell",
     *,
     scale: float | None = None,
     slide: tuple[int, int, int] | None = None,
 ) -> Pixels:
     """A square around one cell, with the colour of the empty slide made white.
 
-    The side is `FACTOR` times a scale in pixels of the image. Where the scale is one length of
-    the whole field (the width of its red cells, say), a small cell is shown small, and its size
+    The side is `WIDTHS[crop]` times a scale in pixels of the image. Where the scale is one length
+    of the whole field (the width of its red cells, say), a small cell is shown small, and its size
     stays evidence; where it is the cell's own, every cell is shown as large as any other. What
     lies outside the frame is white slide, never a mirror or a stretch of the image. The pixels
     are the image's own: whoever resizes them does so once.
@@ -121,14 +128,15 @@ def crop_cell(
     Args:
         image: uint8 RGB (H, W, 3), in which the cell was found.
         found: the cell.
+        crop: a name in `WIDTHS`.
         scale: in pixels of the image; `own_scale(found)` if none is given.
         slide: the empty slide's colour; measured if none is given.
 
     Returns:
-        uint8 RGB (s, s, 3), s = `FACTOR` times the scale, in whole pixels.
+        uint8 RGB (s, s, 3), s = `WIDTHS[crop]` times the scale, in whole pixels.
     """
     slide = slide or slide_colour(levels(image))
-    across, down, side = square_around(found, scale=scale)
+    across, down, side = square_around(found, crop, scale=scale)
     height, width = image.shape[:2]
     rows = slice(max(down, 0), min(down + side, height))
     columns = slice(max(across, 0), min(across + side, width))

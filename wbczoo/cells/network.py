@@ -121,8 +121,8 @@ def _ask(
     heat, sides = _run(padded)
     if turned:
         other, far = _run(np.ascontiguousarray(padded[..., ::-1, ::-1]))
-        heat = (heat + other[..., ::-1, ::-1]) / 2
-        sides = (sides + far[:, [2, 3, 0, 1], ::-1, ::-1]) / 2
+        heat = ((heat + other[..., ::-1, ::-1]) / 2).astype(np.float32)
+        sides = ((sides + far[:, [2, 3, 0, 1], ::-1, ::-1]) / 2).astype(np.float32)
     rows, columns = -(-height // STRIDE), -(-width // STRIDE)
     return heat[:, :rows, :columns], sides[:, :, :rows, :columns]
 

@@ -92,7 +92,7 @@ def composition_options(default_weights: str) -> Callable[[F], F]:
             default="none",
             show_default=True,
             help="What of a photograph is shown: none for all of it, cell for its best white "
-            "cell, or the older white-cell.",
+            "cell, cell-wide for more of what is around it, or the older white-cell.",
         ),
         pairs_option("--backbone-option", "backbone_options"),
         pairs_option("--seq-option", "sequence_options"),

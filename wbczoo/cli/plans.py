@@ -56,7 +56,9 @@ def plan_options() -> Callable[[F], F]:
             type=click.IntRange(32, 4096),
             help="Height and width in pixels.  [default: each backbone's own]",
         ),
-        click.option("--crop", help="As of train: none, cell or white-cell.  [default: none]"),
+        click.option(
+            "--crop", help="As of train: none, cell, cell-wide or white-cell.  [default: none]"
+        ),
         click.option(
             "--weights",
             type=click.Choice(["imagenet", "none"]),

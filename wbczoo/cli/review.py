@@ -39,8 +39,8 @@ from wbczoo.machine import how_to_install
 @click.option(
     "--cells",
     type=click.Choice(["one", "all", "whole"]),
-    help="Of a model trained with --crop cell: the best cell of each image, each cell, or the "
-    "image as it is.  [default: all]",
+    help="Of a model trained with --crop cell or cell-wide: the best cell of each image, "
+    "each cell, or the image as it is.  [default: all]",
 )
 @click.option(
     "--classes",

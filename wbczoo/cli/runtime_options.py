@@ -59,8 +59,8 @@ time_limit_option = click.option(
 cells_option = click.option(
     "--cells",
     type=click.Choice(["one", "all", "whole"]),
-    help="Of a model trained with --crop cell: the best cell of each image, each cell, or the "
-    "image as it is.  [default: one]",
+    help="Of a model trained with --crop cell or cell-wide: the best cell of each image, "
+    "each cell, or the image as it is.  [default: one]",
 )
 
 unknown_above_option = click.option(

@@ -59,7 +59,7 @@ class PixelCache:
             "interpolation": preprocessing.interpolation,
             "antialias": preprocessing.antialias,
         }
-        if preprocessing.crop == "cell":
+        if preprocessing.finds_cell:
             recipe["finder"] = f"{RULES} {finder_sha256()}"
         name = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = (folder or cache_folder()) / "pixels" / name

@@ -7,7 +7,7 @@ import ctypes
 import io
 import threading
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn, Protocol, runtime_checkable
@@ -29,7 +29,7 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from wbczoo.cells.crop import crop_best_cell
+from wbczoo.cells.crop import WIDTHS, crop_best_cell
 from wbczoo.cells.white_cell import crop_white_cell
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images import jpeg
@@ -75,7 +75,11 @@ _UPRIGHT = {
 _RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 CROPS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
-    {"none": lambda image: image, "cell": crop_best_cell, "white-cell": crop_white_cell}
+    {
+        "none": lambda image: image,
+        **{name: partial(crop_best_cell, crop=name) for name in WIDTHS},
+        "white-cell": crop_white_cell,
+    }
 )
 """Named steps from a whole photograph (H, W, 3) to the part (h, w, 3) that a model reads."""
 

@@ -70,7 +70,7 @@ def compose(
             hidden=hidden,
             tasks=parse(tasks) if tasks else (),
             preprocessing=preprocessing,
-            finder_sha256=finder_sha256() if preprocessing.crop == "cell" else "",
+            finder_sha256=finder_sha256() if preprocessing.finds_cell else "",
         )
     except ValidationError as error:
         raise UsageError(f"This composition cannot be: {describe_findings(error)}") from None

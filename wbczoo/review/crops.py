@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from wbczoo import files, images
-from wbczoo.cells.crop import FACTOR
+from wbczoo.cells.crop import WIDTHS
 from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.images import Pixels
 from wbczoo.images.walk import Found
@@ -123,7 +123,7 @@ def usual_side(boxes: Sequence[Box]) -> int | None:
     if not boxes:
         return None
     longer = [max(right - left, bottom - top) for left, top, right, bottom in boxes]
-    return max(1, round(FACTOR * float(np.quantile(longer, _USUAL))))
+    return max(1, round(WIDTHS["cell"] * float(np.quantile(longer, _USUAL))))
 
 
 def cut(pixels: Pixels, box: Box, side: int) -> Image.Image:

@@ -106,7 +106,7 @@ def prepare(
         return Prepared(begun, task, photographs, tuple(found), known)
     session = open_session()
     task = choose_task(session.tasks, task_name)
-    kind = choose_cells(cells or ("all" if session.preprocessing.crop == "cell" else None),
+    kind = choose_cells(cells or ("all" if session.preprocessing.finds_cell else None),
                         session.file)  # fmt: skip
     if not (folder / ANSWERS).exists():
         _answer(folder, session, images, kind, advance)

@@ -50,7 +50,7 @@ def choose_cells(cells: Cells | None, file: ModelFile) -> Cells | None:
     Raises:
         UsageError: if cells are asked of a model that was not trained on them.
     """
-    if file.preprocessing.crop == "cell":
+    if file.preprocessing.finds_cell:
         return cells or "one"
     if cells in FOUND:
         raise UsageError(
@@ -99,7 +99,8 @@ def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None
             if not found:
                 return [Shown(None, {**known, "flags": [NO_CELL]})]
             chosen = [best_cell(found)] if cells == "one" else _each_once(found)
-            crops = (images.preprocess(crop, whole) for crop in crop_cells(image, chosen))
+            squares = crop_cells(image, chosen, file.preprocessing.crop)
+            crops = (images.preprocess(crop, whole) for crop in squares)
             return [
                 Shown(_channels_first(crop), {**known, **_describe(each)})
                 for crop, each in zip(crops, chosen, strict=True)

@@ -53,7 +53,7 @@ def overlay(
     if task not in (None, *(each.name for each in file.tasks)):
         had = ", ".join(each.name for each in file.tasks)
         raise UsageError(f"There is no task {task!r}; this model has {had}.")
-    if box is not None and file.preprocessing.crop != "cell":
+    if box is not None and not file.preprocessing.finds_cell:
         raise UsageError(
             f"A cell's box speaks to a model that was trained with --crop cell; {file.path} reads "
             "images whole. Leave the box out."
@@ -153,11 +153,11 @@ def read_by_model(
     """
     boxed = [row["box"] for row in rows if "box" in row]
     cells = [Found((b[0], b[1], b[2], b[3]), Nucleus(0.0, 0.0), 1.0, False) for b in boxed]
-    crops = crop_cells(image, cells)
+    crops = crop_cells(image, cells, file.preprocessing.crop)
     for row in rows:
         if "box" in row:
             yield next(crops)
-        elif file.embedded or file.preprocessing.crop == "cell":
+        elif file.embedded or file.preprocessing.finds_cell:
             yield image  # --cells whole
         else:
             yield images.find_crop(file.preprocessing.crop)(image)

@@ -165,6 +165,9 @@ def _title(shown: Sequence[Series], what: str) -> str:
     return f"{shown[0].arena}: {what}\ntest: {shown[0].counts}"
 
 
+_HIGHEST = 16_000  # pixels: WebP holds 16 383, so a drawing of very many trials is smaller
+
+
 def _open(width: float, height: float) -> Any:
     from matplotlib.figure import Figure
 
@@ -186,7 +189,8 @@ def _to_webp(figure: Any, title: str) -> bytes:
     """The drawing in 48 colours, in a quarter of the bytes that SVG takes for so many letters."""
     figure.suptitle(title, fontsize="medium")
     drawn, stream = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=DENSITY)
+    dpi = min(DENSITY, _HIGHEST / figure.get_figheight())
+    figure.savefig(drawn, format="png", dpi=dpi)
     flat = Image.open(drawn).convert("RGB").quantize(48, dither=Image.Dither.NONE)
     flat.convert("RGB").save(stream, format="WebP", lossless=True)
     return stream.getvalue()

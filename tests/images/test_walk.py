@@ -17,8 +17,9 @@ from tiny_images import picture
 from wbczoo import registry
 from wbczoo.data.samples import read_rows
 from wbczoo.errors import UsageError
+from wbczoo.images.listed import read_list
 from wbczoo.images.tree import Tree
-from wbczoo.images.walk import Images, read_list
+from wbczoo.images.walk import Images
 from wbczoo.runtime import find_images
 
 Run = Callable[..., Completed]

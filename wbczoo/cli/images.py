@@ -34,7 +34,8 @@ draw_option = click.option(
 def images_from(given: Sequence[str], *, null: bool) -> Images:
     """What the arguments and, for `-`, the lines of stdin mean."""
     from wbczoo.errors import UsageError
-    from wbczoo.images.walk import LIST, Images, read_list
+    from wbczoo.images.listed import read_list
+    from wbczoo.images.walk import LIST, Images
     from wbczoo.runtime.folder import export_first
 
     for path in filter(os.path.isdir, given):

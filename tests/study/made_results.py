@@ -10,7 +10,8 @@ import numpy as np
 
 from wbczoo.study.plan.plan import read_plan
 from wbczoo.study.plan.trial import Trial
-from wbczoo.study.run.results import BINS, append_results
+from wbczoo.study.run.results import append_results
+from wbczoo.study.run.row import BINS
 
 TASKS = {
     "cell": ("eosinophil", "lymphocyte", "monocyte", "neutrophil"),

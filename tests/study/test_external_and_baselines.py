@@ -12,8 +12,8 @@ from tiny_images import picture
 from wbczoo.config import Part, train_config
 from wbczoo.study.plan.trial import BaselineTrial
 from wbczoo.study.run.classical import NativeImages, run_baseline, training_side
-from wbczoo.study.run.results import answers_of
 from wbczoo.study.run.roles import Library
+from wbczoo.study.run.row import answers_of
 
 
 def baseline(

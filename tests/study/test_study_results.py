@@ -15,13 +15,8 @@ from wbczoo.errors import WbczooError
 from wbczoo.metrics import measure
 from wbczoo.study.report.tally import measure_seeds
 from wbczoo.study.run.heads import run_heads
-from wbczoo.study.run.results import (
-    Answered,
-    answers_of,
-    append_results,
-    make_row,
-    read_results,
-)
+from wbczoo.study.run.results import append_results, read_results
+from wbczoo.study.run.row import Answered, answers_of, make_row
 
 
 @pytest.fixture(scope="module")

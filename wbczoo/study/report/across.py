@@ -19,7 +19,7 @@ from wbczoo.study.report.tally import (
     tally_together,
 )
 from wbczoo.study.report.words import NOT_RUN, format_points, format_published, format_seeds
-from wbczoo.study.run.results import Row
+from wbczoo.study.run.row import Row
 
 FIGURE = "macro_f1"
 

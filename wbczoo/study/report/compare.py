@@ -21,7 +21,7 @@ from wbczoo.study.report.tally import (
     tally_together,
 )
 from wbczoo.study.report.words import format_points, format_seeds
-from wbczoo.study.run.results import Row
+from wbczoo.study.run.row import Row
 from wbczoo.text import format_sources
 
 # Fewer trainings than these decide nothing: no p-value is computed.

@@ -10,7 +10,7 @@ from wbczoo.study.report import compare
 from wbczoo.study.report.claims import Judged, judge
 from wbczoo.study.report.compare import Comparison
 from wbczoo.study.report.series import Series, gather
-from wbczoo.study.run.results import Row
+from wbczoo.study.run.row import Row
 
 
 @dataclass(frozen=True)

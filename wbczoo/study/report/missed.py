@@ -14,7 +14,7 @@ from wbczoo import images, registry
 from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.images.tree import Tree
 from wbczoo.study.report.series import Series
-from wbczoo.study.run.results import answers_of
+from wbczoo.study.run.row import answers_of
 
 _SIDE = 160  # pixels of a thumbnail's longer side
 

@@ -10,7 +10,7 @@ from typing import Any
 from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.trial import BaselineTrial, NetworkTrial, Trial
 from wbczoo.study.report.words import describe_setting, format_counts, format_seeds
-from wbczoo.study.run.results import Row
+from wbczoo.study.run.row import Row
 
 Fields = Mapping[str, Any]
 

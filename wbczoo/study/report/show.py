@@ -14,7 +14,8 @@ from wbczoo.study.report.tally import measure_seeds
 from wbczoo.study.report.words import describe_setting, explain_missing, why_missing
 from wbczoo.study.run import estimate
 from wbczoo.study.run.folder import read_refused
-from wbczoo.study.run.results import Row, done_trials
+from wbczoo.study.run.results import done_trials
+from wbczoo.study.run.row import Row
 from wbczoo.text import format_duration
 
 

@@ -21,7 +21,7 @@ from wbczoo.metrics.intervals import (
     interval,
     percentiles,
 )
-from wbczoo.study.run.results import Answers, Row, answers_of
+from wbczoo.study.run.row import Answers, Row, answers_of
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from wbczoo.study.plan.plan import StudyPlan
 from wbczoo.study.plan.trial import NetworkTrial, Trial
-from wbczoo.study.run.results import Row
+from wbczoo.study.run.row import Row
 from wbczoo.text import format_figure
 
 NOT_RUN, NEEDS_WEIGHTS = "not run", "needs weights"

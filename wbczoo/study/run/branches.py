@@ -25,8 +25,8 @@ from wbczoo.study.run.context import (
     used_rows,
 )
 from wbczoo.study.run.features import FeatureCache
-from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Split
+from wbczoo.study.run.row import Answered, Row, run_folds
 from wbczoo.training import checkpoint, log
 from wbczoo.training.fit import Fit, prepare_fit
 from wbczoo.training.inference import predict_logits

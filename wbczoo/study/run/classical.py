@@ -14,8 +14,8 @@ from wbczoo.errors import ImageRefused, WbczooError
 from wbczoo.progress import Tell
 from wbczoo.registry.sandbox import explained
 from wbczoo.study.plan.trial import BaselineTrial
-from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Library, Split
+from wbczoo.study.run.row import Answered, Row, run_folds
 
 
 class NativeImages(Sequence[NDArray[np.uint8]]):

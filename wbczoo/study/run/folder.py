@@ -10,7 +10,8 @@ from pathlib import Path
 from wbczoo import files
 from wbczoo.errors import UsageError
 from wbczoo.study.plan.plan import PLAN, StudyPlan, read_plan
-from wbczoo.study.run.results import RESULTS, Row, append_results, done_trials, read_results
+from wbczoo.study.run.results import RESULTS, append_results, done_trials, read_results
+from wbczoo.study.run.row import Row
 
 REFUSED = "refused.json"
 

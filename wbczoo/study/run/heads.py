@@ -27,8 +27,8 @@ from wbczoo.progress import bar
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import Context, build_trial, calibrate, fill_features, used_rows
 from wbczoo.study.run.features import FeatureCache
-from wbczoo.study.run.results import Answered, Row, make_row
 from wbczoo.study.run.roles import Split
+from wbczoo.study.run.row import Answered, Row, make_row
 from wbczoo.training import epoch_metrics
 from wbczoo.training.checkpoint import Progress
 from wbczoo.training.inference import Logits

@@ -8,8 +8,8 @@ from wbczoo.data.prepared import fill, prepare
 from wbczoo.evaluation.answer import predict_with_torch
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import Context, compose_trial
-from wbczoo.study.run.results import Answered, Row, run_folds
 from wbczoo.study.run.roles import Split
+from wbczoo.study.run.row import Answered, Row, run_folds
 from wbczoo.training import checkpoint, log
 from wbczoo.training.statistics import restate, restate_evenly
 from wbczoo.training.train import train

@@ -26,8 +26,9 @@ from wbczoo.study.plan.trial import BaselineTrial, NetworkTrial, Trial
 from wbczoo.study.run import estimate
 from wbczoo.study.run.classical import run_baseline
 from wbczoo.study.run.folder import claim, keep_refused, keep_together
-from wbczoo.study.run.results import RESULTS, Row, append_results, done_trials
+from wbczoo.study.run.results import RESULTS, append_results, done_trials
 from wbczoo.study.run.roles import Library
+from wbczoo.study.run.row import Row
 from wbczoo.text import describe_error, first_line, format_duration
 
 # A process that shows no sign of life for so many seconds is taken for dead, and its job goes on

@@ -1,4 +1,4 @@
-"""Time, memory and bytes of predict over ever more images, and the line that they lie on.
+"""Processor time, memory and bytes of predict over ever more images, and the line that they lie on.
 
     python tools/measure_scale.py --model exports/b --counts 1000 10000 100000
 
@@ -51,31 +51,37 @@ def start(images: Path, model: str, out: Path, *more: str) -> subprocess.Popen[b
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[bytes]) -> float:
-    """Its largest memory in MB; SystemExit if it failed."""
+def finish(process: subprocess.Popen[bytes]) -> tuple[float, float]:
+    """Its seconds of processor, and its largest memory in MB; SystemExit if it failed."""
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"{process.args} ended with {process.returncode}")
-    return used.ru_maxrss / 1e3
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3
 
 
 def measure(folder: Path, model: str, counts: list[int]) -> None:
-    """A line for each count, and how well the last is foretold."""
+    """A line for each count, and how well the last is foretold.
+
+    What is foretold is the processor's time, which other work on the machine changes little.
+    """
     points = []
     for count in counts:
         images = folder / f"{count}"
         draw(images, count)
         begun = time.perf_counter()
-        memory = finish(start(images, model, folder / "rows"))
-        seconds = time.perf_counter() - begun
+        seconds, memory = finish(start(images, model, folder / "rows"))
+        took = time.perf_counter() - begun
         size = (folder / "rows").stat().st_size
         (folder / "rows").unlink()
         points.append((count, seconds, memory))
-        say(f"{count} images: {seconds:.1f} s, {memory:.0f} MB, {size / count:.0f} bytes a row")
+        say(
+            f"{count} images: {seconds:.1f} s of processor in {took:.1f} s, "
+            f"{memory:.0f} MB, {size / count:.0f} bytes a row"
+        )
     (fewer, first, low), (more, second, high), *_ = points
     each, memory_each = (second - first) / (more - fewer), (high - low) / (more - fewer)
-    say(f"{first - each * fewer:.2f} s to start and {1 / each:.0f} images/s behind that")
+    say(f"{first - each * fewer:.2f} s to start and {1e3 * each:.2f} ms an image behind that")
     for count, seconds, memory in points[2:]:
         told, room = first + each * (count - fewer), low + memory_each * (count - fewer)
         say(

@@ -6,7 +6,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +22,7 @@ from wbczoo.review.crops import Crops, write_crops
 from wbczoo.review.log import Log
 from wbczoo.review.prepare import ANSWERS, Prepared
 from wbczoo.review.session import Review
+from wbczoo.runtime.session import Session
 from wbczoo.tasks import Task
 
 TASK = Task("cell", ("eosinophil", "lymphocyte", "monocyte", "neutrophil"))
@@ -112,9 +113,16 @@ def decision(*cells: int, to: str, seen: int = 0, token: str = "") -> dict[str, 
 
 @contextmanager
 def serving(
-    review: Review, reviewers: dict[str, str] | None = None, port: int = 0
+    review: Review,
+    reviewers: dict[str, str] | None = None,
+    port: int = 0,
+    open_session: Callable[[], Session] | None = None,
 ) -> Iterator[str]:
-    """Serve a review in this process: its address, up to the secret."""
+    """Serve a review in this process: its address, up to the secret.
+
+    Args:
+        open_session: opens the model whose maps are drawn.
+    """
     import uvicorn
 
     from wbczoo.review.guard import Guard
@@ -123,6 +131,7 @@ def serving(
 
     served = Served()
     served.review, served.crops = review, Crops(review.folder)
+    served.open_session = open_session
     listening = bind("127.0.0.1", None, port)
     host = f"127.0.0.1:{listening.getsockname()[1]}"
     app = Guard(make_app(served), [host], reviewers or {"secret": ""})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ pytest.importorskip("starlette", reason="the extra `review` is not installed")
 from browser import chord, chromium, open_page, press, saved, text_of, wait_for
 from drawn_review import decision, open_drawn, serving
 
+from wbczoo.review.serve import begin_second
 from wbczoo.review.session import Action
+from wbczoo.runtime.predict import load
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +173,42 @@ def test_chosen_cells_are_dragged_onto_a_class(driver: Any, tmp_path: Path) -> N
         wait_for(lambda: saved(driver))
     found = [entry["to"] for entry in review.log.entries[1:]]
     assert found == ["monocyte"] * 2
+
+
+def test_the_map_of_the_current_cell_is_drawn_when_it_is_asked_for(
+    driver: Any, tmp_path: Path
+) -> None:
+    review = open_drawn(tmp_path / "review", photographs=2, cells=4, flagged=5)
+    opened = partial(load, "leukocyte-small", device="cpu")
+    with serving(review, open_session=opened) as address:
+        open_page(driver, f"{address}/secret/")
+        assert script(driver, "return document.getElementById('map').hidden")
+        script(driver, "document.getElementById('map-toggle').click()")
+        width = "return document.getElementById('map-image').naturalWidth"
+        wait_for(lambda: script(driver, width), 60)
+        assert "Drawing" not in text_of(driver, "map-text")
+        source = "return document.getElementById('map-image').getAttribute('src')"
+        before = script(driver, source)
+        press(driver, "1")  # the next cell has a map of its own
+        wait_for(lambda: script(driver, source) not in (before, None))
+    with serving(review) as address:  # without the model
+        open_page(driver, f"{address}/secret/")
+        script(driver, "document.getElementById('map-toggle').click()")
+        wait_for(lambda: "There is no map" in text_of(driver, "map-text"))
+
+
+def test_the_page_of_a_second_reviewer_is_blind(driver: Any, tmp_path: Path) -> None:
+    review = open_drawn(tmp_path / "review", photographs=2, cells=4, flagged=5)
+    review.act("Ada", [Action.model_validate(decision(0, 1, 2, to="monocyte"))])
+    begin_second(review, "Ada", "Bea")
+    with serving(review, {"first": "Ada", "second": "Bea"}) as address:
+        driver.get(f"{address}/second/")
+        wait_for(lambda: script(driver, "return document.querySelector('.tile.current')"))
+        assert "0 of 8 looked at" in text_of(driver, "progress-text")
+        assert not script(driver, "return document.querySelector('.tile.seen')")
+        assert "Ada" not in script(driver, "return document.getElementById('main').innerText")
+        press(driver, "1")
+        wait_for(lambda: saved(driver))
+        driver.get(f"{address}/first/")
+        wait_for(lambda: "3 of 8 looked at" in text_of(driver, "progress-text"))
+    assert review.log.entries[-1]["by"] == "Bea"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import SMALL_TRAINING, Completed
 from drawn_review import decision, open_drawn
 
 from wbczoo.errors import UsageError
@@ -258,6 +260,33 @@ def test_reviewed_cells_are_a_data_set(review: Review, tmp_path: Path) -> None:
         assert {each.photograph for each in found} == {
             each.path for each in review.prepared.photographs
         }
+
+
+@pytest.mark.nightly
+def test_reviewed_cells_train_a_model(tmp_path: Path, wbczoo: Callable[..., Completed]) -> None:
+    review = open_drawn(tmp_path / "review", photographs=12, cells=4, flagged=5)
+    for place, label in enumerate(("monocyte", "neutrophil", "lymphocyte", "eosinophil")):
+        act(review, "Ada", decision(*range(place, 48, 4), to=label))
+    sign(review, "Ada")
+    cells, run = tmp_path / "review" / "cells", tmp_path / "run"
+    named = (
+        "--protocol",
+        "grouped",
+        "--photograph-from",
+        cells.with_name("cells.csv"),
+        "--task",
+        "cell",
+    )
+    wbczoo("train", cells, *named, "--fold", 0, *SMALL_TRAINING, "--out", run)
+    told = wbczoo("evaluate", run, cells, *named[2:4], "--device", "cpu").stdout
+    assert "cell" in told
+    split = [*csv.DictReader(next(run.rglob("split.csv")).read_text().splitlines())]
+    assert len(split) == 48
+    roles: dict[str, set[str]] = {}
+    for row in split:
+        roles.setdefault(row["photograph"], set()).add(row["role"])
+    assert len(roles) == 12
+    assert all(len(found) == 1 for found in roles.values())  # no photograph on both sides
 
 
 def test_keys_are_digits_then_what_is_given() -> None:

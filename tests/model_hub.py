@@ -39,6 +39,7 @@ class Hub:
         commits: repository -> the commits that were made, oldest first.
         asked: each request's method and path.
         cut: paths of which half is sent, after which the hub is down.
+        by_branch: repositories whose files may be asked of a branch, as timm does.
         down: whether everything is answered with 503.
     """
 
@@ -49,6 +50,7 @@ class Hub:
         self.commits: dict[str, list[str]] = {}
         self.asked: list[str] = []
         self.cut: set[str] = set()
+        self.by_branch: set[str] = set()
         self.down = False
         self.large: dict[str, bytes] = {}
         self.address = ""
@@ -162,7 +164,8 @@ class Answers(BaseHTTPRequestHandler):
             })  # fmt: skip
 
     def _file(self, repository: str, revision: str, name: str) -> None:
-        assert revision == self.hub.commit(repository), "a file was asked of a branch"
+        if repository not in self.hub.by_branch:
+            assert revision == self.hub.commit(repository), "a file was asked of a branch"
         content = self.hub.files[repository].get(name)
         if not self._may_read(repository):
             self._refuse(401, "RepoNotFound")
@@ -171,7 +174,7 @@ class Answers(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
             self.send_header("ETag", f'"{hashlib.sha1(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", revision)
+            self.send_header("X-Repo-Commit", self.hub.commit(repository))
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if self.command == "GET":

@@ -34,6 +34,10 @@ class Part(Strict):
         """The options with the paths of files as they were given, on the machine where that was."""
         return {**self.options, **self._places}
 
+    def settled(self, found: Mapping[str, Option]) -> Self:
+        """The same with what the part found out when it was built, by which it is built again."""
+        return self.model_copy(update={"options": {**self.options, **found}})
+
     def without_paths(self) -> Self:
         """The same; an option that is a file's path becomes the file's name and SHA-256.
 

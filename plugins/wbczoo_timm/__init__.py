@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wbczoo.specs import BackboneSpec, Preprocessing, Size
+from wbczoo.specs import BackboneSpec, Option, Preprocessing, Size
 
 REQUIRES = ("torch", "timm", "torchvision")  # timm does not load without the last
 
@@ -54,8 +54,10 @@ HEADS = (
 
 _FAMILY_REFERENCE = "Wightman 2019, PyTorch Image Models; papers and weights' licences vary"
 
-# A timm name: an architecture, and the tag of one of its weights. No hub address passes.
+# A timm name: an architecture, and the tag of one of its weights.
 _NAME = re.compile(r"\w+(\.\w+)?")
+# A model that somebody put on the hub in timm's form, perhaps of one revision.
+_ON_HUB = re.compile(r"hf-hub:[\w.-]+/[\w.-]+(@[\w.-]+)?")
 
 _HALF = (0.5, 0.5, 0.5)
 _BICUBIC = Preprocessing(interpolation="bicubic")
@@ -67,11 +69,14 @@ def _declare(
     classifier_keys: tuple[str, ...],
     reference: str = "",
     preprocessing: Preprocessing | None = None,
+    further: Mapping[str, Option] | None = None,
 ) -> BackboneSpec:
-    def build(*, image_size: Size, pretrained: bool = False, norm: str = "batch") -> Any:
+    options = {"norm": "batch", "lora": 0, **(further or {})}
+
+    def build(*, image_size: Size, pretrained: bool = False, **chosen: Any) -> Any:
         from wbczoo_timm.features import build_features
 
-        return build_features(model, image_size, pretrained, norm)
+        return build_features(model, image_size, pretrained, **chosen)
 
     return BackboneSpec(
         name=name,
@@ -79,8 +84,8 @@ def _declare(
         licence="Apache-2.0",
         reference=reference,
         build=build,
-        options={"norm": "batch"},
-        formerly={"norm": "batch"},
+        options=options,
+        formerly=options,
         preprocessing=preprocessing or Preprocessing(),
         classifier_keys=classifier_keys,
     )
@@ -118,7 +123,9 @@ CONVNEXT_ATTO = _declare(
 
 
 class TimmFamily(Mapping[str, BackboneSpec]):
-    """Every model of timm by its own name; asking for one imports nothing.
+    """Every model of timm by its own name, or one on the hub as `hf-hub:OWNER/NAME`.
+
+    Asking for one imports nothing.
 
     Whether timm has the model is known when it is built, or when the family is enumerated.
     """
@@ -127,6 +134,10 @@ class TimmFamily(Mapping[str, BackboneSpec]):
     licence = "Apache-2.0"
 
     def __getitem__(self, name: str) -> BackboneSpec:
+        if _ON_HUB.fullmatch(name):
+            # What its config.json says, kept so that a run is built again without the hub.
+            told: dict[str, Option] = {"hub_architecture": "", "hub_arguments": ""}
+            return _declare(f"timm/{name}", name, HEADS, _FAMILY_REFERENCE, further=told)
         if not _NAME.fullmatch(name):
             raise KeyError(name)
         return _declare(f"timm/{name}", name, HEADS, _FAMILY_REFERENCE)

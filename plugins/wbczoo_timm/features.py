@@ -6,6 +6,7 @@ import contextlib
 import copy
 import difflib
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, cast
 
 import timm
@@ -15,21 +16,32 @@ from torch import Tensor, nn
 
 from wbczoo.errors import UsageError
 from wbczoo.specs import Size
+from wbczoo_timm.adapters import add_adapters
 from wbczoo_timm.group_norm import fold_batch_norms
-from wbczoo_timm.hub import cached_where_offline
+from wbczoo_timm.hub import HUB, ask_hub, cached_where_offline, create_as_on_hub
 from wbczoo_timm.layout import feature_points, find_layout, form_of, no_map, roads_to_a_map
 
 
 def build_features(
-    architecture: str, image_size: Size, pretrained: bool = False, norm: str = "batch"
+    name: str,
+    image_size: Size,
+    pretrained: bool = False,
+    norm: str = "batch",
+    lora: int = 0,
+    hub_architecture: str = "",
+    hub_arguments: str = "",
 ) -> nn.Module:
     """Build the part of a timm model that its feature map depends on.
 
     Args:
-        architecture: as timm names it, with or without a tag of its weights.
+        name: as timm names it, with or without a tag of its weights, or `hf-hub:OWNER/NAME`.
         image_size: (H, W) in pixels; a transformer holds positions for just this size.
         pretrained: fetch timm's weights for it.
         norm: `batch`, as timm has it, or `group`: group norms in place of batch norms.
+        lora: rank of the low-rank adapters that `add_adapters` puts beside each dense layer.
+        hub_architecture, hub_arguments: of a model on the hub, what its config says: timm's name
+            for it, and JSON. Where they are not given, the hub is asked, and its answer left in
+            the attribute `settled_options`.
 
     Returns:
         a module as `BackboneSpec.build` describes it, with the attributes `input_mean` and
@@ -41,11 +53,22 @@ def build_features(
         WbczooError: if the model gives no feature map, or cannot do without the parameters that
             its feature map does not depend on.
     """
-    _check_name(architecture)
+    settled: dict[str, Any] = {}
+    if name.startswith(HUB):
+        if not hub_architecture:
+            settled = ask_hub(name, pretrained)
+        told = {"hub_architecture": hub_architecture, "hub_arguments": hub_arguments, **settled}
+        architecture = told["hub_architecture"]
+    else:
+        _check_name(name)
+        architecture = name
     if norm not in ("batch", "group"):
         raise UsageError(f"The norm of a timm backbone is batch or group, not {norm!r}.")
     with cached_where_offline() if pretrained else contextlib.nullcontext():
-        model = create(architecture, image_size, pretrained)
+        if name.startswith(HUB):
+            model = create_as_on_hub(name, told, image_size, pretrained)
+        else:
+            model = create(architecture, image_size, pretrained)
     if norm == "group" and not fold_batch_norms(model):
         raise UsageError(
             f"timm's {architecture} has no batch norm that a group norm could replace."
@@ -74,6 +97,9 @@ def build_features(
             _trace(model, image_size)
         except Exception as error:
             raise no_map(architecture, "one that it cannot compute alone") from error
+    model.settled_options = settled
+    if lora:
+        model.add_adapters = partial(add_adapters, model, lora)
     model.last_block = last_block(model)
     model.input_mean = tuple(model.pretrained_cfg["mean"])
     model.input_std = tuple(model.pretrained_cfg["std"])

@@ -317,7 +317,15 @@ def test_tokens_export_with_any_batch() -> None:
 def test_a_family_is_listed_by_timm() -> None:
     assert {"resnet50", "vit_tiny_patch16_224"} <= set(TIMM)
     assert len(TIMM) == len(timm.list_models())
-    for malformed in ("", "a/b", "hf-hub:someone/thing", "resnet18.a.b", "../resnet18"):
+    for malformed in (
+        "",
+        "a/b",
+        "hf-hub:thing",
+        "hf-hub:a/b/c",
+        "local-dir:a/b",
+        "resnet18.a.b",
+        "../resnet18",
+    ):
         assert malformed not in TIMM
 
 

@@ -28,6 +28,12 @@ _SHOWN = 20  # groups in the table; --json has them all
 @tasks_option
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
 @click.option("--check", is_flag=True, help="Compare with the photographs that the data declare.")
+@click.option(
+    "--against",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="HASHES",
+    help="Look the images up in a list of SHA-256, such as of a backbone's pretraining, instead.",
+)
 @json_option
 @click.pass_context
 def audit(
@@ -37,6 +43,7 @@ def audit(
     protocol: str | None,
     tasks: tuple[Task, ...],
     check: bool,
+    against: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -46,6 +53,7 @@ def audit(
 
     Example: wbczoo data audit smears --protocol report
     """
+    from wbczoo.audit.against import look_up, read_hashes
     from wbczoo.audit.report import check as hold_against
     from wbczoo.audit.report import (
         describe,
@@ -60,13 +68,24 @@ def audit(
     from wbczoo.progress import tell
 
     config = split_from({**options, "protocol": protocol})
+    hashes = None if against is None else read_hashes(against)
     rows = read_dataset(config, data, tell)
     if check:
         require_photographs(rows)
-    if protocol is None:
+    sides: dict[int, str]
+    if protocol is None and hashes is not None:
+        sides = {row: sample.split or "unsplit" for row, sample in enumerate(rows.samples)}
+    elif protocol is None:
         sides = published_sides(rows, config.part)
     else:
         sides = planned_sides(plan_split(rows, settle_tasks(rows, tasks or DEFAULT), config))
+    if hashes is not None:
+        looked_up = look_up(rows, sides, hashes)
+        if as_json:
+            print_json(looked_up)
+        else:
+            _print_listed(looked_up)
+        ctx.exit(3 if looked_up["listed"] or looked_up["refused"] else 0)
     found = find_leaks(rows, sides)
     for path, reason in found.refused.items():
         tell(f"refused {path}: {reason}")
@@ -108,6 +127,20 @@ def _print(document: dict[str, Any]) -> None:
         echo(document["confidence_means"])
     if document["check"]:
         _print_check(document["check"])
+
+
+def _print_listed(document: dict[str, Any]) -> None:
+    for side, count in document["files"].items():
+        paths = document["listed"].get(side, [])
+        word = "LEAK: " if paths and side == "test" else ""
+        echo(
+            f"{word}{len(paths)} of {count} {side} files are among the {document['hashes']} listed"
+        )
+        for path in paths[:_SHOWN]:
+            echo(f"  {path}")
+        if len(paths) > _SHOWN:
+            echo(f"  and {len(paths) - _SHOWN} more in --json")
+    echo("by equal bytes: a file that was saved anew or cropped is not found")
 
 
 def _row(group: dict[str, Any], sides: dict[str, int]) -> tuple[object, ...]:

@@ -110,7 +110,7 @@ def write_graph(trained: Trained, path: Path, opset: int) -> None:
     Raises:
         WbczooError: if the composition cannot be expressed in ONNX.
     """
-    model = trained.model
+    model = trained.model.merged()
     try:
         proto = trace(Answers(model).eval(), model.config.preprocessing.size,
                       output_names(model), opset)  # fmt: skip

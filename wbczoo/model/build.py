@@ -8,7 +8,7 @@ from wbczoo import registry
 from wbczoo.config import ModelConfig
 from wbczoo.errors import UsageError
 from wbczoo.model.compose import compose
-from wbczoo.model.parts import build_backbone, build_sequence
+from wbczoo.model.parts import add_adapters, build_backbone, build_sequence
 
 if TYPE_CHECKING:
     from wbczoo.model.fused import FusedClassifier
@@ -49,8 +49,10 @@ def build(config: ModelConfig, *, weights: str = "none", seed: int = 0) -> Fused
         if backbone is not None:
             spec = registry.backbones.spec(config.backbone.selector)
             initial.load(backbone, found, spec)
+            add_adapters(backbone)
             config = config.model_copy(
                 update={
+                    "backbone": config.backbone.settled(getattr(backbone, "settled_options", {})),
                     "weights": initial.origin_of(config, backbone, found),
                     "preprocessing": initial.preprocessing_of(config, backbone, found),
                 }
@@ -91,7 +93,9 @@ def rebuild(config: ModelConfig, *, seed: int | None = None) -> FusedClassifier:
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
-        return _fuse(config, build_backbone(config, pretrained=False))
+        backbone = build_backbone(config, pretrained=False)
+        add_adapters(backbone)
+        return _fuse(config, backbone)
 
 
 def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:

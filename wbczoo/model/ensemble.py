@@ -55,6 +55,12 @@ class Ensemble(nn.Module):
             found["novelty"] = torch.stack([answer["novelty"] for answer in answers]).mean(0)
         return found
 
+    def merged(self) -> Ensemble:
+        """This ensemble, or a copy whose members have their adapters in their layers."""
+        return Ensemble(
+            [member.merged() for member in cast(Sequence[FusedClassifier], self.members)]
+        )
+
 
 def refuse_unlike(configs: Sequence[ModelConfig]) -> None:
     """See that models can answer together.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
-from typing import Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -137,18 +138,19 @@ class FusedClassifier(nn.Module, HubModel):
         }
 
     def open_for_training(self, trainable: Trainable, norm: Norm = "trained") -> None:
-        """Choose what of the backbone trains; the branch and the heads always do.
+        """Choose what of the backbone trains; its adapters, the branch and the heads always do.
 
         A frozen part is frozen whole: its parameters, and its batch-norm statistics too. With
         `norm` frozen the open parts normalise by the statistics that they came with as well.
         """
         self._norm = norm
+        adapters = cast(tuple[str, ...], getattr(self.backbone, "adapters", ()))
         if self.backbone is None or trainable == "all":
             self._open_prefixes = ("",)
         elif trainable == "head":
-            self._open_prefixes = ()
+            self._open_prefixes = adapters
         else:
-            self._open_prefixes = cast(tuple[str, ...], self.backbone.last_block)
+            self._open_prefixes = (*cast(tuple[str, ...], self.backbone.last_block), *adapters)
         if self.backbone is not None:
             for name, parameter in self.backbone.named_parameters():
                 parameter.requires_grad_(name.startswith(self._open_prefixes))
@@ -172,6 +174,14 @@ class FusedClassifier(nn.Module, HubModel):
     def has_novelty(self) -> bool:
         """Whether its novelty was fitted."""
         return self.novelty is not None
+
+    def merged(self) -> FusedClassifier:
+        """This model, or where its backbone has adapters a copy that has them in its layers."""
+        if not getattr(self.backbone, "adapters", ()):
+            return self
+        twin = copy.deepcopy(self)
+        cast(Any, twin.backbone).merge_adapters(twin.backbone)
+        return twin
 
     def move_to(self, device: torch.device) -> Self:
         """Move to a device, laid out channels last: half as fast again on a CPU in bf16."""

@@ -44,3 +44,9 @@ def build_backbone(config: ModelConfig, *, pretrained: bool = False, own: bool =
     what = "pretrained" if own else "ImageNet"
     with initial.hub_explained(spec.name, what):
         return spec.build(pretrained=True, **settings)
+
+
+def add_adapters(backbone: Any) -> None:
+    """Let a backbone put its adapters beside the layers that have their initial weights."""
+    if (add := getattr(backbone, "add_adapters", None)) is not None:
+        add()

@@ -19,7 +19,7 @@ from wbczoo import __version__, files
 from wbczoo.config import ModelConfig
 from wbczoo.errors import WbczooError
 from wbczoo.model.novelty import Novelty
-from wbczoo.model.parts import build_backbone, build_sequence
+from wbczoo.model.parts import add_adapters, build_backbone, build_sequence
 from wbczoo.text import one_line
 
 # A model here is a `FusedClassifier`, which is made of this class and imports it.
@@ -159,6 +159,7 @@ def _read(kind: Any, folder: Path) -> Any:
 def _rebuild(kind: Any, config: ModelConfig, tensors: dict[str, Tensor], where: Path) -> Any:
     with torch.random.fork_rng(devices=[]):
         backbone = build_backbone(config)
+        add_adapters(backbone)
         sequence, reads = build_sequence(config, backbone)
         model = kind(config, backbone, sequence, reads)
     model.novelty = Novelty.of_state(tensors, model.widths)

@@ -97,7 +97,8 @@ def refuse_differences(out: Path, begun: RunConfig, asked: RunConfig, weights: s
     longer = begun.train.epochs < asked.train.epochs
     if longer:
         now.update({name: then.get(name) for name in ("epochs", "lr", "earlier")})
-    now.update({name: then[name] for name in _CAME_WITH_WEIGHTS})
+    hub = [name for name in then if name.startswith("backbone.options.hub_")]
+    now.update({name: then[name] for name in (*_CAME_WITH_WEIGHTS, *hub)})
     if Path(weights).is_file():
         now["weights.sha256"] = files.sha256_of(Path(weights))
     differ = [name for name in {**then, **now} if then.get(name) != now.get(name)]

@@ -15,7 +15,7 @@ from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.metrics.formulas import Floats
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell, bar
-from wbczoo.registry.models import resolve
+from wbczoo.registry.models import published, resolve
 from wbczoo.runtime.maps import against_the_rest, open_maps, spread
 from wbczoo.runtime.session import Session
 
@@ -24,7 +24,7 @@ _CELL, _BEYOND = slice(0, 1), slice(1, None)
 
 def bench_maps(
     data: Mapping[str, Path],
-    models: Sequence[str | Path],
+    models: Sequence[str | Path] = (),
     *,
     limit: int | None = None,
     oracles: bool = True,
@@ -38,7 +38,8 @@ def bench_maps(
 
     Args:
         data: data set -> its path.
-        models: exports, or names of published ones.
+        models: exports, or names of published ones; all published ones, but for ensembles, if
+            none is named.
         limit: fields of each data set at most, evenly over it.
         oracles: compare the first task with Grad-CAM and occlusion, which captum computes.
         resamples: of the bootstrap.
@@ -64,7 +65,10 @@ def bench_maps(
         from wbczoo.bench.oracles import check_captum
 
         check_captum()
-    sessions = {str(model): Session(resolve(model), device="cpu") for model in models}
+    named = models or published().names
+    sessions = {str(model): Session(resolve(model), device="cpu") for model in named}
+    if not models:  # the members of an ensemble have maps each of their own
+        sessions = {name: one for name, one in sessions.items() if not one.file.ensemble}
     for session in sessions.values():
         if session.file.embedded:
             raise UsageError(

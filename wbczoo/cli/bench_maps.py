@@ -23,7 +23,7 @@ from wbczoo.text import format_figure
     "--model",
     "models",
     multiple=True,
-    help="An export, or a published model's name; repeat it.  [default: all published ones]",
+    help="An export, or a published model's name; repeat it.  [default: all published ones, but for ensembles]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Fields of each data set at most.")
 @click.option(
@@ -52,11 +52,10 @@ def maps(
     """
     from wbczoo.bench.maps import bench_maps
     from wbczoo.progress import tell
-    from wbczoo.registry.models import published
 
     document = bench_maps(
         given,
-        models or published().names,
+        models,
         limit=limit,
         oracles=oracles,
         resamples=resamples,

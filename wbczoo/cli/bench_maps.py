@@ -23,7 +23,8 @@ from wbczoo.text import format_figure
     "--model",
     "models",
     multiple=True,
-    help="An export, or a published model's name; repeat it.  [default: all published ones, but for ensembles]",
+    help="An export, or a published model's name; repeat it.  [default: all published ones, but "
+    "for ensembles]",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Fields of each data set at most.")
 @click.option(

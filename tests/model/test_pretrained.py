@@ -87,6 +87,14 @@ def test_a_folder_that_was_saved_is_read_and_must_answer_as_it_did(tmp_path: Pat
     (tmp_path / "a" / "config.json").write_text(json.dumps(document))
     with pytest.raises(WbczooError, match="answers its example differently"):
         FusedClassifier.from_pretrained(tmp_path / "a")
+    # A model that answers no numbers is not sent, whichever task it is that does.
+    for task in model.config.tasks:
+        broken = wbczoo.create_model("none", "gru", image_size=(64, 64), hidden=8)
+        with torch.no_grad():
+            broken.heads[f"{task.name}_head"].bias[0] = float("nan")
+        with pytest.raises(WbczooError, match="nothing was sent"):
+            broken.save_pretrained(tmp_path / task.name)
+        assert not (tmp_path / task.name / "config.json").exists()
     # A model whose parts are not those of its config is not sent.
     model.heads["cell_head"] = nn.Sequential(model.heads["cell_head"], nn.Tanh())
     with pytest.raises(WbczooError, match="does not fit the config"):

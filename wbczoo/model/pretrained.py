@@ -93,12 +93,14 @@ class HubModel(ModelHubMixin):
         here = next(model.parameters()).device
         training = model.training
         model.eval()
-        if (far := _distance(_answer(model, here), example)) > 10 * _BOUND:
+        far = _distance(_answer(model, here), example)
+        model.train(training)
+        if not far <= 10 * _BOUND:  # also where an answer is no number
             raise WbczooError(
                 f"The model does not answer as what its config describes ({far:.1e} apart), so "
-                "nothing was sent: a part of it was replaced. Compose it by wbczoo.create_model."
+                "nothing was sent: a part of it was replaced, or it answers no numbers. Compose it "
+                "by wbczoo.create_model."
             )
-        model.train(training)
         document["example"] = {"seed": _SEED, "logits": example}
         files.write_json(save_directory / CONFIG, document)
 
@@ -183,10 +185,10 @@ def _answer(
 
 
 def _distance(found: Mapping[str, Any], example: Mapping[str, Any]) -> float:
-    """The largest difference, of the largest logit; infinite where the tasks are others."""
+    """The largest difference, of the largest logit; infinite where the tasks are others, and no
+    number where an answer is none."""
     pairs = [(np.array(found[task]), np.array(example.get(task, []))) for task in found]
     if any(one.shape != other.shape for one, other in pairs):
         return float("inf")
-    return max(
-        float(np.abs(one - other).max() / max(1.0, np.abs(other).max())) for one, other in pairs
-    )
+    far = [np.abs(one - other).max() / max(1.0, np.abs(other).max()) for one, other in pairs]
+    return float(np.max(far))  # which keeps what is no number

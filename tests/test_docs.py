@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ from wbczoo.cli import VERBS, cli
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SHOWN = re.compile(r"^(?:\$ |.* -m )?wbczoo (.+)$", re.MULTILINE)
+COPIED = re.compile(r"^ *(?:Example: )?wbczoo (.+)$", re.MULTILINE)
 INLINE = re.compile(r"`(wbczoo )?([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s#]*)(#[^)\s]+)?\)")
 OPTION = re.compile(r"--[a-z][a-z-]*")
@@ -63,18 +65,29 @@ def parse(line: str, *, whole: bool) -> None:
             assert value, f"wbczoo {line}: {parameter.name} is missing"
 
 
-def all_options() -> set[str]:
-    """Every option of every command."""
+def all_commands() -> Iterator[click.Command]:
+    """Every command, nested ones too."""
     waiting: list[click.Command] = [cli]
-    options = {"--help"}
     while waiting:
         command = waiting.pop()
-        options |= {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+        yield command
         if isinstance(command, click.Group):
             context = click.Context(command)
             found = (command.get_command(context, name) for name in command.list_commands(context))
             waiting += [sub for sub in found if sub is not None]
-    return options
+
+
+def all_options() -> set[str]:
+    """Every option of every command."""
+    params = (each for command in all_commands() for each in command.params)
+    return {"--help"}.union(*((*each.opts, *each.secondary_opts) for each in params))
+
+
+def test_what_help_shows_can_be_copied() -> None:
+    for command in all_commands():
+        text = f"{command.help}\n{command.epilog}".replace("\\\n", " ")
+        for line in COPIED.findall(text):
+            parse(line, whole=True)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -54,13 +54,16 @@ command.add_command(export)
 @click.argument("data", type=click.Path(path_type=Path))
 @dataset_options
 @click.option("--image-size", type=click.IntRange(min=32), default=224, show_default=True)
-@click.option("--photographs", type=click.IntRange(min=1), help="Of synthetic: how many to draw.")
+@click.option(
+    "--photographs", type=click.IntRange(min=1), help="Of synthetic: how many to draw, 8 or more."
+)
 @click.option("--views", type=click.IntRange(min=1), help="Of synthetic: views of each.")
 @click.option("--seed", type=int, help="Of synthetic.")
 @click.option(
     "--cells-per-field",
     metavar="N|N..M",
-    help="Of synthetic: draw whole fields of so many white cells, such as 0..50.",
+    help="Of synthetic: draw whole fields of so many white cells, such as 0..50, not one cell an "
+    "image.",
 )
 @click.option(
     "--magnification",
@@ -74,7 +77,15 @@ def prepare(
 ) -> None:
     """Decode every image once into the pixel cache; a data set that can draw itself does so.
 
+    DATA is the folder or archive of the data set; of synthetic, the folder to draw into.
+
     Example: wbczoo data prepare runs/smears --dataset synthetic --photographs 40
+
+    Drawn fields, to practise `wbczoo review` on without photographs of one's own:
+
+    \b
+      wbczoo data prepare practice --dataset synthetic --photographs 8 \\
+        --cells-per-field 10..30 --magnification 0.4
     """
     from wbczoo.data.prepared import prepare_data
 

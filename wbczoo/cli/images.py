@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 images_argument = click.argument("images", nargs=-1, required=True)
 
 null_option = click.option(
-    "--null", "-0", is_flag=True, help="With -: paths end with a NUL, not with a line's end."
+    "--null",
+    "-0",
+    is_flag=True,
+    help="With - for IMAGES: the paths on stdin end with a NUL, as find -print0 writes them.",
 )
 
 draw_option = click.option(

@@ -17,42 +17,68 @@ from wbczoo.cli.runtime_options import (
 )
 from wbczoo.machine import how_to_install
 
+_STEPS = """\b
+From opening to signing:
+  1. No photographs at hand? Draw fields to practise on, and review them:
+       wbczoo data prepare practice --dataset synthetic --photographs 8 \\
+         --cells-per-field 10..30 --magnification 0.4
+       wbczoo review practice --out reviewed
+  2. The browser opens the page: cells by class, above them the doubtful ones.
+  3. Decide each doubtful cell by the key of its class; space confirms what is
+     proposed, u undoes, and ? shows all keys.
+  4. The count beside follows. Ctrl+Enter signs it, once every doubtful cell
+     was looked at; reviewed/differential.html is then the page to print.
+  5. Ctrl-C ends the command. wbczoo review --check reviewed proves the log."""
 
-@click.command("review")
+
+@click.command("review", epilog=_STEPS)
 @click.argument("images", nargs=-1)
 @click.option(
     "--model",
     metavar="PATH|NAME",
-    help="An export's folder, its model.onnx alone, or a published model's name.  "
-    "[default: the first of exports/published.toml]",
+    help="Who proposes: a published model's name such as leukocyte-small (wbczoo list names "
+    "them), or an export's folder or its model.onnx.  [default: the first that is published]",
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The review's folder; what is there goes on."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Where the review is kept, made if need be; a review that is there goes on.  "
+    "[required, but for --check]",
 )
 @click.option(
     "--check",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="FOLDER",
-    help="Look for changed, missing or moved lines in a folder's log, and end.",
+    help="Open no page: look in the folder that --out named for lines of the log that were "
+    "changed, moved or taken away, and end. Exit code 0: all as it was written; 1: faults, each "
+    "told; 2: wrong usage.",
 )
-@click.option("--task", help="Whose classes are told.  [default: the one with most classes]")
+@click.option(
+    "--task",
+    metavar="NAME",
+    help="Of a model that tells several things, which is reviewed: --task nucleus asks how "
+    "nuclei are shaped, not which cells they are.  [default: the one with most classes]",
+)
 @click.option(
     "--cells",
     type=click.Choice(["one", "all", "whole"]),
-    help="Of a model trained with --crop cell or cell-wide: the best cell of each image, "
-    "each cell, or the image as it is.  [default: all]",
+    help="What is looked at: all, each white cell that is found in a photograph; one, its best; "
+    "whole, the image uncut, such as a folder of single cells.  [default: all, or whole for a "
+    "model that was not trained on cells]",
 )
 @click.option(
     "--classes",
     multiple=True,
     metavar="CLASS|KEY=CLASS",
-    help="A class beside the model's, or the key of one; repeats.",
+    help="Offer a class that the model has not, --classes smudge_cell, or give one another key, "
+    "--classes b=basophil; repeats.",
 )
 @click.option(
     "--ranges",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="CSV",
-    help="A laboratory's reference ranges: class, low, high, in per cent.",
+    help="A table of class,low,high in per cent, shown beside the count; none is built in.",
 )
 @click.option("--reviewer", metavar="NAME", help="Who reviews.  [default: the page asks once]")
 @click.option(
@@ -98,7 +124,9 @@ def command(
 ) -> None:
     """Check each cell that a model proposes, on a page of this machine, and sign the count.
 
-    The same command goes on where the review was left. Ctrl-C stops it; nothing is lost.
+    IMAGES are smear photographs: files, folders with all that is below, archives, or - for paths
+    from stdin. The same command goes on where the review was left. Ctrl-C stops it; nothing is
+    lost.
 
     Example: wbczoo review smears/ --model leukocyte-small --out reviewed
     """

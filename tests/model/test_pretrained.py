@@ -100,28 +100,3 @@ def test_a_folder_that_was_saved_is_read_and_must_answer_as_it_did(tmp_path: Pat
     with pytest.raises(WbczooError, match="does not fit the config"):
         model.save_pretrained(tmp_path / "b")
     assert not (tmp_path / "b" / "config.json").exists()
-
-
-LOAD = (
-    "import sys, wbczoo; session = wbczoo.load(sys.argv[1]); print(session.file);"
-    "sys.exit('imported torch' if 'torch' in sys.modules else 0)"
-)
-
-
-def test_an_export_is_opened_by_its_address(
-    server: Hub, small_export: Path, tmp_path: Path
-) -> None:
-    held = server.hold(small_export)
-    cache = {"WBCZOO_CACHE": str(tmp_path)}
-    commit = server.commit(REPOSITORY)
-    python(server, LOAD, f"hf://{REPOSITORY}", **cache)
-    asked = len([each for each in server.asked if "/resolve/" in each])
-    python(server, LOAD, f"hf://{REPOSITORY}", **cache)  # now it is kept
-    assert len([each for each in server.asked if "/resolve/" in each]) == asked > 0
-    server.down = True  # a commit that is kept needs no hub
-    python(server, LOAD, f"hf://{REPOSITORY}@{commit}", **cache)
-    assert "HTTP 503" in python(server, LOAD, f"hf://{REPOSITORY}", expect=1, **cache)
-    server.down = False
-    held["model.onnx"] = held["model.onnx"][:-1] + b"?"
-    assert "does not hold" in python(server, LOAD, f"hf://{REPOSITORY}", expect=1, **cache)
-    assert [path.name for path in (tmp_path / "hub").glob("*/*")] == [commit]

@@ -92,12 +92,20 @@ def train(
     )
 
 
+def _find_models(
+    ctx: click.Context, parameter: click.Parameter, given: tuple[str, ...]
+) -> tuple[Path, ...]:
+    from wbczoo.runtime.named import resolve
+
+    return tuple(map(resolve, given))
+
+
 @command.command("predict")
 @click.argument("images", nargs=-1, required=True)
 @click.option(
     "--model",
     "models",
-    type=click.Path(exists=True, path_type=Path),
+    callback=_find_models,
     multiple=True,
     required=True,
     help="An export; repeat it for other precisions of the same run.",

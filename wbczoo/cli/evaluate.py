@@ -20,7 +20,7 @@ from wbczoo.errors import UsageError
 
 
 @click.command("evaluate")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model")
 @data_sources
 @dataset_options
 @split_settings(shown="the run's own")
@@ -42,7 +42,7 @@ from wbczoo.errors import UsageError
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, model: Path, fold: str | None, as_json: bool, **options: Any
+    ctx: click.Context, /, model: str, fold: str | None, as_json: bool, **options: Any
 ) -> None:
     """Measure a run, or an export or a published model without torch, on unseen photographs.
 
@@ -55,7 +55,6 @@ def command(
       wbczoo evaluate runs/c cells/ --out results
     """
     from wbczoo.evaluation.evaluate import evaluate
-    from wbczoo.registry.models import resolve
 
     data = data_from(options)
     if options["overwrite"] and options["out"] is None:
@@ -63,7 +62,7 @@ def command(
     if isinstance(data, dict):
         options["dataset"] = None
     number = parse_fold(fold)
-    found = evaluate(resolve(model), data, fold=None if number == "all" else number, **options)
+    found = evaluate(model, data, fold=None if number == "all" else number, **options)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -35,9 +35,10 @@ From opening to signing:
 @click.argument("images", nargs=-1)
 @click.option(
     "--model",
-    metavar="PATH|NAME",
+    metavar="PATH|NAME|URL",
     help="Who proposes: a published model's name such as leukocyte-small (wbczoo list names "
-    "them), or an export's folder or its model.onnx.  [default: the first that is published]",
+    "them), an export's folder or its model.onnx, or hf://OWNER/NAME on a hub.  [default: the "
+    "first that is published]",
 )
 @click.option(
     "--out",
@@ -138,10 +139,10 @@ def command(
         raise UsageError("Name the images, and with --out the folder of the review.")
     from wbczoo.images.walk import describe_passed_over
     from wbczoo.progress import tell
-    from wbczoo.registry.models import resolve
     from wbczoo.runtime import Session
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.folder import find_model
+    from wbczoo.runtime.named import resolve
 
     run, wanted_of = _serve()
     opened = find_model(resolve(model))

@@ -8,8 +8,9 @@ import click
 
 
 def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
-    """A path as it is; a published model's folder by its name; the default one where none is."""
-    from wbczoo.registry.models import published, resolve
+    """Where the model lies that was named, or the default one."""
+    from wbczoo.registry.models import published
+    from wbczoo.runtime.named import resolve
 
     if given is None:
         known = published()
@@ -23,10 +24,10 @@ def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | Non
 
 model_option = click.option(
     "--model",
-    metavar="PATH|NAME",
+    metavar="PATH|NAME|URL",
     callback=_find_model,
-    help="An export's folder, its model.onnx alone, or a published model's name.  "
-    "[default: the first of exports/published.toml]",
+    help="An export's folder, its model.onnx alone, a published model's name, or hf://OWNER/NAME "
+    "on a hub.  [default: the first of exports/published.toml]",
 )
 
 model_argument = click.argument("model", metavar="MODEL", callback=_find_model)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,22 +13,20 @@ from wbczoo.cli.runtime_options import runtime_device_option, time_limit_option
 
 
 @click.command("verify")
-@click.argument("export", type=click.Path(path_type=Path))
+@click.argument("export")
 @runtime_device_option
 @time_limit_option
 @json_option
 @click.pass_context
-def command(
-    ctx: click.Context, export: Path, device: Any, time_limit: float, as_json: bool
-) -> None:
+def command(ctx: click.Context, export: str, device: Any, time_limit: float, as_json: bool) -> None:
     """Replay the frozen example of an export, or of a published model; check its files' hashes.
 
     Exits 3 if this machine answers differently.
 
     Example: wbczoo verify exports/a
     """
-    from wbczoo.registry.models import resolve
     from wbczoo.runtime import verify
+    from wbczoo.runtime.named import resolve
     from wbczoo.runtime.stopping import ended_by_signals
 
     ctx.with_resource(ended_by_signals())

@@ -25,6 +25,7 @@ from wbczoo.evaluation.score import (
 )
 from wbczoo.images.file import claim_folder
 from wbczoo.progress import Tell
+from wbczoo.runtime.named import resolve
 
 
 def evaluate(
@@ -46,7 +47,7 @@ def evaluate(
     """Measure a run (also one of folds) or an export; a run keeps the document in its folder.
 
     Args:
-        model: a run, its folder, an export's folder, or a lone ONNX file. Exports need no torch.
+        model: a run, its folder, or an export as `wbczoo.load` takes it. Exports need no torch.
         data: the data set's folder or archive; of several data sets a mapping, as `train` takes it.
         dataset: a data set's name, with `dataset_options` that it declares, or a part of a
             config; the model's own, with its options, if None. An option that was added later
@@ -57,9 +58,9 @@ def evaluate(
         overwrite: replace what has these names in it.
 
     Raises:
-        UsageError, WbczooError: as `score` does, and if `model` is none of these.
+        UsageError, WbczooError: as `score` and `resolve` do, and if `model` is none of these.
     """
-    model = Path(model)
+    model = resolve(model)
     if out is not None:
         check_matplotlib()
         out = Path(out)

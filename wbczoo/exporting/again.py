@@ -10,20 +10,20 @@ from typing import Any
 from wbczoo import files
 from wbczoo.errors import WbczooError
 from wbczoo.exporting import bioimageio, place, triton
-from wbczoo.registry.models import find_published
 from wbczoo.runtime.folder import CARD, FILES, find_model, folder_of
+from wbczoo.runtime.named import resolve
 from wbczoo.runtime.session import Session
 from wbczoo.runtime.verify import verify
 from wbczoo.training import checkpoint
 
 
 def find_export(path: str | os.PathLike[str]) -> Path | None:
-    """The folder of an export, by its path or as a published model's name; None of a run.
+    """The folder of an export by its path, its published name or its address; None of a run.
 
     Raises:
-        UsageError: if there is neither.
+        UsageError, WbczooError: as `resolve` does.
     """
-    folder = Path(path) if Path(path).exists() else find_published(os.fspath(path))
+    folder = resolve(path)
     is_run = (folder / checkpoint.CONFIG).is_file()
     return folder if not is_run and (folder / CARD).is_file() else None
 

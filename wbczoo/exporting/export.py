@@ -65,8 +65,8 @@ def export(
     """Export a run as `model.onnx`, `card.json`, `card.md` and `example.npz`.
 
     Args:
-        run: a trained run or its folder, or one that `build --out` saved; or an export, such as a
-            published model by its name, which is copied byte for byte.
+        run: a trained run or its folder, or one that `build --out` saved; or an export as
+            `wbczoo.load` takes it, which is copied byte for byte.
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
             a model repository, which may hold other models; with `bioimageio` a file.
         fold: of a folder of several folds' runs, which one.

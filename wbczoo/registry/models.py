@@ -7,7 +7,6 @@ pulled is looked for in `exports/` of the working folder.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -162,19 +161,6 @@ def find_published(name: str) -> Path:
             f"{hint}"
         )
     return found.folder / name
-
-
-def resolve(model: str | os.PathLike[str] | None) -> Path:
-    """Where a model lies that a user names: by a path, by a published name, or not at all.
-
-    Raises:
-        UsageError: if it is neither a path that is there nor a published model.
-        WbczooError: if none is named and there is no published model.
-    """
-    if model is None:
-        return published().default
-    path = Path(model)
-    return path if path.exists() else find_published(os.fspath(model))
 
 
 def _read_list(path: Path) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbczoo import __version__, files
+from wbczoo import __version__, files, progress
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.machine import how_to_install
 from wbczoo.runtime.card import Card
@@ -170,22 +170,40 @@ def keep(address: str) -> Path:
         address: `OWNER/NAME`, or `OWNER/NAME@REVISION`. A whole commit that is there is not asked
             of the hub again.
 
+    Returns:
+        a folder that is called as the repository is, below one for each commit.
+
     Raises:
-        NotHeld, UsageError, WbczooError: as `pull` does.
+        NotHeld, UsageError, WbczooError: as `pull` does; where the hub gives no answer, with a
+            commit that is there.
     """
     repository, _, revision = address.partition("@")
+    name = repository.rpartition("/")[2]
     home = files.cache_folder() / "hub" / repository.replace("/", "--")
-    if _COMMIT.fullmatch(revision) and (home / revision).is_dir():
-        return home / revision
-    with _explained(repository) as api:
-        found = api.model_info(repository, revision=revision or None, timeout=_PATIENCE)
-    folder = home / str(found.sha)
+    if _COMMIT.fullmatch(revision) and (home / revision / name).is_dir():
+        return home / revision / name
+    try:
+        with _explained(repository) as api:
+            found = api.model_info(repository, revision=revision or None, timeout=_PATIENCE)
+    except UsageError:
+        raise
+    except WbczooError as error:
+        held = sorted(home.glob(f"*/{name}"), key=lambda each: each.stat().st_mtime)
+        if not held:
+            raise
+        here = f"hf://{repository}@{held[-1].parent.name}"
+        raise WbczooError(f"{error} Of what was fetched before, {here} needs no hub.") from None
+    folder = home / str(found.sha) / name
     if not folder.is_dir():
         try:
             pull(repository, folder, revision=found.sha)
         except UsageError:
             if not folder.is_dir():  # else another process was quicker
                 raise
+        finally:
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()  # of what did not hold
+    progress.tell(f"hf://{repository} is at commit {found.sha}")
     return folder
 
 

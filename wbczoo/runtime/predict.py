@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from wbczoo.images.archives.members import Member
-from wbczoo.registry.models import resolve
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import Cells
 from wbczoo.runtime.drawing import Told, Writer, draw_rows, write_picture
 from wbczoo.runtime.layers import Layer
+from wbczoo.runtime.named import resolve
 from wbczoo.runtime.overlay import write_maps
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
-
-HUB = "hf://"
 
 
 def predict_paths(
@@ -87,16 +85,11 @@ def load(model: str | os.PathLike[str] | None = None, **options: Any) -> Session
     """Open an exported model, ready to answer.
 
     Args:
-        model: an export's folder, its `model.onnx`, or a published model's name; the first of the
-            published ones if None. `hf://OWNER/NAME`, with or without `@REVISION`, is fetched from
-            the hub once for each commit, checked as `pull` does, and kept in the cache.
+        model: an export's folder, its `model.onnx`, a published model's name, or the address of
+            an export on a hub, as `resolve` takes it.
         options: `device`, `engine` and whatever else a `Session` takes.
 
     Raises:
-        UsageError, WbczooError: as `Session` does, and for a name that is not published.
+        UsageError, WbczooError: as `Session` and `resolve` do.
     """
-    if isinstance(model, str) and model.startswith(HUB):
-        from wbczoo.runtime.hub import keep
-
-        return Session(keep(model.removeprefix(HUB)), **options)
     return Session(resolve(model), **options)

@@ -33,13 +33,13 @@ from wbczoo.metrics.formulas import Floats
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell, bar
 from wbczoo.registry import datasets
-from wbczoo.registry.models import resolve
 from wbczoo.runtime import devices
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.flags import LIMIT, Limits
 from wbczoo.runtime.folder import EXAMPLE, find_model, folder_of
 from wbczoo.runtime.layers import open_layers
 from wbczoo.runtime.model_file import INPUT, NOVELTY
+from wbczoo.runtime.named import resolve
 from wbczoo.runtime.session import Session
 from wbczoo.runtime.verify import verify
 
@@ -68,7 +68,7 @@ def adapt(
     group, with every choice made on the other folds, and stand on the new export's card.
 
     Args:
-        model: an export's folder with its card and example, or a published model's name.
+        model: an export with its card and example, as `wbczoo.load` takes it.
         data: the labelled cells, as `wbczoo.evaluate` takes them.
         out: a new folder; an earlier export is replaced if `overwrite`.
         dataset, dataset_options: what `data` is; folders of classes if None.

@@ -101,8 +101,9 @@ def _narrow(page: Any, address: str, pictures: Path) -> None:
 def _signed(page: Any, address: str, pictures: Path) -> None:
     confirm = """
         const told = await (await fetch('api/review')).json();
-        const cells = told.cells.map((_, cell) => cell);
-        const to = told.cells.map((each) => told.proposes[each[5]] ?? 'not_a_cell');
+        const shown = (await (await fetch('api/cells')).json()).cells;
+        const cells = shown.map((_, cell) => cell);
+        const to = shown.map((each) => told.proposes[each[5]] ?? 'not_a_cell');
         const post = (path, body) => fetch(path, {method: 'POST', body: JSON.stringify(
             {by: told.reviewer, ...body})});
         await post('api/act', {actions: [{do: 'decide', token: 'all-of-them', cells, to,

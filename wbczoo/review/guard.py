@@ -19,7 +19,7 @@ from wbczoo.errors import WbczooError
 
 # Nothing but the page's own files, and no frame, form, plugin, font or other host.
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )

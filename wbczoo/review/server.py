@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable
 from functools import lru_cache
 from pathlib import Path
@@ -20,8 +21,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
-from wbczoo.review.crops import SIDE, Crops, as_jpeg
+from wbczoo.review.crops import Crops, as_jpeg
 from wbczoo.review.dataset import read_photograph
+from wbczoo.review.describe import describe, describe_cells
 from wbczoo.review.guard import PRINTED
 from wbczoo.review.session import Action, Review, check_name
 from wbczoo.review.sign import Unseen, describe_agreement, folder_of, reopen, sign
@@ -115,6 +117,7 @@ def make_app(served: Served) -> Starlette:
     """The application, which a `Guard` must stand before."""
     photograph = lru_cache(maxsize=12)(lambda place: _photograph(served.ready, place))
     evidence = lru_cache(maxsize=100)(served.map_of)
+    described = lru_cache(maxsize=1)(lambda: describe_cells(served.ready.prepared))
 
     async def page(request: Request) -> Response:
         name = request.path_params.get("name", "index.html")
@@ -123,10 +126,17 @@ def make_app(served: Served) -> Starlette:
             raise HTTPException(404)
         return Response(found.read_bytes(), media_type=_TYPES[found.suffix])
 
+    def cells(_: Request) -> Response:
+        if served.review is None:
+            return JSONResponse({})
+        return Response(described(), media_type="application/json")
+
     def review(request: Request) -> Response:
         if served.failed or served.review is None:
             return JSONResponse({"failed": served.failed, "preparing": served.progress})
-        return JSONResponse(describe(served, _who(request, request.query_params.get("by", ""))))
+        told = describe(served.review, _who(request, request.query_params.get("by", "")))
+        crop = {"side": served.crops and served.crops.side, "micrometres": served.micrometres}
+        return JSONResponse({**told, "reviewer": served.reviewer, "crop": crop})
 
     async def events(request: Request) -> Response:
         asked = request.query_params
@@ -158,10 +168,8 @@ def make_app(served: Served) -> Starlette:
             raise HTTPException(404)
         if not all(each.isdecimal() and len(each) < 9 and int(each) < most for each in asked):
             raise HTTPException(404, "There is no such cell.")
-        found = [served.crops.read(int(each)) for each in asked]
-        sizes = ",".join(str(len(each)) for each in found)
-        return Response(b"".join(found), media_type="application/octet-stream",
-                        headers={**_ALWAYS, "X-Sizes": sizes})  # fmt: skip
+        found = [b64encode(served.crops.read(int(each))).decode() for each in asked]
+        return JSONResponse(found, headers=_ALWAYS)
 
     def field(request: Request) -> Response:
         place = request.path_params["place"]
@@ -198,6 +206,7 @@ def make_app(served: Served) -> Starlette:
         routes=[
             Route("/", page),
             Route("/page/{name}", page),
+            Route("/api/cells", cells),
             Route("/api/review", review),
             Route("/api/events", events),
             Route("/api/act", act, methods=["POST"]),
@@ -211,33 +220,6 @@ def make_app(served: Served) -> Starlette:
         ],
         exception_handlers={HTTPException: _explain, UsageError: _explain},
     )
-
-
-def describe(served: Served, by: str) -> dict[str, Any]:
-    """All that a page needs to begin: the cells, and what was said of them."""
-    review = served.ready
-    prepared = review.prepared
-    place = {name: number for number, name in enumerate(prepared.task.classes)}
-    return {
-        "model": prepared.begun["model"]["name"],
-        "task": prepared.task.name,
-        "proposes": [*prepared.task.classes],
-        "classes": [[choice.name, choice.key] for choice in review.choices],
-        "photographs": [[p.path, p.width, p.height, p.error or ""] for p in prepared.photographs],
-        # In rows, for there may be ten thousand: photograph, box, class, probabilities, flags.
-        "cells": [
-            [c.photograph, *c.box, place.get(c.proposed or "", -1),
-             [round(p, 4) for p in c.probabilities], " ".join(c.flags)]
-            for c in review.cells
-        ],
-        "crop": {"side": served.crops.side if served.crops else None, "pixels": SIDE,
-                 "micrometres": served.micrometres},
-        "you": by,
-        "reviewer": served.reviewer,
-        "blind": [*(review.decisions.second or ())],
-        "revealed": review.decisions.revealed,
-        **review.changes(by, 0),
-    }  # fmt: skip
 
 
 def _who(request: Request, said: str) -> str:

@@ -12,7 +12,7 @@ export class Cells {
     this.all = told.cells.map(([photograph, left, top, right, bottom, proposed, probabilities, flags], cell) => {
       this.photographs[photograph].cells.push(cell);
       return {
-        photograph, left, top, right, bottom, probabilities,
+        photograph, left, top, right, bottom, probabilities, most: Math.max(0, ...probabilities),
         proposed: proposed < 0 ? null : told.proposes[proposed],
         flags: flags ? flags.split(" ") : [],
         decided: null, by: "", line: 0, waits: [],
@@ -45,13 +45,12 @@ export class Cells {
   }
 
   probability(cell, name) {
-    const { probabilities } = this.all[cell];
-    if (this.place.has(name)) return probabilities[this.place.get(name)];
-    return Math.max(0, ...probabilities);
+    const place = this.place.get(name), { probabilities, most } = this.all[cell];
+    return place === undefined ? most : probabilities[place];
   }
 
-  order(section, a, b) {
-    return this.probability(a, section.name) - this.probability(b, section.name) || a - b;
+  order({ name }, a, b) {
+    return this.probability(a, name) - this.probability(b, name) || a - b;
   }
 
   // Where a cell stands: its section, and its place in it.

@@ -3,8 +3,9 @@
 import { Crops } from "./crops.js";
 import { SKIPPED, UNIDENTIFIED } from "./cells.js";
 import { acceptDrops, make, titleOf } from "./elements.js";
+import { newTile, tellTile } from "./tile.js";
 
-const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 250;
+const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 250, ROWS = 2;
 
 export class Gallery {
   constructor(cells, { select, drop }) {
@@ -19,11 +20,13 @@ export class Gallery {
     this.selected = new Set();
     this.keyOf = new Map(cells.classes.map(({ name, key }) => [name, key]));
     this.tiles = new Map();
-    this.crops = new Crops();
+    this.crops = new Crops(() => this.ahead());
     this.groups = new Map();
     this.layout = [];
     this.drawing = false;
-    this.box.addEventListener("scroll", () => this.draw(), { passive: true });
+    this.changed = true; // something, since it was painted, but how far it is scrolled
+    this.window = [];
+    this.box.addEventListener("scroll", () => this.soon(), { passive: true });
     new ResizeObserver(() => this.draw()).observe(this.box);
     this.box.addEventListener("click", (event) => this.clicked(event));
     this.box.addEventListener("dragstart", (event) => this.dragged(event));
@@ -38,6 +41,11 @@ export class Gallery {
 
   // Soon, once for all that changed before the next frame.
   draw() {
+    this.changed = true;
+    this.soon();
+  }
+
+  soon() {
     if (this.drawing) return;
     this.drawing = true;
     requestAnimationFrame(() => {
@@ -48,9 +56,11 @@ export class Gallery {
 
   arrange() {
     const inner = this.box.clientWidth - 2 * PAD;
+    this.height = this.box.clientHeight;
     this.columns = Math.max(1, Math.floor((inner + GAP) / (this.wanted + GAP)));
     const tile = Math.max(48, Math.floor((inner + GAP) / this.columns) - GAP);
     if (tile !== this.tile) document.documentElement.style.setProperty("--tile", `${tile}px`);
+    this.canvas.classList.toggle("small", tile < 96);
     this.tile = tile;
     this.row = this.tile + TAG + GAP;
     let top = 0;
@@ -65,20 +75,37 @@ export class Gallery {
     this.canvas.style.height = `${top}px`;
   }
 
+  // The classes in sight, and of each the first cell in sight and the one behind the last.
+  inSight() {
+    const from = this.box.scrollTop - BEYOND, to = this.box.scrollTop + this.height + BEYOND;
+    return this.layout
+      .filter(({ top, height }) => height && top + height >= from && top <= to)
+      .map(({ section, top, height }) => ({
+        section, top, height,
+        first: Math.max(0, Math.floor((from - top - HEAD) / this.row / ROWS)) * ROWS * this.columns,
+        last: Math.min(section.cells.length, Math.ceil((to - top - HEAD) / this.row / ROWS) * ROWS * this.columns),
+      }));
+  }
+
   paint() {
-    this.arrange();
-    this.arranged?.(this.tile);
-    const from = this.box.scrollTop - BEYOND, to = this.box.scrollTop + this.box.clientHeight + BEYOND;
+    const { changed } = this;
+    if (changed) {
+      this.arrange();
+      this.arranged?.(this.tile);
+    }
+    const window = this.inSight();
+    if (!changed && same(window, this.window)) return;
+    this.down = changed || !isBefore(window[0], this.window[0]);
+    this.changed = false;
+    this.window = window;
     const shown = new Set(), groups = new Set();
-    for (const { section, top, height } of this.layout) {
-      if (!height || top + height < from || top > to) continue;
+    for (const { section, top, height, first, last } of window) {
       const group = this.group(section, top, height);
       groups.add(section.name);
-      const first = Math.max(0, Math.floor((from - top - HEAD) / this.row)) * this.columns;
-      const last = Math.min(section.cells.length, Math.ceil((to - top - HEAD) / this.row) * this.columns);
       for (let place = first; place < last; place++) {
-        shown.add(section.cells[place]);
-        this.paintTile(group, section, place);
+        const cell = section.cells[place];
+        shown.add(cell);
+        if (changed || !this.tiles.has(cell)) this.paintTile(group, section, place);
       }
     }
     for (const [cell, tile] of this.tiles) {
@@ -97,6 +124,13 @@ export class Gallery {
     const tile = this.tiles.get(this.current);
     if (tile) this.box.setAttribute("aria-activedescendant", tile.element.id);
     else this.box.removeAttribute("aria-activedescendant");
+  }
+
+  // The cells that come into sight if it is scrolled on.
+  ahead() {
+    if (!this.window.length) return [];
+    const { section, first, last } = this.down ? this.window.at(-1) : this.window[0];
+    return this.down ? section.cells.slice(last, last + 100) : section.cells.slice(Math.max(0, first - 100), first).reverse();
   }
 
   group(section, top, height) {
@@ -127,7 +161,7 @@ export class Gallery {
   }
 
   paintTile(group, section, place) {
-    const cell = section.cells[place], told = this.cells.all[cell];
+    const cell = section.cells[place];
     let tile = this.tiles.get(cell);
     if (!tile) {
       tile = newTile(cell);
@@ -138,26 +172,12 @@ export class Gallery {
     if (element.parentNode !== group.element) group.element.appendChild(element);
     const x = PAD + (place % this.columns) * (this.tile + GAP);
     const y = HEAD + Math.floor(place / this.columns) * this.row;
-    const where = `translate(${x}px, ${y}px)`;
-    if (tile.where !== where) element.style.transform = tile.where = where;
-    const said = this.cells.said(cell), percent = percentOf(this.cells, cell, section.name);
+    // No transforms, and no clips: each would be painted for itself.
+    if (tile.x !== x) element.style.left = `${(tile.x = x)}px`;
+    if (tile.y !== y) element.style.top = `${(tile.y = y)}px`;
     // Where a tile stands among how many is told of the current one alone: it changes for all at once.
     const among = cell === this.current ? [place, section.cells.length] : [];
-    const state = [said, told.waits.length, percent, this.selected.has(cell), ...among].join();
-    if (tile.state === state) return;
-    tile.state = state;
-    element.classList.toggle("seen", said !== null);
-    element.classList.toggle("waits", told.waits.length > 0);
-    element.classList.toggle("current", cell === this.current);
-    element.setAttribute("aria-selected", String(this.selected.has(cell)));
-    if (among.length) {
-      element.setAttribute("aria-posinset", String(place + 1));
-      element.setAttribute("aria-setsize", String(section.cells.length));
-    }
-    element.setAttribute("aria-label", labelOf(this.cells, cell, percent));
-    tile.percent.textContent = percent;
-    tile.key.textContent = section.name === UNIDENTIFIED ? this.keyOf.get(told.proposed) ?? "" : "";
-    tile.mark.textContent = said !== null ? "✓" : told.flags[0]?.replace("contradicted", "contra.") ?? "";
+    tellTile(tile, this.cells, cell, section.name, { chosen: this.selected.has(cell), among, keyOf: this.keyOf });
   }
 
   clicked(event) {
@@ -260,27 +280,7 @@ export class Gallery {
   }
 }
 
-function newTile(cell) {
-  const element = make("div", "tile");
-  element.id = `cell-${cell}`;
-  element.dataset.cell = cell;
-  element.setAttribute("role", "option");
-  element.draggable = true;
-  const image = element.appendChild(make("img", ""));
-  image.alt = "";
-  image.draggable = false;
-  image.decoding = "async";
-  const tag = element.appendChild(make("div", "tag"));
-  return { element, image, key: tag.appendChild(make("b", "")), percent: tag.appendChild(make("span", "")), mark: tag.appendChild(make("i", "")), where: "", state: "" };
-}
+const same = (a, b) => a.length === b.length
+  && a.every(({ section, first, last }, place) => section === b[place].section && first === b[place].first && last === b[place].last);
 
-function percentOf(cells, cell, section) {
-  const { proposed } = cells.all[cell];
-  return proposed === null ? "–" : `${Math.round(100 * cells.probability(cell, section))} %`;
-}
-
-function labelOf(cells, cell, percent) {
-  const told = cells.all[cell], said = cells.said(cell);
-  const what = said !== null ? `${titleOf(said)}, decided` : told.proposed ? `${titleOf(told.proposed)} proposed, ${percent}` : "No cell found";
-  return [what, ...told.flags, cells.photographs[told.photograph].path].join(", ");
-}
+const isBefore = (a, b) => a && b && (a.top < b.top || (a.section === b.section && a.first < b.first));

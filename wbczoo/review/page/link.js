@@ -12,9 +12,11 @@ export class Link {
     this.connected = true;
   }
 
+  // The cells, which stay as they are, and what was said of them; or how far they are prepared.
   async begin() {
-    const response = await fetch(`api/review?by=${encodeURIComponent(this.name())}`);
-    return response.json();
+    const asked = ["api/cells", `api/review?by=${encodeURIComponent(this.name())}`];
+    const [cells, said] = await Promise.all(asked.map(async (path) => (await fetch(path)).json()));
+    return said.changes && cells.cells ? { ...cells, ...said } : { ...cells, ...said, cells: null };
   }
 
   send(action) {

@@ -64,8 +64,8 @@ async function begin() {
 }
 
 function wait({ failed, preparing }) {
-  $("waiting-stage").textContent = failed ? "This did not work" : preparing.stage;
-  $("waiting-text").textContent = failed ?? (preparing.total ? `${preparing.done} of ${preparing.total} photographs` : "");
+  $("waiting-stage").textContent = failed ? "This did not work" : preparing?.stage ?? "Opening the review";
+  $("waiting-text").textContent = failed ?? (preparing?.total ? `${preparing.done} of ${preparing.total} photographs` : "");
   $("waiting-bar").hidden = Boolean(failed);
   if (preparing?.total) Object.assign($("waiting-bar"), { max: preparing.total, value: preparing.done });
 }

@@ -16,10 +16,11 @@ from wbczoo.text import format_sources
         (12, 6, "slide", "6 slides"),
         (1, 1, "patient", "1 patient"),
         (None, 9, "unknown", "an unknown number of photographs"),
+        (12, None, "slide", "an unknown number of photographs"),  # of an old card
     ],
 )
 def test_files_are_of_what_splits_count(
-    photographs: int | None, groups: int, unit: str, told: str
+    photographs: int | None, groups: int | None, unit: str, told: str
 ) -> None:
     assert format_sources({"photographs": photographs, "groups": groups}, unit) == told
 

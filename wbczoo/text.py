@@ -42,10 +42,22 @@ def format_sources(counts: Mapping[str, int | None], unit: str) -> str:
         counts: `photographs`, None where nobody knows them, and `groups`.
         unit: `photograph`, `slide`, `patient` or `unknown`.
     """
-    if counts["photographs"] is None:
+    number = count_sources(counts, unit)
+    if number is None:
         return "an unknown number of photographs"
-    number = counts["groups" if unit in ("slide", "patient") else "photographs"]
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+    return f"{number} {name_source(unit)}{'' if number == 1 else 's'}"
+
+
+def name_source(unit: str) -> str:
+    """What files of a unit are counted as being of: `photograph`, `slide` or `patient`."""
+    return unit if unit in ("slide", "patient") else "photograph"
+
+
+def count_sources(counts: Mapping[str, int | None], unit: str) -> int | None:
+    """How many of these there are; None where nobody knows. Arguments as of `format_sources`."""
+    if counts["photographs"] is None:
+        return None
+    return counts["photographs" if name_source(unit) == "photograph" else "groups"]
 
 
 def format_class(name: str, labels: Iterable[str] = ()) -> str:

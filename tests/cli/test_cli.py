@@ -118,6 +118,37 @@ def test_data_show_tells_the_split_and_its_fold(wbczoo: Run, smears: Path) -> No
     assert "--protocol grouped" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("column", "further", "told"),
+    [
+        ("slide", "", "12 files of 4 slides in 4 groups (unit: slide)"),
+        ("patient", "photograph", "12 files of 4 patients, 8 photographs, in 4 groups"),
+    ],
+)
+def test_data_show_counts_what_the_unit_is(
+    column: str, further: str, told: str, wbczoo: Run, tmp_path: Path
+) -> None:
+    lines = [f"file;label;{column};{further}".rstrip(";")]
+    for number in range(12):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), (number, 0, 0)).save(tmp_path / "images" / f"{number}.png")
+        photograph = f";p{number // 3}-{number % 2}" if further else ""
+        lines.append(f"{number}.png;{'AB'[number % 2]};{number // 3}{photograph}")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    command = ("data", "show", tmp_path / "images", "--labels", tmp_path / "labels.csv",
+               "--task", "own")  # fmt: skip
+    shown = wbczoo(*command, "--protocol", "report").stdout
+    assert told in shown
+    assert shown.count(f"{column}s    files") == 2
+    assert f"test files are of {column}s that training sees too" in shown
+    assert f"protocol grouped: {column}s / files of each fold" in (
+        text := wbczoo(*command, "--folds", "2").stdout
+    )
+    assert "2 / 6" in text
+    document = json.loads(wbczoo(*command, "--json").stdout)
+    assert [row["groups"] for row in document["labels"]] == [4, 4]
+
+
 def test_predict_answers_the_good_and_names_the_bad(
     wbczoo: Run, small_export: Path, smears: Path, tmp_path: Path
 ) -> None:

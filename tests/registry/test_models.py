@@ -83,6 +83,9 @@ def test_the_headline_is_of_the_model_s_own_protocol_and_never_leaks_in_silence(
     assert str(found.headline) == (
         "macro-F1 of cell 0.500 [0.40, 0.60], grouped on 9 files of mine, photographs"
     )
+    slides = card(evaluations=[evaluation("grouped", "photographs", 0.5, unit="slide", groups=3)])
+    (exports / "a" / "card.json").write_text(json.dumps(slides))
+    assert "grouped on 3 slides of mine" in str(list_models()[-1].headline)
     document = card(evaluations=[leaky, other])
     (exports / "a" / "card.json").write_text(json.dumps(document))
     assert "external" in str(list_models()[-1].headline)

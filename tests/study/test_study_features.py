@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_study import context, trial
 
+from wbczoo.errors import UsageError
 from wbczoo.study.run import features
 from wbczoo.study.run.context import build_trial, fill_features
 from wbczoo.study.run.features import FeatureCache, Features, open_by_onnxruntime
@@ -55,6 +56,16 @@ def test_another_state_of_the_backbone_is_another_cache(tmp_path: Path) -> None:
     assert len(folders) == 4
     again = FeatureCache(build_trial(trial(batch_size=9, lr=1e-5)), "pooled", tmp_path)
     assert again.folder in folders
+
+
+def test_a_backbone_with_adapters_is_not_cached(smears: Path, tmp_path: Path) -> None:
+    # Any option leads to a training from images, as `wbczoo train` does it.
+    assert trial().model_copy(update={"backbone_options": {"lora": 4}}).how == "images"
+    assert trial().how == "cached heads"
+    model = build_trial(trial())
+    model.backbone.adapters = ("blocks.0.lora_",)  # as of a plugin whose adapters are no option
+    with pytest.raises(UsageError, match="adapters that train"):
+        context(smears, tmp_path).features(model, "pooled")
 
 
 @pytest.mark.parametrize("kind", ["pooled", "map"])

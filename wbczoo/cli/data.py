@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
 from wbczoo.errors import UsageError
 from wbczoo.tasks import DEFAULT, Task
-from wbczoo.text import format_class, format_count
+from wbczoo.text import count_sources, format_class, format_count, name_source
 
 if TYPE_CHECKING:
     from wbczoo.config import TrainConfig
@@ -155,12 +154,9 @@ def show(
         tell(left)
     named = settle_tasks(rows, tasks)
     tasks = named or DEFAULT
-    files = Counter((s.part, s.split or "", s.label) for s in rows.samples)
-    photographs: dict[tuple[str, str, str], set[str]] = {}
+    rows_of: dict[tuple[str, str, str], list[int]] = {}
     for row, sample in enumerate(rows.samples):
-        key = (sample.part, sample.split or "", sample.label)
-        photographs.setdefault(key, set()).add(sample.photograph or rows.groups[row])
-    known = rows.unit != "unknown"
+        rows_of.setdefault((sample.part, sample.split or "", sample.label), []).append(row)
     document: dict[str, Any] = {
         "dataset": rows.dataset,
         "unit": rows.unit,
@@ -177,10 +173,9 @@ def show(
                 "part": key[0],
                 "split": key[1] or None,
                 "label": key[2],
-                "photographs": len(photographs[key]) if known else None,
-                "files": files[key],
+                **count(rows, rows_of[key]),
             }
-            for key in sorted(files)
+            for key in sorted(rows_of)
         ],
     }
     if protocol is not None:
@@ -229,14 +224,17 @@ def _describe_fold(
     return {"fold": fold, **roles, "tested": tested}
 
 
-def _print_folds(folds: Sequence[dict[str, Any]]) -> None:
-    echo("\nprotocol grouped: photographs / files of each fold")
+def _print_folds(folds: Sequence[dict[str, Any]], unit: str) -> None:
+    echo(f"\nprotocol grouped: {name_source(unit)}s / files of each fold")
     tasks = list(folds[0]["tested"])
     print_table(
         [
             (
                 fold["fold"],
-                *(f"{format_count(fold[r]['photographs'])} / {fold[r]['files']}" for r in ROLES),
+                *(
+                    f"{format_count(count_sources(fold[r], unit))} / {fold[r]['files']}"
+                    for r in ROLES
+                ),
                 *(", ".join(f"{n} {name}" for name, n in fold["tested"][t].items()) for t in tasks),
             )
             for fold in folds
@@ -246,13 +244,15 @@ def _print_folds(folds: Sequence[dict[str, Any]]) -> None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    # Where no photograph is told of, a slide or a patient counts as one, and is called so.
-    plainly = document["unit"] == "unknown" or document["photographs"] != document["groups"]
-    sources = f"{'photograph' if plainly else document['unit']}s"
+    unit = document["unit"]
+    source, number = name_source(unit), document["photographs"]
+    # Where no photograph is told of, a slide or a patient counts as one.
+    further = source != "photograph" and number != document["groups"]
     echo(
         f"{document['dataset']}: {document['files']} files of "
-        f"{format_count(document['photographs'])} {sources} in "
-        f"{document['groups']} groups (unit: {document['unit']})\n"
+        f"{format_count(count_sources(document, unit))} {source}s"
+        f"{f', {number} photographs,' if further else ''} in "
+        f"{document['groups']} groups (unit: {unit})\n"
     )
     print_table(
         [
@@ -260,12 +260,12 @@ def _print(document: dict[str, Any]) -> None:
                 row["part"],
                 row["split"] or "",
                 row["label"] or "(no label)",
-                format_count(row["photographs"]),
+                format_count(count_sources(row, unit)),
                 row["files"],
             )
             for row in document["labels"]
         ],
-        ("part", "split", "label", sources, "files"),
+        ("part", "split", "label", f"{source}s", "files"),
     )
     for task, classes in document["classes"].items():
         found = (f"{sum(of.values())} {format_class(name, of)}" for name, of in classes.items())
@@ -277,7 +277,7 @@ def _print(document: dict[str, Any]) -> None:
     if "croissant" in document:
         echo(f"\ndescribed in {document['croissant']}, with {document['samples']}")
     if folds := document.get("folds"):
-        _print_folds(folds)
+        _print_folds(folds, unit)
     split = document.get("split")
     if split is None:
         return
@@ -286,12 +286,17 @@ def _print(document: dict[str, Any]) -> None:
     echo(f"\nprotocol {split['protocol']}{word}{fold}")
     print_table(
         [
-            (role, *map(format_count, split[role].values()))
-            for role in ("train", "validation", "test")
+            (
+                role,
+                format_count(count_sources(split[role], unit)),
+                split[role]["files"],
+                split[role]["groups"],
+            )
+            for role in ROLES
         ],
-        ("role", sources, "files", "groups"),
+        ("role", f"{source}s", "files", "groups"),
     )
     if split["leaked_files"]:
-        echo(f"{split['leaked_files']} test files show photographs that training sees too.")
+        echo(f"{split['leaked_files']} test files are of {source}s that training sees too.")
     for name, number in split["counts"].items():
         echo(f"{name}: {number}")

@@ -19,7 +19,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.plans import plan_from, plan_options
 from wbczoo.cli.results import echo
-from wbczoo.text import format_count, format_duration
+from wbczoo.text import count_sources, format_count, format_duration, name_source
 
 
 @click.group("study")
@@ -146,14 +146,15 @@ def show(
         return
     done = [trial for trial in trials if trial["done"]]
     tasks = list(dict.fromkeys(task for trial in done for task in trial["tasks"]))
+    sources = " or ".join(dict.fromkeys(f"{name_source(trial['unit'])}s" for trial in done))
     print_table(
         [
             (one["key"][:8], one["arena"], one["model"], one["setting"],
-             f"{format_count(one['photographs'])} / {one['files']}",
+             f"{format_count(count_sources(one, one['unit']))} / {one['files']}",
              *(_figures(one, task) for task in tasks))
             for one in done
         ],
-        ("trial", "protocol", "model", "setting", "photographs\n/ files",
+        ("trial", "protocol", "model", "setting", f"{sources or 'photographs'}\n/ files",
          *(f"{task}:\naccuracy; macro-F1" for task in tasks)),
     )  # fmt: skip
     missing: dict[tuple[str, ...], list[dict[str, Any]]] = {}

@@ -9,12 +9,13 @@ from typing import Any
 
 from wbczoo import files
 from wbczoo.data.layouts import describe_row
+from wbczoo.data.prepared import count
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.tree import Tree
 from wbczoo.machine import how_to_install
 from wbczoo.specs import DatasetSpec
-from wbczoo.text import format_count
+from wbczoo.text import format_sources
 
 FIELDS = {
     "file": "Its path.",
@@ -118,7 +119,7 @@ def write_croissant(rows: Rows, spec: DatasetSpec, out: Path) -> dict[str, str]:
 
 
 def _describe(rows: Rows, spec: DatasetSpec) -> str:
-    photographs = format_count(rows.count_photographs(range(len(rows))))
     what = f"{len(rows)} images of white blood cells"
-    known = f" of {photographs} photographs" if rows.unit != "unknown" else ""
+    sources = format_sources(count(rows, range(len(rows))), rows.unit)
+    known = f" of {sources}" if rows.unit != "unknown" else ""
     return f"{what}{known}, in {len(set(rows.groups))} groups (unit: {rows.unit})."

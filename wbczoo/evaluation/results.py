@@ -19,7 +19,7 @@ from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.templates import render
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
-from wbczoo.text import format_figure, printable
+from wbczoo.text import format_figure, name_source, printable
 
 MOST_ERRORS = 200  # of a task that the page shows
 SIDE = 160  # pixels of a picture on it
@@ -108,6 +108,7 @@ def _errors_page(
         title=f"Errors of {document['name']}",
         heading=heading(document),
         document=document,
+        source=name_source(document["unit"]),
         sections=sections,
     )
 

@@ -18,6 +18,7 @@ from wbczoo.exporting.flags import NAMES
 from wbczoo.registry import datasets
 from wbczoo.runtime.devices import import_onnxruntime
 from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL
+from wbczoo.text import name_source
 
 FORMAT = "0.5.12"  # of the description (bioimage-io/spec-bioimage-io, model 0.5)
 DESCRIPTION, PACKAGE, PAGE = "rdf.yaml", "bioimageio.zip", "README.md"
@@ -177,7 +178,8 @@ def _evaluations(card: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         for task, figures in found["tasks"].items():
             scores = {each: figures[each] for each in ("accuracy", "macro_f1")}
             results = [[*(_number(score[end]) for end in _ENDS)] for score in scores.values()]
-            leaky = "LEAKY: test images share photographs with training. " if found["leaky"] else ""
+            shared = f"LEAKY: test images share {name_source(found['unit'])}s with training. "
+            leaky = shared if found["leaky"] else ""
             yield {
                 "dataset_id": name,
                 "dataset_source": address,

@@ -8,7 +8,7 @@ from typing import Any
 from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
 from wbczoo.exporting.front_matter import write_front_matter
-from wbczoo.text import format_class, format_figure, format_size, format_sources
+from wbczoo.text import format_class, format_figure, format_size, format_sources, name_source
 
 ALL = "all"  # the fold of what was measured over all of them
 
@@ -215,7 +215,8 @@ def _data_lines(card: dict[str, Any]) -> list[str]:
         )
         return [*lines, told]
     if card["leaky"]:
-        lines += ["**LEAKY**: views of the same photograph stand on both sides of its split.", ""]
+        of = name_source(data["unit"])
+        lines += [f"**LEAKY**: files of the same {of} stand on both sides of its split.", ""]
     fold = "" if data["fold"] is None else f", fold {data['fold']}"
     out = f", {data['held_out']} held out" if data.get("held_out") else ""
     lines.append(f"Data set {data['dataset']}, protocol {card['protocol']}{fold}{out}:")
@@ -287,15 +288,16 @@ def _figures(evaluations: list[dict[str, Any]], *, ensemble: bool) -> list[str]:
                 f"| {task} | {format_figure(figures['accuracy'])} "
                 f"| {format_figure(figures['macro_f1'])} |"
             )
-    if any(found.get("fold") == ALL for found in evaluations):
+    if pooled_all := [found for found in evaluations if found.get("fold") == ALL]:
+        of = name_source(pooled_all[0]["unit"])
         lines += [
             "",
-            "All folds pooled: each photograph was answered by the model that had not seen it. "
+            f"All folds pooled: each {of} was answered by the model that had not seen it. "
             + (
-                "This is the mean of those models, which was not measured on these photographs, "
+                f"This is the mean of those models, which was not measured on these {of}s, "
                 "for they have seen them."
                 if ensemble
-                else "This is one of those models; its own figures are of fewer photographs."
+                else f"This is one of those models; its own figures are of fewer {of}s."
             ),
         ]
     lines += ["", f"Intervals: {evaluations[0]['interval']}."]

@@ -16,7 +16,7 @@ from typing import Any
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
-from wbczoo.text import describe_error, format_figure, printable
+from wbczoo.text import count_sources, describe_error, format_figure, format_sources, printable
 
 LIST = "published.toml"
 OWN = Path("exports")
@@ -57,6 +57,7 @@ class Headline:
     Attributes:
         value, low, high: with its 95 % interval; None where the rows leave it undefined.
         photographs: that it was measured on; None where nobody knows how many.
+        unit: what a group is at least: `photograph`, `slide`, `patient` or `unknown`.
     """
 
     task: str
@@ -69,11 +70,13 @@ class Headline:
     part: str
     photographs: int | None
     files: int
+    groups: int | None
+    unit: str
 
     def __str__(self) -> str:
-        counted = (
-            f"{self.files} files" if self.photographs is None else f"{self.photographs} photographs"
-        )
+        told = {"photographs": self.photographs, "groups": self.groups}
+        known = count_sources(told, self.unit) is not None
+        counted = format_sources(told, self.unit) if known else f"{self.files} files"
         return (
             f"{'LEAKY ' if self.leaky else ''}macro-F1 of {self.task} "
             f"{format_figure(asdict(self))}, {self.protocol} on {counted} of {self.dataset}, "
@@ -221,4 +224,6 @@ def _headline(found: Mapping[str, Any]) -> Headline:
         part=printable(found["part"]),
         photographs=found["photographs"],
         files=found["files"],
+        groups=found.get("groups"),
+        unit=printable(found.get("unit", "photograph")),
     )

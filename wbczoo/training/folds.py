@@ -12,6 +12,7 @@ from wbczoo.data.prepared import Prepared, prepare, read_dataset
 from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError
 from wbczoo.progress import Tell
+from wbczoo.text import name_source
 from wbczoo.training.checkpoint import alone_in, refuse_taken
 from wbczoo.training.inference import choose_device
 from wbczoo.training.init import find_run, inherit
@@ -111,6 +112,7 @@ def _tell_leak(prepared: Prepared, config: TrainConfig, tell: Tell) -> None:
         )
     if plan.leaky:
         tell(
-            f"LEAKY: {plan.leaked} of {len(plan.test)} test files show photographs that training "
-            "or validation sees too. A score under this protocol measures memory."
+            f"LEAKY: {plan.leaked} of {len(plan.test)} test files are of "
+            f"{name_source(prepared.rows.unit)}s that training or validation sees too. A score "
+            "under this protocol measures memory."
         )

@@ -20,7 +20,7 @@ from wbczoo.runtime.card import Card
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import Task, class_of
-from wbczoo.text import printable
+from wbczoo.text import format_sources, printable
 
 Predict = Callable[[Sequence[str]], Iterable[Row]]
 
@@ -136,9 +136,9 @@ def _of_evaluation(
         raise ValueError("a confusion matrix is none")
     laboratory = found.get("laboratory") or found["dataset"]
     name = f"{found['protocol']}:{laboratory}"
-    photographs = found["photographs"]
-    unit = "an unknown number of" if photographs is None else photographs
-    where = f"{name}, {found['part']}: {found['files']} files of {unit} photographs"
+    told = {"photographs": found["photographs"], "groups": found.get("groups")}
+    of = format_sources(told, found.get("unit", "photograph"))
+    where = f"{name}, {found['part']}: {found['files']} files of {of}"
     counts = matrix * (groups / np.maximum(matrix.sum(1), 1))[:, None]
     confusion = Confusion(counts, printable(_with_unseen(where, counts, task)), printable(name))
     return confusion, float(groups.sum() or 1)

@@ -50,7 +50,9 @@ def describe_trials(
             shown["seconds"] = round(estimate.seconds_of([trial], rows))
         else:
             shown["arena"] = f"{'LEAKY ' if row['leaky'] else ''}{trial.arena}"
-            shown |= {name: row[name] for name in ("photographs", "files", "groups", "seconds")}
+            shown |= {
+                name: row[name] for name in ("photographs", "files", "groups", "unit", "seconds")
+            }
             shown["tasks"] = measure(row)
             if kept.get(key, row) != row:
                 shown["kept"] = measure(kept[key])

@@ -19,6 +19,7 @@ from wbczoo.config import ModelConfig
 from wbczoo.data.classes import ROLES
 from wbczoo.data.plan import Role, digest_of
 from wbczoo.data.prepared import readers
+from wbczoo.errors import UsageError
 from wbczoo.metrics import fit_temperature
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
@@ -46,7 +47,17 @@ class Context:
     _caches: dict[str, FeatureCache] = field(default_factory=dict)
 
     def features(self, model: FusedClassifier, kind: Kind) -> FeatureCache:
-        """The cache of a model's backbone; one for all models that share it."""
+        """The cache of a model's backbone; one for all models that share it.
+
+        Raises:
+            UsageError: if the backbone has adapters, which train and so change its features.
+        """
+        if getattr(model.backbone, "adapters", ()):
+            raise UsageError(
+                f"{model.config.backbone.name} has adapters that train, so that features of it "
+                "which are kept would be stale. Name the option that puts them there in the "
+                "block's backbone_options: such trials are trained from their images."
+            )
         cache = FeatureCache(model, kind, self.cache)
         return self._caches.setdefault(cache.folder.name, cache)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import Completed
 from tiny_images import picture
@@ -15,6 +17,7 @@ from tiny_images import picture
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import urls
+from wbczoo.registry.models import find_published
 from wbczoo.runtime.output import Output
 from wbczoo.runtime.part_file import part_of
 
@@ -87,6 +90,28 @@ def test_rows_behind_a_url_are_those_of_a_file(
     assert json.loads(stored(place)["rows.csv"].splitlines()[0])["path"].endswith("0.png")
     wbczoo("locate", images, "--out", f"{place}/cells.jsonl", expect=3)
     assert len(stored(place)["cells.jsonl"].splitlines()) == 6
+
+
+def test_features_behind_a_url_are_those_of_a_file(
+    place: str, images: Path, tmp_path: Path, wbczoo: Run
+) -> None:
+    model = find_published("leukocyte-nano")
+
+    def features(out: object, expect: int = 3, *more: object) -> str:
+        return wbczoo("features", model, images, "--device", "cpu", "--cells", "whole", "--out",
+                      out, *more, expect=expect).stderr  # fmt: skip
+
+    features(tmp_path / "f.npz")
+    features(f"{place}/f.npz")
+    assert set(stored(place)) == {"f.npz"}
+    local = np.load(tmp_path / "f.npz")
+    found = np.load(io.BytesIO(stored(place)["f.npz"]))
+    for name in local.files:
+        np.testing.assert_array_equal(found[name], local[name])
+    assert not [*Output(f"{place}/f.npz").path.parent.glob("f-*")]
+    assert f"{place}/f.npz is there already" in features(f"{place}/f.npz", 2)
+    features(f"{place}/f.npz", 3, "--overwrite")
+    assert ".npz or .parquet" in features(f"{place}/f.csv", 2)
 
 
 def test_images_and_shards_and_what_is_merged_may_all_be_behind_urls(

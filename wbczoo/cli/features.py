@@ -25,9 +25,9 @@ from wbczoo.runtime.batches import BATCH
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=click.Path(),
     required=True,
-    help="The file, .npz or .parquet; the second needs pyarrow.",
+    help="The file or URL, .npz or .parquet; the second needs pyarrow.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace what --out names.")
 @null_option
@@ -41,7 +41,7 @@ def command(
     model: Path,
     images: tuple[str, ...],
     layer: Any,
-    out: Path,
+    out: str,
     overwrite: bool,
     null: bool,
     batch_size: int,
@@ -59,14 +59,18 @@ def command(
     from wbczoo.progress import tell
     from wbczoo.runtime.devices import cores
     from wbczoo.runtime.features import check_format, gather, write_features
+    from wbczoo.runtime.output import Output
     from wbczoo.runtime.predict import predict_paths
     from wbczoo.runtime.rows import Count, Row, count_row
     from wbczoo.runtime.session import Session
     from wbczoo.runtime.stopping import ended_by_signals
 
-    check_format(out)
+    output = Output(out)
+    check_format(output.path)
     found = images_from(images, null=null)
-    claim_file(out, "--out", overwrite=overwrite, inputs=[*found.places, model])
+    if not output.is_url:
+        claim_file(output.path, "--out", overwrite=overwrite, inputs=[*found.places, model])
+    output.check(overwrite=overwrite)
     ctx.with_resource(ended_by_signals())
     session = Session(model, device=device, parallel=workers or cores())
     rows = predict_paths(
@@ -90,7 +94,9 @@ def command(
     if not len(features.values):
         tell(f"nothing to write: {out} was not written")
         ctx.exit(1)
-    write_features(out, session.file, features)
+    write_features(output.path, session.file, features)
+    if output.is_url:
+        output.put(output.path)
     vectors, width = features.values.shape
     tell(f"{out}: {vectors} vectors of {width} numbers, layer {layer}")
     ctx.exit(count.exit_code)

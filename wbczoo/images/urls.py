@@ -75,7 +75,7 @@ def attempt(url: str, work: Callable[[], T], done: str = "read") -> T:
             if turn + 1 == _TRIES:
                 raise WbczooError(
                     f"{url} cannot be {done}, tried {_TRIES} times: {one_line(error)}. "
-                    "--resume goes on with a run that it stopped."
+                    "What has --resume goes on by it."
                 ) from None
             time.sleep(_PAUSE * 2**turn)
     raise AssertionError

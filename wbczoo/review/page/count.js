@@ -1,7 +1,7 @@
 // The live count, its intervals and ranges, and the notes that stand under it.
 
 import { NOT_A_CELL } from "./cells.js";
-import { acceptDrops, make, titleOf } from "./elements.js";
+import { acceptDrops, make, titleOf, write } from "./elements.js";
 
 const NOTES = ["red_cells", "white_cells", "platelets", "comment"];
 const HEADS = ["class", "cells", "%", "95 % interval", "range", "looked at", "proposed"];
@@ -74,10 +74,6 @@ export class Count {
     this.lines.set(name, Array.from({ length: ranged ? 6 : 5 }, () => line.appendChild(make("td", ""))));
     return line;
   }
-}
-
-function write(cell, text) {
-  if (cell.textContent !== text) cell.textContent = text;
 }
 
 // Per cent and interval of a white cell; of what is none, that it stands beside.

@@ -15,6 +15,11 @@ export function make(tag, name, text = "") {
   return element;
 }
 
+// A text, unless it stands there already: what is not touched is not laid out again.
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 // Let cells be dropped on what `find` gives, which names a class in `data-to`.
 export function acceptDrops(box, find, drop) {
   let over = null;

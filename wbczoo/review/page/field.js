@@ -1,6 +1,6 @@
 // The photograph of the current cell, with a box around each; and what the model says of the cell.
 
-import { make, titleOf } from "./elements.js";
+import { make, titleOf, write } from "./elements.js";
 
 const FLAGS = {
   unknown: "unlike what the model learned from",
@@ -39,7 +39,15 @@ export class Field {
     });
     this.image.addEventListener("error", () => this.refuse());
     this.image.addEventListener("load", () => this.refuse(""));
-    new ResizeObserver(() => this.place()).observe(this.box);
+    new ResizeObserver(() => this.measure()).observe(this.box);
+    this.measure();
+  }
+
+  // What is asked here, and not for each key, lets the browser lay out the page once a frame.
+  measure() {
+    this.wide = this.box.clientWidth;
+    this.high = this.box.clientHeight;
+    this.place();
   }
 
   async refuse(words = null) {
@@ -103,7 +111,7 @@ export class Field {
   place() {
     if (this.photograph === null) return;
     const { width, height } = this.cells.photographs[this.photograph];
-    const wide = this.box.clientWidth, high = this.box.clientHeight;
+    const { wide, high } = this;
     const fit = Math.min(wide / width, high / height);
     const { left, top, right, bottom } = this.cells.all[this.cell];
     const scale = fit * this.scale;
@@ -117,8 +125,11 @@ export class Field {
   tell() {
     const told = this.cells.all[this.cell], said = this.cells.said(this.cell);
     const photograph = this.cells.photographs[told.photograph];
-    document.getElementById("cell-title").textContent = said !== null ? `${titleOf(said)}, decided${told.by && !told.waits.length ? ` by ${told.by}` : ""}` : told.proposed ? `Proposed: ${titleOf(told.proposed)}` : "No cell found";
-    document.getElementById("cell-path").textContent = photograph.path;
+    const title = said !== null ? `${titleOf(said)}, decided${told.by && !told.waits.length ? ` by ${told.by}` : ""}` : told.proposed ? `Proposed: ${titleOf(told.proposed)}` : "No cell found";
+    write(document.getElementById("cell-title"), title);
+    if (this.toldOf === this.cell) return;
+    this.toldOf = this.cell;
+    write(document.getElementById("cell-path"), photograph.path);
     const flags = make("p", "flags", told.flags.map((flag) => `${flag}: ${FLAGS[flag] ?? "the model flagged it"}`).join("; "));
     const bars = make("dl", "bars");
     const order = told.proposed ? this.cells.proposes.map((name, place) => [told.probabilities[place], name]) : [];

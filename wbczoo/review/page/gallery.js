@@ -2,8 +2,8 @@
 
 import { Crops } from "./crops.js";
 import { SKIPPED, UNIDENTIFIED } from "./cells.js";
-import { acceptDrops, make, titleOf } from "./elements.js";
-import { newTile, tellTile } from "./tile.js";
+import { acceptDrops, titleOf } from "./elements.js";
+import { newGroup, newTile, tellTile } from "./tile.js";
 
 const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 250, ROWS = 2;
 
@@ -26,11 +26,19 @@ export class Gallery {
     this.drawing = false;
     this.changed = true; // something, since it was painted, but how far it is scrolled
     this.window = [];
-    this.box.addEventListener("scroll", () => this.soon(), { passive: true });
-    new ResizeObserver(() => this.draw()).observe(this.box);
+    this.box.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    new ResizeObserver(() => this.measure()).observe(this.box);
+    this.measure();
     this.box.addEventListener("click", (event) => this.clicked(event));
     this.box.addEventListener("dragstart", (event) => this.dragged(event));
     acceptDrops(this.box, (target) => target.closest(".group"), (to) => this.drop(to));
+  }
+
+  // What is asked here, and not for each key, lets the browser lay out the page once a frame.
+  measure() {
+    const { clientWidth: width, clientHeight: height, scrollTop: top } = this.box;
+    Object.assign(this, { width, height, top });
+    this.draw();
   }
 
   resize(size) {
@@ -55,8 +63,7 @@ export class Gallery {
   }
 
   arrange() {
-    const inner = this.box.clientWidth - 2 * PAD;
-    this.height = this.box.clientHeight;
+    const inner = this.width - 2 * PAD;
     this.columns = Math.max(1, Math.floor((inner + GAP) / (this.wanted + GAP)));
     const tile = Math.max(48, Math.floor((inner + GAP) / this.columns) - GAP);
     if (tile !== this.tile) document.documentElement.style.setProperty("--tile", `${tile}px`);
@@ -77,7 +84,7 @@ export class Gallery {
 
   // The classes in sight, and of each the first cell in sight and the one behind the last.
   inSight() {
-    const from = this.box.scrollTop - BEYOND, to = this.box.scrollTop + this.height + BEYOND;
+    const from = this.top - BEYOND, to = this.top + this.height + BEYOND;
     return this.layout
       .filter(({ top, height }) => height && top + height >= from && top <= to)
       .map(({ section, top, height }) => ({
@@ -136,19 +143,9 @@ export class Gallery {
   group(section, top, height) {
     let group = this.groups.get(section.name);
     if (!group) {
-      const element = make("div", "group");
-      element.setAttribute("role", "group");
-      element.dataset.to = section.name;
-      const head = element.appendChild(make("div", "head"));
-      head.setAttribute("aria-hidden", "true");
-      const key = this.keyOf.get(section.name);
-      if (key) head.appendChild(make("kbd", "", key));
-      head.appendChild(make("b", "", titleOf(section.name)));
-      group = { element, told: head.appendChild(make("span", "")), text: "" };
-      if (section.name === UNIDENTIFIED) head.appendChild(make("span", "", "look at each: the key of its class, or space for the one proposed"));
-      element.classList.toggle("flagged", section.name === UNIDENTIFIED);
+      group = newGroup(section.name, this.keyOf.get(section.name));
       this.groups.set(section.name, group);
-      this.canvas.appendChild(element);
+      this.canvas.appendChild(group.element);
     }
     group.element.style.transform = `translateY(${top}px)`;
     group.element.style.height = `${height}px`;
@@ -233,8 +230,18 @@ export class Gallery {
     const { section, place } = this.cells.find(cell);
     const { top } = this.layout.find((each) => each.section === section);
     const y = top + HEAD + Math.floor(place / this.columns) * this.row;
-    if (y - HEAD < this.box.scrollTop) this.box.scrollTop = y - HEAD;
-    else if (y + this.row > this.box.scrollTop + this.box.clientHeight) this.box.scrollTop = y + this.row - this.box.clientHeight;
+    if (y - HEAD < this.top) this.scroll(y - HEAD);
+    else if (y + this.row > this.top + this.height) this.scroll(y + this.row - this.height);
+  }
+
+  scroll(top) {
+    this.box.scrollTop = top;
+    this.scrolled();
+  }
+
+  scrolled() {
+    this.top = this.box.scrollTop;
+    this.soon();
   }
 
   showSection(name) {
@@ -264,7 +271,7 @@ export class Gallery {
   }
 
   get page() {
-    return Math.max(1, Math.floor(this.box.clientHeight / this.row) - 1);
+    return Math.max(1, Math.floor(this.height / this.row) - 1);
   }
 
   // The cells of the current one's class of which the whole is in sight.
@@ -275,7 +282,7 @@ export class Gallery {
     const { top } = this.layout.find((each) => each.section === section);
     return section.cells.filter((_, place) => {
       const y = top + HEAD + Math.floor(place / this.columns) * this.row;
-      return y >= this.box.scrollTop - 1 && y + this.tile <= this.box.scrollTop + this.box.clientHeight + 1;
+      return y >= this.top - 1 && y + this.tile <= this.top + this.height + 1;
     });
   }
 }

@@ -1,7 +1,20 @@
-// A cell's tile in the gallery: its picture, the key of what is proposed, how probable that is, and a mark.
+// A class's group in the gallery, and a cell's tile in it: its picture, the key of what is proposed, how probable that is, and a mark.
 
 import { UNIDENTIFIED } from "./cells.js";
-import { titleOf } from "./elements.js";
+import { make, titleOf } from "./elements.js";
+
+export function newGroup(name, key) {
+  const element = make("div", name === UNIDENTIFIED ? "group flagged" : "group");
+  element.setAttribute("role", "group");
+  element.dataset.to = name;
+  const head = element.appendChild(make("div", "head"));
+  head.setAttribute("aria-hidden", "true");
+  if (key) head.appendChild(make("kbd", "", key));
+  head.appendChild(make("b", "", titleOf(name)));
+  const told = head.appendChild(make("span", ""));
+  if (name === UNIDENTIFIED) head.appendChild(make("span", "", "look at each: the key of its class, or space for the one proposed"));
+  return { element, told, text: "" };
+}
 
 export function newTile(cell) {
   const element = document.getElementById("tile").content.firstElementChild.cloneNode(true);

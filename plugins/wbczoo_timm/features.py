@@ -6,6 +6,8 @@ import contextlib
 import copy
 import difflib
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -19,7 +21,14 @@ from wbczoo.specs import Size
 from wbczoo_timm.adapters import add_adapters
 from wbczoo_timm.group_norm import fold_batch_norms
 from wbczoo_timm.hub import HUB, ask_hub, cached_where_offline, create_as_on_hub
-from wbczoo_timm.layout import feature_points, find_layout, form_of, no_map, roads_to_a_map
+from wbczoo_timm.layout import (
+    Layout,
+    feature_points,
+    find_layout,
+    form_of,
+    no_map,
+    roads_to_a_map,
+)
 
 
 def build_features(
@@ -73,30 +82,13 @@ def build_features(
         raise UsageError(
             f"timm's {architecture} has no batch norm that a group norm could replace."
         )
-    if not hasattr(model, "forward_features"):
-        raise no_map(architecture, "no features apart from its answer")
-    upstream = type(model)
-    for road in roads_to_a_map(model):
-        # A subclass for this one object: a wrapper would change the names of the parameters.
-        model.__class__ = type(f"Headless{upstream.__name__}", (road, upstream), {})
-        features, meta = _trace(model, image_size)
-        if isinstance(features, list) and getattr(model, "num_branches", 1) > 1:
-            # CrossViT's branches meet in class tokens alone, the last time behind any feature map.
-            raise no_map(architecture, "one for each of its branches")
-        layout = find_layout(model, features, image_size)
-        if layout is not None:
-            break
-    else:
-        raise no_map(architecture, f"features of the form {form_of(features)}")
-    model.layout = layout
-    feature_map = layout.as_map(features)
-    model.num_features = int(feature_map.shape[1])
-    if unused := _unused(feature_map, meta):
-        _remove(model, unused)
-        try:
-            _trace(model, image_size)
-        except Exception as error:
-            raise no_map(architecture, "one that it cannot compute alone") from error
+    key = (name, architecture, hub_arguments or str(settled), image_size, norm)
+    if key not in _MAPS:
+        _MAPS[key] = _find_map(model, architecture, image_size)
+    found = _MAPS[key]
+    model.__class__ = _headless(found.road, type(model))
+    model.layout, model.num_features = found.layout, found.channels
+    _remove(model, found.unused)
     model.settled_options = settled
     if lora:
         model.add_adapters = partial(add_adapters, model, lora)
@@ -160,10 +152,61 @@ def create(architecture: str, image_size: Size, pretrained: bool) -> Any:
     return timm.create_model(architecture, pretrained=pretrained, **settings)
 
 
-def _trace(model: Any, image_size: Size) -> tuple[Any, dict[str, Tensor]]:
-    """What `forward_features` returns for one image, and the parameters that it came from.
+@dataclass(frozen=True)
+class _Map:
+    """What an architecture's feature map is, at one image size.
 
-    Both belong to a twin on the meta device: shapes and a graph of gradients, no arithmetic.
+    Attributes:
+        road: the class that goes before timm's.
+        channels: of the map.
+        unused: the parameters that the map does not depend on.
+    """
+
+    road: type
+    layout: Layout
+    channels: int
+    unused: frozenset[str]
+
+
+# A training builds its model three times, a study hundreds of times; each is asked once.
+_MAPS: dict[tuple[Any, ...], _Map] = {}
+
+
+def _find_map(whole: Any, architecture: str, image_size: Size) -> _Map:
+    """Try the roads to a feature map on a twin of timm's model, which stays as it is."""
+    if not hasattr(whole, "forward_features"):
+        raise no_map(architecture, "no features apart from its answer")
+    model, parameters = _twin(whole)
+    for road in roads_to_a_map(model):
+        model.__class__ = _headless(road, type(whole))
+        features = _trace(model, image_size)
+        if isinstance(features, list) and getattr(model, "num_branches", 1) > 1:
+            # CrossViT's branches meet in class tokens alone, the last time behind any feature map.
+            raise no_map(architecture, "one for each of its branches")
+        layout = find_layout(model, features, image_size)
+        if layout is not None:
+            break
+    else:
+        raise no_map(architecture, f"features of the form {form_of(features)}")
+    feature_map = layout.as_map(features)
+    unused = _unused(feature_map, parameters)
+    if unused:
+        _remove(model, unused)
+        try:
+            _trace(model, image_size)
+        except Exception as error:
+            raise no_map(architecture, "one that it cannot compute alone") from error
+    return _Map(road, layout, int(feature_map.shape[1]), unused)
+
+
+def _headless(road: type, upstream: type) -> type:
+    """A subclass for one object: a wrapper would change the names of the parameters."""
+    return type(f"Headless{upstream.__name__}", (road, upstream), {})
+
+
+def _twin(model: Any) -> tuple[Any, dict[str, Tensor]]:
+    """The model on the meta device, shapes and a graph of gradients without arithmetic, and its
+    parameters.
     """
     parameters: dict[str, Tensor] = {
         name: nn.Parameter(torch.empty_like(parameter, device="meta"))
@@ -173,18 +216,28 @@ def _trace(model: Any, image_size: Size) -> tuple[Any, dict[str, Tensor]]:
     # leave them behind in a model that uses one module in two places, as CoaT does.
     memo = {id(parameter): parameters[name] for name, parameter in model.named_parameters()}
     memo |= {id(buffer): torch.empty_like(buffer, device="meta") for buffer in model.buffers()}
-    twin = copy.deepcopy(model, memo).eval()
+    return copy.deepcopy(model, memo).eval(), parameters
+
+
+def _trace(twin: Any, image_size: Size) -> Any:
+    """What `forward_features` returns for one image."""
     with torch.enable_grad():
-        image = torch.empty(1, 3, *image_size, device="meta")
-        return twin.forward_features(image), parameters
+        return twin.forward_features(torch.empty(1, 3, *image_size, device="meta"))
 
 
-def _unused(feature_map: Tensor, parameters: dict[str, Tensor]) -> set[str]:
-    gradients = torch.autograd.grad(feature_map.sum(), list(parameters.values()), allow_unused=True)
-    return {name for name, grad in zip(parameters, gradients, strict=True) if grad is None}
+def _unused(feature_map: Tensor, parameters: dict[str, Tensor]) -> frozenset[str]:
+    """The parameters that no gradient would reach; none is computed."""
+    met: set[Any] = {None}
+    waiting: list[Any] = [feature_map.grad_fn]
+    while waiting:
+        if (step := waiting.pop()) not in met:
+            met.add(step)
+            waiting += [before for before, _ in step.next_functions]
+    reached = {id(step.variable) for step in met if hasattr(step, "variable")}
+    return frozenset(name for name, value in parameters.items() if id(value) not in reached)
 
 
-def _remove(model: nn.Module, unused: set[str]) -> None:
+def _remove(model: nn.Module, unused: AbstractSet[str]) -> None:
     """Take unused parameters out, by whole modules where nothing in a module is used."""
     names = [name for name, _ in model.named_parameters()]
     for prefix in _prefixes(

@@ -212,3 +212,39 @@ def test_the_page_of_a_second_reviewer_is_blind(driver: Any, tmp_path: Path) -> 
         driver.get(f"{address}/first/")
         wait_for(lambda: "3 of 8 looked at" in text_of(driver, "progress-text"))
     assert review.log.entries[-1]["by"] == "Bea"
+
+
+def test_a_missed_cell_is_added_by_keys_alone_and_by_dragging(driver: Any, tmp_path: Path) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    review = open_drawn(tmp_path / "review", photographs=1, cells=4, flagged=9)
+    driver.get_log("browser")  # of other tests
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        press(driver, "a", Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+        chord(driver, Keys.SHIFT, Keys.ARROW_RIGHT)
+        assert review.version == 1
+        press(driver, "3")
+        wait_for(lambda: "1 of 5 looked at" in text_of(driver, "progress-text"))
+        added = review.cells[4]
+        left, top, right, bottom = added.box
+        assert (right - left, bottom - top) == (27, 24)  # the size of the others, and wider
+        assert ((left + right) // 2, (top + bottom) // 2) == (163, 126)
+        shown = "return document.querySelector('.tile.current img').naturalWidth"
+        wait_for(lambda: script(driver, shown))
+        assert "decided by Ada" in text_of(driver, "cell-title")
+        press(driver, "u")
+        wait_for(lambda: "0 of 4 looked at" in text_of(driver, "progress-text"))
+        assert len(driver.find_elements(By.CSS_SELECTOR, "#field-boxes rect")) == 4
+        script(driver, "document.getElementById('add').click()")
+        field = driver.find_element(By.ID, "field")
+        chain = ActionChains(driver).move_to_element_with_offset(field, -30, 40)
+        chain.click_and_hold().move_by_offset(50, 45).release().perform()
+        script(driver, "document.querySelector('tr[data-to=neutrophil] button').click()")
+        wait_for(lambda: "1 of 5 looked at" in text_of(driver, "progress-text"))
+        press(driver, "a", Keys.ESCAPE, "2")  # leaves the mode: the key decides a cell again
+        wait_for(lambda: review.view("Ada")[0].decided[5].to == "lymphocyte")
+        errors = [each["message"] for each in driver.get_log("browser")]
+        assert errors == []

@@ -27,6 +27,7 @@ class Cell:
         proposed: the model's class; none where no cell was found.
         probabilities: of each class of the task.
         flags: what the model says beside, and `no-cell`.
+        added: whether a person drew it; it is there for whoever's view says what it is.
     """
 
     photograph: int
@@ -34,6 +35,7 @@ class Cell:
     proposed: str | None
     probabilities: tuple[float, ...]
     flags: tuple[str, ...]
+    added: bool = False
 
     @property
     def flagged(self) -> bool:

@@ -31,13 +31,20 @@ class Table:
     """
 
     def __init__(self, cells: Sequence[Cell], classes: Sequence[str]) -> None:
-        self._cells = cells
         self.names = [*dict.fromkeys([*classes, NOT_A_CELL])]
         place = {name: number for number, name in enumerate([*self.names, SKIPPED])}
         self._place = place
         self._proposed = np.array([place.get(c.proposed or "", -1) for c in cells], np.int64)
         self._flagged = np.array([c.flagged for c in cells], bool)
+        self._added = np.array([c.added for c in cells], bool)
         self._decided = np.full(len(cells), -1, np.int64)
+
+    def add(self, number: int) -> None:
+        """Make room for cells that somebody drew."""
+        self._proposed = np.append(self._proposed, np.full(number, -1))
+        self._flagged = np.append(self._flagged, np.zeros(number, bool))
+        self._added = np.append(self._added, np.ones(number, bool))
+        self._decided = np.append(self._decided, np.full(number, -1))
 
     def move(self, cell: int, decided: Decided | None) -> None:
         """Take in what is now said of a cell."""
@@ -81,7 +88,7 @@ class Table:
         unseen = self._flagged & (self._decided < 0)
         return {
             "counted": total,
-            "cells": len(self._cells),
+            "cells": int((~self._added | (self._decided >= 0)).sum()),
             "reviewed": int((self._decided >= 0).sum()),
             "accepted": int(((self._decided < 0) & (counted >= 0)).sum()),
             "skipped": int(reviewed[-1]),
@@ -144,7 +151,7 @@ class Choice:
     key: str
 
 
-_KEYS = "1234567890abcdefghijklopqrtvwxyz"  # m, n, s and u mean something else
+_KEYS = "1234567890bcdefghijklopqrtvwxyz"  # a, m, n, s and u mean something else
 
 
 def choose_keys(classes: Sequence[str], given: Sequence[str] = ()) -> list[Choice]:
@@ -163,8 +170,8 @@ def choose_keys(classes: Sequence[str], given: Sequence[str] = ()) -> list[Choic
         key, name = key.strip().casefold(), name.strip()
         if equals and key and (key not in _KEYS or len(key) != 1 or key in named.values()):
             raise UsageError(
-                f"--classes {text}: a key is one of {_KEYS}, each once; m, n, s and u mean "
-                "the map, not a cell, skip and undo."
+                f"--classes {text}: a key is one of {_KEYS}, each once; a, m, n, s and u "
+                "mean adding, the map, not a cell, skip and undo."
             )
         if key:
             named[name] = key

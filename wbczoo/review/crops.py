@@ -82,7 +82,7 @@ def measure(image: Found, boxes: Sequence[Box | None], side: int | None) -> dict
         "sha256": hashlib.sha256(content).hexdigest(),
         "width": width,
         "height": height,
-        "crops": [_crop(pixels, box, side) for box in boxes],
+        "crops": [crop(pixels, box, side) for box in boxes],
     }
 
 
@@ -143,7 +143,8 @@ def as_jpeg(image: Image.Image, quality: int = 88) -> bytes:
     return stream.getvalue()
 
 
-def _crop(pixels: Pixels, box: Box | None, side: int | None) -> bytes:
+def crop(pixels: Pixels, box: Box | None, side: int | None) -> bytes:
+    """A cell's picture as JPEG; the whole photograph where there is no box."""
     if box is not None and side is not None:
         square = cut(pixels, box, side)
         return as_jpeg(square.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0))

@@ -77,6 +77,8 @@ def write_cells(review: Review) -> int:
     errors = [csv_line(("truth", "answer", "photograph"))]
     for cell, label in labels.items():
         found = review.cells[cell]
+        if found.added:  # of which the model answered nothing
+            continue
         path = review.prepared.photographs[found.photograph].path
         errors.append(csv_line((label, found.proposed, path)))
     for name, table in ((ERRORS, errors), (TABLE, lines)):

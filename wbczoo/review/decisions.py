@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +64,7 @@ class Decisions:
         second: the two blind reviewers, if there are.
     """
 
-    def __init__(self, cells: Mapping[Name, int]) -> None:
+    def __init__(self, cells: dict[Name, int]) -> None:
         self.cells = cells
         self.slates: dict[str, Slate] = {"": Slate()}
         self.tokens: set[str] = set()

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from wbczoo import files
 from wbczoo.errors import UsageError, some
 from wbczoo.progress import tell
+from wbczoo.review.added import SAME, overlap
 from wbczoo.review.cells import Box, Cell, Photograph
 from wbczoo.review.dataset import reviewed
 from wbczoo.review.session import Action, Review
@@ -21,7 +22,6 @@ from wbczoo.tasks import fold
 COCO = "cells.coco.json"
 LABEL_STUDIO = "cells.label-studio.json"
 
-_SAME = 0.5  # of what two boxes cover together, from which on they are of one cell
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
 
 Labelled = tuple[str, Box, str]  # the image's path, a box in its pixels, and a label
@@ -158,21 +158,11 @@ def _match(review: Review, labelled: Sequence[Labelled]) -> dict[int, str]:
         name = PurePosixPath(path).name
         known = (each for each in (path, name, _UPLOADED.sub("", name)) if each in places)
         place = places.get(next(known, ""), -1)
-        near = ((_overlap(box, review.cells[n].box), n) for n in cells.get(place, ()))
+        near = ((overlap(box, review.cells[n].box), n) for n in cells.get(place, ()))
         share, cell = max(near, default=(0.0, -1))
-        if share >= _SAME:
+        if share >= SAME:
             found[cell] = label
     return found
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return wide * high / (areas - wide * high)
 
 
 def _of_coco(document: Mapping[str, Any]) -> Iterator[Labelled]:

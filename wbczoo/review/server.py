@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
-from wbczoo.review.crops import Crops, as_jpeg
+from wbczoo.review.crops import SIDE, Crops, as_jpeg, crop, usual_side
 from wbczoo.review.dataset import read_photograph
 from wbczoo.review.describe import describe, describe_cells
 from wbczoo.review.guard import PRINTED
@@ -88,6 +88,16 @@ class Served:
         pixels = read_photograph(review, cell.photograph)
         return overlay(self._session, pixels, box, task=review.prepared.task.name)
 
+    def picture_of(self, place: int) -> bytes:
+        """What is in the box that somebody drew, as JPEG; nothing if the photograph is gone."""
+        cell = self.ready.cells[place]
+        try:
+            pixels = read_photograph(self.ready, cell.photograph)
+        except ImageRefused:
+            return as_jpeg(Image.new("RGB", (SIDE, SIDE)))
+        side = self.crops.side if self.crops else None
+        return crop(pixels, cell.box, side or usual_side([cell.box]))
+
     @property
     def ready(self) -> Review:
         """The review; 503 before it is there."""
@@ -117,6 +127,7 @@ def make_app(served: Served) -> Starlette:
     """The application, which a `Guard` must stand before."""
     photograph = lru_cache(maxsize=12)(lambda place: _photograph(served.ready, place))
     evidence = lru_cache(maxsize=100)(served.map_of)
+    drawn = lru_cache(maxsize=1000)(served.picture_of)
     described = lru_cache(maxsize=1)(lambda: describe_cells(served.ready.prepared))
 
     async def page(request: Request) -> Response:
@@ -168,8 +179,13 @@ def make_app(served: Served) -> Starlette:
             raise HTTPException(404)
         if not all(each.isdecimal() and len(each) < 9 and int(each) < most for each in asked):
             raise HTTPException(404, "There is no such cell.")
-        found = [b64encode(served.crops.read(int(each))).decode() for each in asked]
-        return JSONResponse(found, headers=_ALWAYS)
+        found = [
+            await run_in_threadpool(drawn, int(each))
+            if served.ready.cells[int(each)].added
+            else served.crops.read(int(each))
+            for each in asked
+        ]
+        return JSONResponse([b64encode(each).decode() for each in found], headers=_ALWAYS)
 
     def field(request: Request) -> Response:
         place = request.path_params["place"]

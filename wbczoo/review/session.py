@@ -10,11 +10,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from wbczoo.errors import UsageError
+from wbczoo.review.added import cells_added, name_added
 from wbczoo.review.cells import names_of
 from wbczoo.review.count import Choice, Ranges, Table
-from wbczoo.review.decisions import SKIPPED, Decisions, Slate, decide, undo
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decisions, Slate, decide, undo
 from wbczoo.review.log import Entry, Log
 from wbczoo.review.prepare import Prepared, now
+from wbczoo.runtime.cells import FOUND
 from wbczoo.text import printable
 
 NOTES = ("red_cells", "white_cells", "platelets", "comment")
@@ -28,20 +30,23 @@ class Action(BaseModel):
 
     Attributes:
         token: of the page's own making, so that what is sent twice is done once.
-        cells, to: what each cell is to be; of `decide`.
+        cells, to: what each cell is to be; of `decide`, and `to` of `add`.
         seen: the line of the decision that the page shows of each cell, 0 for none.
         field, text: of `note`.
+        photograph, box: where a cell is that the finder missed; of `add`.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    do: Literal["decide", "undo", "redo", "note"]
+    do: Literal["decide", "add", "undo", "redo", "note"]
     token: str = Field(min_length=8, max_length=40, pattern=r"^[0-9A-Za-z-]+$")
     cells: list[int] = Field(default=[], max_length=100_000)
     to: list[str] = Field(default=[], max_length=100_000)
     seen: list[int] = Field(default=[], max_length=100_000)
     field: Literal["red_cells", "white_cells", "platelets", "comment"] = "comment"
     text: str = Field(default="", max_length=_LONGEST_NOTE)
+    photograph: int = Field(default=0, ge=0)
+    box: list[int] = Field(default=[], max_length=4)
 
 
 class Review:
@@ -63,7 +68,7 @@ class Review:
     ) -> None:
         self.folder, self.prepared, self.log, self.choices = folder, prepared, log, choices
         self.ranges = ranges
-        self.cells = prepared.cells
+        self.cells = [*prepared.cells]  # and behind them those that somebody added
         self.names = names_of(self.cells, prepared.photographs)
         self.decisions = Decisions({name: place for place, name in enumerate(self.names)})
         self.lock = threading.RLock()
@@ -114,7 +119,8 @@ class Review:
 
         Returns:
             `version`, the number of lines; `changes`, [cell, class or None, by, line] of each
-            cell of which something was said since; `table`, `notes`, `signed`, `undo` and `redo`.
+            cell of which something was said since; `added`, [cell, photograph, four of the box]
+            of those that somebody drew; `table`, `notes`, `signed`, `undo` and `redo`.
         """
         with self.lock:
             slate, table = self.view(by)
@@ -126,6 +132,11 @@ class Review:
             return {
                 "version": self.version,
                 "changes": found,
+                "added": [
+                    [cell, self.cells[cell].photograph, *self.cells[cell].box]
+                    for cell, *_ in found
+                    if self.cells[cell].added
+                ],
                 "table": table.to_dict(self.ranges),
                 "notes": slate.notes,
                 "signed": slate.signed and {k: slate.signed[k] for k in ("by", "at")},
@@ -158,6 +169,8 @@ class Review:
                 if conflict := self._conflict(slate, action, by):
                     return {**answer, "conflict": conflict}
                 lines = decide(self.decisions, by, wanted, **told)
+            elif action.do == "add":
+                lines = self._add(slate, action, by, told)
             elif action.do == "note":
                 same = slate.notes.get(action.field, "") == action.text
                 lines = [
@@ -186,6 +199,20 @@ class Review:
             raise UsageError(f"There is no class {printable(min(strange))[:80]!r}.")
         return [(c, self.names[c], to) for c, to in zip(action.cells, action.to, strict=True)]
 
+    def _add(
+        self, slate: Slate, action: Action, by: str, told: Mapping[str, str]
+    ) -> list[dict[str, Any]]:
+        """The line of a decision about a box that was drawn; the cell is there once it is taken."""
+        if self.prepared.begun["cells"] not in FOUND:
+            raise UsageError("Here each image is one cell, and none can be added.")
+        known = {choice.name for choice in self.choices} - {NOT_A_CELL}
+        if len(action.to) != 1 or action.to[0] not in known:
+            raise UsageError("A cell that is added is of one class.")
+        name = name_added(action.photograph, action.box, self.prepared.photographs, self.cells,
+                          slate)  # fmt: skip
+        cell = self.decisions.cells.get(name, len(self.cells))
+        return decide(self.decisions, by, [(cell, name, action.to[0])], added=True, **told)
+
     def _conflict(self, slate: Slate, action: Action, by: str) -> list[list[Any]]:
         """What others said of the cells, and the page had not shown."""
         found = []
@@ -204,6 +231,13 @@ class Review:
         return self._tables[id(slate)]
 
     def _take(self, entries: Sequence[Entry]) -> None:
+        added = cells_added(entries, self.names, self.prepared.photographs)
+        for name in names_of(added, self.prepared.photographs):
+            self.decisions.cells[name] = len(self.names)
+            self.names.append(name)
+        self.cells += added
+        for table in self._tables.values():
+            table.add(len(added))
         for cell, slate in self.decisions.apply(entries):
             if id(slate) in self._tables:
                 self._tables[id(slate)].move(cell, slate.decided.get(cell))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -119,9 +120,15 @@ def describe(review: Review, by: str, at: str, lines: int, head: str) -> dict[st
         lines, head: of the log, before the line that signs.
     """
     begun, (slate, table) = review.prepared.begun, review.view(by)
-    cells: dict[int, int] = {}
-    for cell in review.cells:
-        cells[cell.photograph] = cells.get(cell.photograph, 0) + 1
+    cells = Counter(
+        cell.photograph for place, cell in enumerate(review.cells)
+        if not cell.added or place in slate.decided
+    )  # fmt: skip
+    added = [
+        {"path": review.prepared.photographs[review.cells[cell].photograph].path,
+         "box": [*review.cells[cell].box], "class": said.to}
+        for cell, said in sorted(slate.decided.items()) if review.cells[cell].added
+    ]  # fmt: skip
     return {
         "wbczoo": __version__,
         "model": begun["model"],
@@ -137,9 +144,10 @@ def describe(review: Review, by: str, at: str, lines: int, head: str) -> dict[st
                 for cell, said in sorted(slate.decided.items()) if said.to == SKIPPED
             ],
         },
+        **({"added": added} if added else {}),
         "reviewers": sorted({each.by for each in slate.decided.values()}),
         "photographs": [
-            {"path": each.path, "sha256": each.sha256, "cells": cells.get(place, 0),
+            {"path": each.path, "sha256": each.sha256, "cells": cells[place],
              **({"error": each.error} if each.error else {})}
             for place, each in enumerate(review.prepared.photographs)
         ],

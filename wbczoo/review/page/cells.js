@@ -24,13 +24,29 @@ export class Cells {
     this.waiting = new Map();
     this.seen = new Set();
     this.shownIn = new Array(this.all.length);
+    for (const row of told.added) this.add(row);
     for (const [cell, to, by, line] of told.changes) Object.assign(this.all[cell], { decided: to, by, line });
     this.all.forEach((_, cell) => {
       this.shownIn[cell] = this.belongs(cell);
       if (this.said(cell) !== null) this.seen.add(cell);
-      this.sectionOf.get(this.shownIn[cell]).cells.push(cell);
+      this.sectionOf.get(this.shownIn[cell])?.cells.push(cell);
     });
     for (const section of this.sections) section.cells.sort((a, b) => this.order(section, a, b));
+  }
+
+  // A cell that somebody drew; it is shown while something is said of it.
+  add([cell, photograph, left, top, right, bottom]) {
+    if (this.all[cell]) return;
+    this.photographs[photograph].cells.push(cell);
+    this.shownIn[cell] = null;
+    this.all[cell] = {
+      photograph, left, top, right, bottom, probabilities: this.proposes.map(() => 0), most: 0, proposed: null, flags: [],
+      added: true, decided: null, by: "", line: 0, waits: [],
+    };
+  }
+
+  get shown() {
+    return this.sections.reduce((sum, { cells }) => sum + cells.length, 0);
   }
 
   // What a cell is said to be: the last key pressed, else the last decision, else nothing.
@@ -40,8 +56,8 @@ export class Cells {
   }
 
   belongs(cell) {
-    const { flags, proposed } = this.all[cell];
-    return this.said(cell) ?? (flags.length || !proposed ? UNIDENTIFIED : proposed);
+    const { flags, proposed, added } = this.all[cell];
+    return this.said(cell) ?? (added ? null : flags.length || !proposed ? UNIDENTIFIED : proposed);
   }
 
   probability(cell, name) {
@@ -71,9 +87,12 @@ export class Cells {
     else this.seen.delete(cell);
     const to = this.belongs(cell);
     if (to === this.shownIn[cell]) return;
-    const { section, place } = this.find(cell);
-    section.cells.splice(place, 1);
+    if (this.shownIn[cell] !== null) {
+      const { section, place } = this.find(cell);
+      section.cells.splice(place, 1);
+    }
     this.shownIn[cell] = to;
+    if (to === null) return;
     const found = this.find(cell);
     found.section.cells.splice(found.place, 0, cell);
   }
@@ -104,11 +123,12 @@ export class Cells {
   }
 
   isUnseenFlagged(cell) {
-    return this.all[cell].flags.length > 0 && this.said(cell) === null;
+    return this.all[cell]?.flags.length > 0 && this.said(cell) === null;
   }
 
   // All cells in the order of the gallery, as one row.
   step(cell, by) {
+    if (this.shownIn[cell] === null) return this.first();
     let { section, place } = this.find(cell);
     let number = this.sections.indexOf(section);
     place += by;

@@ -7,6 +7,7 @@ const FLAGS = {
   unsure: "too improbable to be trusted",
   contradicted: "the model's answers contradict one another",
   "at-edge": "cut by the photograph's frame",
+  added: "drawn by hand: the model was not asked",
   "no-cell": "no white cell was found in this photograph",
 };
 const MAP = "What the model's answer rests on: orange speaks for it, blue against it, the stronger the more.";
@@ -22,6 +23,8 @@ export class Field {
     this.zoomed = document.getElementById("zoom");
     this.scale = 1;
     this.photograph = null;
+    this.middle = null; // a box, where it is not the current cell's
+    this.changed = () => {}; // another photograph is shown
     this.zoomed.addEventListener("click", () => this.zoom());
     this.boxes.addEventListener("click", (event) => event.target.dataset.cell && go(Number(event.target.dataset.cell)));
     this.box.addEventListener("wheel", (event) => {
@@ -84,6 +87,7 @@ export class Field {
     this.cell = cell;
     const told = this.cells.all[cell];
     if (told.photograph !== this.photograph) {
+      this.changed();
       this.photograph = told.photograph;
       this.image.src = `photographs/${told.photograph}.jpg`;
       this.drawBoxes();
@@ -97,7 +101,7 @@ export class Field {
   drawBoxes() {
     const { width, height, cells } = this.cells.photographs[this.photograph];
     this.boxes.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.boxes.replaceChildren(...cells.map((cell) => {
+    this.boxes.replaceChildren(...cells.filter((cell) => this.cells.shownIn[cell] !== null).map((cell) => {
       const { left, top, right, bottom, flags } = this.cells.all[cell];
       const rect = document.createElementNS(SVG, "rect");
       for (const [name, value] of Object.entries({ x: left, y: top, width: right - left, height: bottom - top })) rect.setAttribute(name, value);
@@ -107,17 +111,23 @@ export class Field {
     }));
   }
 
-  // Fit the photograph into its place, or the current cell into the middle of it.
+  // A place of this view in pixels of the photograph.
+  inPhotograph(x, y) {
+    return { x: (x - this.at.x) / this.at.scale, y: (y - this.at.y) / this.at.scale };
+  }
+
+  // Fit the photograph into its place, or the current cell, or what is drawn, into the middle of it.
   place() {
     if (this.photograph === null) return;
     const { width, height } = this.cells.photographs[this.photograph];
     const { wide, high } = this;
     const fit = Math.min(wide / width, high / height);
-    const { left, top, right, bottom } = this.cells.all[this.cell];
+    const { left, top, right, bottom } = this.middle ?? this.cells.all[this.cell];
     const scale = fit * this.scale;
     const put = (space, size, middle) => size * scale <= space ? (space - size * scale) / 2
       : Math.min(0, Math.max(space - size * scale, space / 2 - middle * scale));
     const x = put(wide, width, (left + right) / 2), y = put(high, height, (top + bottom) / 2);
+    this.at = { x, y, scale };
     Object.assign(this.inner.style, { width: `${width * scale}px`, height: `${height * scale}px`, transform: `translate(${x}px, ${y}px)` });
     this.zoomed.setAttribute("aria-pressed", String(this.scale > 1));
   }
@@ -130,7 +140,7 @@ export class Field {
     if (this.toldOf === this.cell) return;
     this.toldOf = this.cell;
     write(document.getElementById("cell-path"), photograph.path);
-    const flags = make("p", "flags", told.flags.map((flag) => `${flag}: ${FLAGS[flag] ?? "the model flagged it"}`).join("; "));
+    const flags = make("p", "flags", [...told.flags, ...(told.added ? ["added"] : [])].map((flag) => `${flag}: ${FLAGS[flag] ?? "the model flagged it"}`).join("; "));
     const bars = make("dl", "bars");
     const order = told.proposed ? this.cells.proposes.map((name, place) => [told.probabilities[place], name]) : [];
     order.sort((a, b) => b[0] - a[0]);
@@ -140,6 +150,6 @@ export class Field {
       bar.appendChild(make("div", "")).style.width = `${100 * probability}%`;
       bars.appendChild(make("dd", "", `${(100 * probability).toFixed(1)} %`));
     }
-    document.getElementById("cell-answer").replaceChildren(...(told.flags.length ? [flags] : []), bars);
+    document.getElementById("cell-answer").replaceChildren(...(flags.textContent ? [flags] : []), bars);
   }
 }

@@ -1,6 +1,6 @@
 // The keyboard: every key that means something here, and nothing where somebody writes.
 
-export function listenToKeys({ cells, gallery, review }) {
+export function listenToKeys({ cells, gallery, review, adding }) {
   const classOf = new Map(cells.classes.map(({ name, key }) => [key, name]));
   const moves = {
     ArrowLeft: (cell) => cells.step(cell, -1),
@@ -13,7 +13,7 @@ export function listenToKeys({ cells, gallery, review }) {
     End: (cell) => cells.find(cell).section.cells.at(-1),
   };
   const others = {
-    "?": review.help, ".": review.nextFlagged, "+": review.larger, "=": review.larger, "-": review.smaller,
+    "?": review.help, a: review.add, ".": review.nextFlagged, "+": review.larger, "=": review.larger, "-": review.smaller,
     Enter: review.zoom, Escape: () => gallery.clear(), u: review.undo, U: review.redo, s: review.skip, m: review.map, " ": review.confirm,
   };
   const withControl = {
@@ -42,6 +42,13 @@ export function listenToKeys({ cells, gallery, review }) {
     if (target.closest("input, textarea, select")) return;
     if (target.closest("button, a, summary") && (key === " " || key === "Enter")) return;
     let act = null;
+    if (adding.box && !event.ctrlKey && !event.metaKey) {
+      const name = classOf.get(key.toLowerCase());
+      if (name && !event.shiftKey) adding.decide(name);
+      else if (!adding.press(event) && key !== "a") return;
+      else if (key === "a") adding.end();
+      return event.preventDefault();
+    }
     if (event.ctrlKey || event.metaKey) act = withControl[key];
     else if (key === " " && event.shiftKey) act = review.confirmShown;
     else if (key in moves) act = target.closest(".side .scroll") ? null : () => move(event);

@@ -1,5 +1,6 @@
 // The page of a review: what a person presses, clicks or drags becomes a decision, shown at once.
 
+import { Adding } from "./adding.js";
 import { Cells, NOT_A_CELL, SKIPPED, UNIDENTIFIED } from "./cells.js";
 import { Count } from "./count.js";
 import { askName, askToSign, fillHelp, showBanner } from "./dialogs.js";
@@ -15,13 +16,15 @@ const SAVED = { saved: "All saved", waits: "Saving…", lost: "Not connected; tr
 
 const HERE = `${NAME} ${location.pathname}`; // of this review alone: another one asks again
 let you = sessionStorage.getItem(NAME) ?? "";
-let cells, gallery, field, count, signed = null, told = null;
+let cells, gallery, field, count, adding, signed = null, told = null;
 
 const link = new Link({ name: () => you, heard, state: (state) => {
   if ($("saved").dataset.state !== state) $("saved").textContent = SAVED[state];
   $("saved").dataset.state = state;
   $("saved").className = `saved ${state}`;
 } });
+
+const added = new Set(); // tokens of cells that were drawn here and are not yet answered
 
 let silence = null;
 function say(words) {
@@ -51,12 +54,13 @@ async function begin() {
   cells = new Cells(told);
   gallery = new Gallery(cells, { select: show, drop: (to) => decide(to) });
   field = new Field(cells, (cell) => gallery.go(cell));
-  count = new Count(cells, { show: (name) => gallery.showSection(name), drop: (to) => decide(to), note: (name, text) => link.send({ do: "note", field: name, text }) });
+  adding = new Adding(cells, field, { say, add: (found) => added.add(link.send({ do: "add", ...found })) });
+  count = new Count(cells, { show: (name) => (adding.box ? adding.decide(name) : gallery.showSection(name)), drop: (to) => decide(to), note: (name, text) => link.send({ do: "note", field: name, text }) });
   link.version = told.version;
   fillHelp(cells);
   showScale();
   take(told);
-  listenToKeys({ cells, gallery, review });
+  listenToKeys({ cells, gallery, review, adding });
   gallery.draw();
   if (cells.first() !== null) gallery.go(cells.first());
   gallery.box.focus();
@@ -74,15 +78,19 @@ function wait({ failed, preparing }) {
 function heard(news) {
   if (news.version !== undefined && news.version < link.version && !news.results) return location.reload();
   if (news.version === link.version && !news.results) return; // an echo of this page's own
+  for (const row of news.added ?? []) cells.add(row);
   const { current } = gallery, here = cells.shownIn[current], next = current === null ? null : cells.step(current, 1);
   for (const [cell, to, by, line] of news.changes ?? []) {
     cells.change(cell, to, by, line);
+    if (cells.all[cell].added && cells.all[cell].photograph === field.photograph) field.drawBoxes();
+    if (cell === current && cells.shownIn[cell] === null) gallery.go(next ?? cells.first());
     if (cell !== current || by === you || !by || cells.shownIn[cell] === here) continue;
     say(`${by} decided this cell: ${titleOf(to)}.`);
     gallery.go(next ?? cell);
   }
   for (const { token, refused, conflict } of news.results ?? []) {
     cells.answered(token);
+    if (added.delete(token) && news.added?.length) gallery.go(news.added.at(-1)[0]);
     if (refused) say(refused);
     for (const [cell, to, by, line] of conflict ?? []) {
       cells.change(cell, to, by, line);
@@ -111,9 +119,9 @@ function take(news) {
 }
 
 function progress() {
-  const seen = cells.seen.size, flagged = cells.sectionOf.get(UNIDENTIFIED).cells.length;
-  Object.assign($("progress"), { max: Math.max(1, cells.all.length), value: seen });
-  $("progress-text").textContent = `${seen} of ${cells.all.length} looked at, ${flagged} flagged left`;
+  const seen = cells.seen.size, all = cells.shown, flagged = cells.sectionOf.get(UNIDENTIFIED).cells.length;
+  Object.assign($("progress"), { max: Math.max(1, all), value: seen });
+  $("progress-text").textContent = `${seen} of ${all} looked at, ${flagged} flagged left`;
   $("next-flagged").disabled = flagged === 0;
 }
 
@@ -162,6 +170,7 @@ const review = {
   redo: () => link.send({ do: "redo" }),
   zoom: () => gallery.current !== null && field.zoom(),
   map: () => gallery.current !== null && field.map(),
+  add: () => (signed ? say("It is signed; reopen it to change it.") : gallery.current !== null && adding.toggle()),
   larger: () => gallery.resize(gallery.wanted + 16),
   smaller: () => gallery.resize(gallery.wanted - 16),
   help: () => $("help-dialog").showModal(),
@@ -202,7 +211,7 @@ function showScale() {
   gallery.arranged = (tile) => (bar.style.width = `${(10 / micrometres / side) * tile}px`);
 }
 
-const buttons = { undo: "undo", redo: "redo", "next-flagged": "nextFlagged", "confirm-shown": "confirmShown", sign: "sign", help: "help" };
+const buttons = { undo: "undo", redo: "redo", "next-flagged": "nextFlagged", "confirm-shown": "confirmShown", sign: "sign", help: "help", add: "add" };
 for (const [id, act] of Object.entries(buttons)) $(id).addEventListener("click", () => review[act]());
 $("name").addEventListener("click", async () => {
   await rename();

@@ -1,0 +1,121 @@
+"""A cell that the finder missed is drawn, decided, counted, undone, kept, and handed on."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from drawn_review import decision, open_drawn
+
+from wbczoo.review.check import check_folder
+from wbczoo.review.serve import begin_second
+from wbczoo.review.session import Action, Review
+from wbczoo.review.sign import sign, write_signed
+
+BOX = [200, 150, 230, 184]  # where no cell was found
+NEW = 12  # its place behind the cells of three photographs
+
+
+def add(to: str = "monocyte", token: str = "add-token", **given: Any) -> dict[str, Any]:
+    return {"do": "add", "token": token, "photograph": 1, "box": BOX, "to": [to], **given}
+
+
+def act(review: Review, by: str, *actions: dict[str, Any]) -> dict[str, Any]:
+    return review.act(by, [Action.model_validate(each) for each in actions])
+
+
+@pytest.fixture
+def review(tmp_path: Path) -> Review:
+    return open_drawn(tmp_path / "review")
+
+
+def test_a_cell_that_was_drawn_counts_and_is_there_again_after_a_stop(
+    review: Review, tmp_path: Path
+) -> None:
+    before = review.changes("Ada", 0)["table"]
+    told = act(review, "Ada", add())
+    assert told["changes"] == [[NEW, "monocyte", "Ada", 2]]
+    assert told["added"] == [[NEW, 1, *BOX]]
+    table = told["table"]
+    assert table["cells"] == before["cells"] + 1
+    assert table["classes"]["monocyte"]["count"] == before["classes"]["monocyte"]["count"] + 1
+    assert review.log.entries[-1]["added"]
+    assert review.log.entries[-1]["box"] == BOX
+    act(review, "Bea", decision(NEW, to="lymphocyte", seen=2))
+    assert open_drawn(tmp_path / "review").changes("Ada", 0) == review.changes("Ada", 0)
+    assert not check_folder(tmp_path / "review").faults
+
+
+def test_what_was_added_is_gone_when_it_is_undone_and_back_when_redone(review: Review) -> None:
+    act(review, "Ada", add())
+    told = act(review, "Ada", {"do": "undo", "token": "undo-token"})
+    assert told["changes"][0][:2] == [NEW, None]
+    assert told["table"]["cells"] == NEW
+    assert review.changes("Ada", 0)["added"] == []
+    act(review, "Ada", {"do": "redo", "token": "redo-token"})
+    assert review.changes("Ada", 0)["added"] == [[NEW, 1, *BOX]]
+    act(review, "Ada", {"do": "undo", "token": "undo-again"})
+    act(review, "Bea", add("neutrophil", "add-again"))  # the same box is the same cell
+    assert review.changes("Ada", 0)["changes"][0][:3] == [NEW, "neutrophil", "Bea"]
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"photograph": 9}, "no such photograph"),
+        ({"box": [1, 2, 3]}, "four sides"),
+        ({"box": [200, 150, 330, 184]}, "lies in its photograph"),
+        ({"box": [200, 150, 202, 184]}, "lies in its photograph"),
+        ({"box": [230, 150, 200, 184]}, "lies in its photograph"),
+        ({"box": [21, 21, 45, 45]}, "there already"),
+        ({"to": "not_a_cell"}, "of one class"),
+        ({"to": "basophil"}, "of one class"),
+    ],
+)
+def test_no_cell_is_added_where_none_can_be(
+    review: Review, given: dict[str, Any], why: str
+) -> None:
+    told = act(review, "Ada", add(**given))
+    assert why in told["results"][0]["refused"]
+    assert review.version == 1
+
+
+def test_a_box_that_is_no_cell_makes_room_for_one_that_is_drawn_better(review: Review) -> None:
+    act(review, "Ada", decision(4, to="not_a_cell"))
+    told = act(review, "Ada", add(box=[21, 21, 45, 45]))
+    assert [each[0] for each in told["added"]] == [NEW]
+
+
+def test_what_was_added_is_signed_and_flows_back(review: Review, tmp_path: Path) -> None:
+    folder = tmp_path / "review"
+    act(review, "Ada", decision(*review.view("Ada")[1].unseen(), to="monocyte"), add("neutrophil"))
+    sign(review, "Ada")
+    document = json.loads((folder / "differential.json").read_text())
+    assert [(each["box"], each["class"]) for each in document["added"]] == [(BOX, "neutrophil")]
+    assert [each["cells"] for each in document["photographs"]] == [4, 5, 4]
+    assert "1 were missed by the finder" in (folder / "differential.html").read_text()
+    boxes = json.loads((folder / "cells.coco.json").read_text())["annotations"]
+    assert [200, 150, 30, 34] in [each["bbox"] for each in boxes]
+    with (folder / "cells.csv").open() as stream:
+        rows = [*csv.DictReader(stream)]
+    assert "neutrophil" in [each["label"] for each in rows]
+    assert all((folder / each["file"]).exists() for each in rows)
+    with (folder / "errors.csv").open() as stream:  # the model answered nothing of it
+        assert len([*csv.DictReader(stream)]) == len(rows) - 1
+    (folder / "differential.json").unlink()
+    write_signed(open_drawn(folder))  # as it was signed
+    assert not check_folder(folder).faults
+
+
+def test_a_blind_second_reviewer_hears_of_no_cell_that_the_first_drew(review: Review) -> None:
+    act(review, "Ada", add())
+    begin_second(review, "Ada", "Bea")
+    told = review.changes("Bea", 0)
+    assert told["added"] == []
+    assert told["table"]["cells"] == NEW
+    act(review, "Bea", add("lymphocyte", "of-bea-too"))
+    assert review.changes("Bea", 0)["changes"][0][:2] == [NEW, "lymphocyte"]
+    assert review.changes("Ada", 0)["changes"][0][:2] == [NEW, "monocyte"]

@@ -1,0 +1,78 @@
+"""Cells that no model proposed: a person drew their boxes, and a log's lines bring them back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from wbczoo.errors import UsageError
+from wbczoo.review.cells import Box, Cell, Photograph
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Name, Slate
+from wbczoo.review.log import Entry
+from wbczoo.runtime.cells import NO_CELL
+
+SAME = 0.5  # of what two boxes cover together, from which on they are of one cell
+
+_SMALLEST = 4  # pixels
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    if wide <= 0 or high <= 0:
+        return 0.0
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return wide * high / (areas - wide * high)
+
+
+def name_added(
+    place: int,
+    box: Sequence[int],
+    photographs: Sequence[Photograph],
+    cells: Sequence[Cell],
+    slate: Slate,
+) -> Name:
+    """The name of a cell that is to be added to a photograph.
+
+    Args:
+        box: left, top, right, bottom in pixels of the photograph at `place`.
+        cells: all that are known.
+        slate: what the person who adds it sees.
+
+    Raises:
+        UsageError: if there is no such photograph, the box is no box in it, or a cell is there.
+    """
+    if not place < len(photographs) or photographs[place].error:
+        raise UsageError("There is no such photograph.")
+    photograph = photographs[place]
+    if len(box) != 4:
+        raise UsageError("A box has four sides.")
+    left, top, right, bottom = box
+    inside = left >= 0 and top >= 0 and right <= photograph.width and bottom <= photograph.height
+    if not inside or min(right - left, bottom - top) < _SMALLEST:
+        raise UsageError(f"A cell's box lies in its photograph, {_SMALLEST} pixels wide or more.")
+    for number, cell in enumerate(cells):
+        said = slate.decided.get(number)
+        if cell.photograph != place or NO_CELL in cell.flags or (cell.added and said is None):
+            continue
+        gone = said is not None and said.to in (NOT_A_CELL, SKIPPED)
+        if not gone and overlap(cell.box, (left, top, right, bottom)) >= SAME:
+            raise UsageError("A cell is there already. Decide that one.")
+    return photograph.sha256, (left, top, right, bottom)
+
+
+def cells_added(
+    entries: Iterable[Entry], names: Sequence[Name], photographs: Sequence[Photograph]
+) -> list[Cell]:
+    """The cells that lines of a log add to those with these names."""
+    places = {each.sha256: place for place, each in reversed([*enumerate(photographs)])}
+    known, found = {*names}, list[Cell]()
+    for entry in entries:
+        if not entry.get("added"):
+            continue
+        left, top, right, bottom = entry["box"]
+        name: Name = entry["image"], (left, top, right, bottom)
+        if name not in known:
+            known.add(name)
+            found.append(Cell(places[name[0]], (left, top, right, bottom), None, (), (), True))
+    return found

@@ -24,6 +24,7 @@ from wbczoo.cli.images import (
 from wbczoo.cli.results import stream
 from wbczoo.cli.runtime_options import (
     cells_option,
+    coverage_option,
     engine_option,
     model_option,
     runtime_device_option,
@@ -82,6 +83,7 @@ from wbczoo.runtime.batches import BATCH, HERE
 @cells_option
 @unknown_above_option
 @unsure_below_option
+@coverage_option
 @runtime_device_option
 @engine_option
 @time_limit_option
@@ -105,6 +107,7 @@ def command(
     cells: Any,
     unknown_above: float | None,
     unsure_below: float | None,
+    coverage: str | None,
     device: Any,
     engine: Any,
     time_limit: float,
@@ -171,8 +174,12 @@ def command(
     session = load(
         model, device=device, engine=engine, parallel=workers or cores() if cluster is None else 1,
         threads=None if cluster is None else 1, unknown_above=unknown_above,
-        unsure_below=unsure_below, time_limit=time_limit,
+        unsure_below=unsure_below, coverage=None if coverage is None else float(coverage),
+        time_limit=time_limit,
     )  # fmt: skip
+    if coverage is not None and session.file.sets is not None:
+        for sentence in session.file.sets.not_promised(coverage):
+            tell(sentence)
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
@@ -212,7 +219,7 @@ def command(
                 count = write_as(
                     "csv" if layout == "csv" else "jsonl", rows, session.tasks, stream(),
                     advance=advance,
-                    further=further_columns(session.file, session.limits, cells),
+                    further=further_columns(session.file, session.limits, cells, session.floors),
                 )  # fmt: skip
     tell_count(count, found, "answered")
     ctx.exit(count.exit_code)

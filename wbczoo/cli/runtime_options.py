@@ -71,6 +71,13 @@ unknown_above_option = click.option(
     help="Flag answers whose novelty is above this.  [default: the model's limit]",
 )
 
+coverage_option = click.option(
+    "--coverage",
+    type=click.Choice(["0.8", "0.9", "0.95", "0.99"]),
+    help="Also name the classes of which one is right for this share of the cells of each class, "
+    "of laboratories that trained the model.",
+)
+
 unsure_below_option = click.option(
     "--unsure-below",
     type=click.FloatRange(0, 1),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from wbczoo import files, progress
@@ -83,20 +84,19 @@ def evaluate(
             raise UsageError(f"--fold belongs to --protocol grouped, not to {asked.protocol}.")
         rows = rows or read_dataset(asked, places, tell)
         tested = tested_laboratories(run.train, asked, rows, own=len(opened) > 1)
-        scored.append(
-            score(
-                run.model,
-                run.train,
-                asked,
-                rows,
-                one.seen,
-                one.split_sha256,
-                one.predict,
-                tell,
-                tested,
-                one.reviewed,
-            )
+        answered = score(
+            run.model,
+            run.train,
+            asked,
+            rows,
+            one.seen,
+            one.split_sha256,
+            one.predict,
+            tell,
+            tested,
+            one.reviewed,
         )
+        scored.append(replace(answered, sets=one.sets))
     if not all(each.checked for each in scored):
         tell(
             "an export keeps no list of its photographs: nobody checked that it has not seen these "

@@ -8,7 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from wbczoo.evaluation import novelty
+from wbczoo.evaluation import novelty, sets
 from wbczoo.metrics.formulas import COVERAGES
 from wbczoo.text import format_figure, format_sources
 
@@ -143,6 +143,8 @@ def table(document: Mapping[str, Any]) -> str:
         )
     if "novelty" in document:
         parts.append(novelty.table(document["novelty"]))
+    if document.get("sets"):
+        parts.append(sets.table(document["sets"]))
     for task, count in document.get("left_out", {}).items():
         parts.append(f"The task {task} leaves out {count} files by their labels.")
     parts += [f"Refused {path}: {reason}" for path, reason in document.get("refused", {}).items()]

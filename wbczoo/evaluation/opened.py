@@ -25,6 +25,7 @@ from wbczoo.evaluation.answer import (
 from wbczoo.evaluation.leakage import Seen
 from wbczoo.runtime.flags import Limits, average
 from wbczoo.runtime.folder import CONFIG, MODEL
+from wbczoo.runtime.sets import Sets, read_sets
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Opened:
             members were trained on several.
         limits: of flags, if any.
         reviewed: content hashes of what it was adapted to.
+        sets: what it promises of each class, if anything.
     """
 
     folder: Path
@@ -50,6 +52,7 @@ class Opened:
     predict: Predict
     limits: Limits | None
     reviewed: frozenset[str] = frozenset()
+    sets: Sets | None = None
 
 
 def find_folders(model: Path) -> list[Path]:
@@ -107,6 +110,7 @@ def open_model(folder: Path, device: str) -> Opened:
             predict_with_session(session),
             session.limits,
             session.file.reviewed,
+            session.file.sets,
         )
     from wbczoo.training.checkpoint import SPLIT, SUMMARY, load_model
 
@@ -126,6 +130,7 @@ def open_model(folder: Path, device: str) -> Opened:
         run.split_sha256,
         predict_with_torch(model, device),
         _limits_of(folder / SUMMARY),
+        sets=read_sets(folder / SUMMARY),
     )
 
 

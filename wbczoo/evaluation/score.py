@@ -22,10 +22,12 @@ from wbczoo.evaluation.answer import Predict, Probabilities
 from wbczoo.evaluation.laboratories import by_laboratory
 from wbczoo.evaluation.leakage import Seen, draw_again, refuse_adapted, refuse_seen
 from wbczoo.evaluation.novelty import describe_novelty, unknown_rows
+from wbczoo.evaluation.sets import describe_sets
 from wbczoo.metrics import measure, measure_contradictions, restrict
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell
 from wbczoo.runtime.model_file import NOVELTY
+from wbczoo.runtime.sets import Sets
 from wbczoo.tasks import NUCLEUS_OF, Task
 
 # What stands beside every number of a data set whose files' origin nobody knows.
@@ -38,7 +40,8 @@ class Scored:
 
     `checked` says whether the rows could be held against what the model has seen: a lone export
     that is asked about other data than its own does not know. `unknown` are rows of classes that
-    the model has not, and their answers; of a model without novelty none.
+    the model has not, and their answers; of a model without novelty none. `sets` is what the
+    model promises of each class, if anything.
     """
 
     rows: Rows
@@ -47,6 +50,7 @@ class Scored:
     probabilities: Probabilities
     checked: bool = True
     unknown: tuple[tuple[int, ...], Probabilities] = ((), {})
+    sets: Sets | None = None
 
 
 def asked_of(
@@ -228,6 +232,9 @@ def report(
         document |= by_laboratory(rows, chosen, tasks, probabilities, settings)
     if all(NOVELTY in fold.probabilities for fold in folds):
         document[NOVELTY] = describe_novelty(rows, tasks, _novelties(folds), settings)
+    sets = [(fold.sets, fold.chosen, fold.probabilities) for fold in folds if fold.sets]
+    if len(sets) == len(folds):
+        document["sets"] = describe_sets(rows, tasks, sets, settings)
     cell = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF)), None)
     nucleus = next((task for task in tasks if set(task.classes) & set(NUCLEUS_OF.values())), None)
     if cell and nucleus:

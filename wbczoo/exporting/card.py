@@ -79,6 +79,7 @@ def _training(trained: Trained) -> dict[str, Any]:
         "best_epoch": summary.get("best_epoch"),
         "temperatures": summary.get("temperatures"),
         "limits": None if trained.limits is None else summary.get("limits"),
+        "sets": None if trained.sets is None else trained.sets.to_dict(),
         "split_sha256": trained.config.split_sha256,
     }
 

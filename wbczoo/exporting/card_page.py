@@ -8,6 +8,7 @@ from typing import Any
 from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
 from wbczoo.exporting.front_matter import write_front_matter
+from wbczoo.exporting.sets_page import set_lines
 from wbczoo.text import format_class, format_figure, format_size, format_sources, name_source
 
 ALL = "all"  # the fold of what was measured over all of them
@@ -30,6 +31,8 @@ def to_markdown(card: dict[str, Any]) -> str:
     ]
     if card["limits"]:
         lines += ["", "## When it does not know", "", *_limit_lines(card["limits"])]
+    if promised := card.get("sets"):
+        lines += ["", "## What it promises", "", *set_lines(promised)]
     lines += ["", "## What it is for", "", card["intended_use"]]
     lines += ["", "## What it is not for", "", card["not_for"]]
     lines += ["", "## The file", "", *_file_lines(card)]

@@ -125,6 +125,8 @@ def write_graph(trained: Trained, path: Path, opset: int) -> None:
     told = metadata(trained.config, trained.weights_sha256)
     if trained.limits is not None:
         told["wbczoo.limits"] = json.dumps(trained.limits.to_dict())
+    if trained.sets is not None:
+        told["wbczoo.sets"] = json.dumps(trained.sets.to_dict())
     if trained.members:
         told["wbczoo.name"] = trained.name
     onnx.helper.set_model_props(proto, told)

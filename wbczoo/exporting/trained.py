@@ -15,6 +15,7 @@ from wbczoo.exporting.card_page import ALL
 from wbczoo.model.ensemble import Ensemble
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.runtime.flags import Limits, average
+from wbczoo.runtime.sets import Sets, read_sets
 from wbczoo.training import checkpoint
 from wbczoo.training.members import find_members
 
@@ -28,6 +29,7 @@ class Trained:
         config: the run's; of an ensemble the first member's.
         name: the composition's, or the ensemble's.
         limits: of its flags; None of a model without novelty.
+        sets: what it can promise; None of an ensemble, and where nothing was fitted.
         weights_sha256: of the run's `model.safetensors`, or over those of the members.
         members: of an ensemble; none of a run.
     """
@@ -38,6 +40,7 @@ class Trained:
     model: FusedClassifier | Ensemble
     limits: Limits | None
     weights_sha256: str
+    sets: Sets | None = None
     members: tuple[Trained, ...] = ()
 
     @property
@@ -104,7 +107,15 @@ def load(folder: Path, fold: int | None = None, elsewhere: str | None = None) ->
             )
         config = config.model_copy(update={"trained_on": elsewhere.strip()})
     digest = files.sha256_of(folder / checkpoint.MODEL)
-    return Trained(folder, config, config.model.name, model, _limits_of(folder, model), digest)
+    return Trained(
+        folder,
+        config,
+        config.model.name,
+        model,
+        _limits_of(folder, model),
+        digest,
+        read_sets(folder / checkpoint.SUMMARY),
+    )
 
 
 def load_ensemble(folder: Path) -> Trained:
@@ -118,7 +129,15 @@ def load_ensemble(folder: Path) -> Trained:
     model = Ensemble([_network(member) for member in members]).eval()
     whole = hashlib.sha256("".join(member.weights_sha256 for member in members).encode())
     limits = average([member.limits for member in members]) if model.has_novelty else None
-    return Trained(folder, members[0].config, model.name, model, limits, whole.hexdigest(), members)
+    return Trained(
+        folder,
+        members[0].config,
+        model.name,
+        model,
+        limits,
+        whole.hexdigest(),
+        members=members,
+    )
 
 
 def _network(member: Trained) -> FusedClassifier:

@@ -13,6 +13,7 @@ from wbczoo.errors import UsageError
 from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
+from wbczoo.runtime.sets import Floors, classes_left
 from wbczoo.tasks import Task
 
 Answer = dict[str, Any]
@@ -53,6 +54,7 @@ def answer_of(
     outputs: Mapping[str, NDArray[np.float32]],
     known: Mapping[str, Any] | None = None,
     layers: Sequence[Layer] = (),
+    floors: Floors | None = None,
 ) -> Answer:
     """The answer about one image, as `Session.answers` yields it.
 
@@ -60,6 +62,7 @@ def answer_of(
         outputs: of one image, by name.
         known: what is known of it without the model.
         layers: of these outputs, those that the answer has as features.
+        floors: of the sets that the answer has, if any.
     """
     known = known or {}
     probabilities = {task.name: outputs[f"{task.name}_probabilities"] for task in tasks}
@@ -67,6 +70,10 @@ def answer_of(
     if not all(np.isfinite(values).all() for values in numbers):
         return {**known, "error": "The model's answer is not a number; its weights are damaged."}
     answer: Answer = {"tasks": {t.name: _named(t, probabilities[t.name]) for t in tasks}}
+    for task in tasks:
+        if floors is not None and task.name in floors:
+            left = classes_left(task, probabilities[task.name], floors[task.name])
+            answer["tasks"][task.name]["set"] = left
     if NOVELTY in outputs:
         answer[NOVELTY] = float(str(outputs[NOVELTY]))
     if limits is not None:

@@ -17,6 +17,7 @@ from wbczoo.images import CROPS
 from wbczoo.parts import describe_findings
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.flags import LIMITS, Limits
+from wbczoo.runtime.sets import SETS, Sets
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import Task
 
@@ -44,6 +45,7 @@ class ModelFile:
             they come from the camera, else uint8 (N, 3, H, W) that were resized before.
         size: (H, W) of the images that it reads, in pixels; None where it reads any.
         limits: of flags; None where it was exported without.
+        sets: what it promises of each class; None where nothing was fitted.
         has_novelty: whether it tells how far an image lies from all that it learned.
         ensemble: whether several networks answer together.
         reviewed: SHA-256 of each file that it was adapted to, if it was.
@@ -63,6 +65,7 @@ class ModelFile:
     has_novelty: bool = False
     ensemble: bool = False
     reviewed: frozenset[str] = frozenset()
+    sets: Sets | None = None
 
     def refuse_ensemble(self, what: str) -> None:
         """See that one network can be asked for what lies within it.
@@ -161,6 +164,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         strange = set(json.loads(value("preprocessing")))
         limits = LIMITS.validate_json(metadata.get("wbczoo.limits", "null"))
         reviewed = _REVIEWED.validate_json(metadata.get("wbczoo.reviewed", "[]"))
+        sets = SETS.validate_json(metadata.get("wbczoo.sets", "null"))
     except ValidationError as error:
         raise WbczooError(
             f"The metadata of {path} are damaged: {describe_findings(error)}"
@@ -196,6 +200,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         NOVELTY in outputs,
         "wbczoo.name" in metadata,
         reviewed,
+        sets,
     )
     kept = {
         name: tuple(shape[1:])

@@ -53,7 +53,8 @@ def write_parquet(
     """Write rows that stand in a file as JSON lines to a Parquet file, aside and renamed.
 
     The columns are those of a table, with types: text for paths, errors and classes, int32 for
-    the sides of a box, float32 for numbers, a list of text for flags; null where a row has none.
+    the sides of a box, float32 for numbers, a list of text for flags and
+    sets; null where a row has none.
 
     Args:
         further: columns, as `csv_columns` takes them.
@@ -89,13 +90,16 @@ def _values(
         values = [None if value == "" else value for value in table_values(row, tasks, further)]
         # As in a table, which cannot hold what is no text either.
         values[0] = str(row["path"]).encode("utf-8", "backslashreplace").decode()
-        if "flags" in further:
-            values[2 + [*further].index("flags")] = row.get("flags")
+        lists = {"flags": row.get("flags")}
+        lists |= {f"{name}_set": told.get("set") for name, told in row.get("tasks", {}).items()}
+        for place, name in enumerate(further, start=2):
+            if name in lists:
+                values[place] = lists[name]
         yield values
 
 
 def _type(pyarrow: Any, name: str, tasks: Sequence[Task]) -> Any:
-    if name == "flags":
+    if name in ("flags", *(f"{task.name}_set" for task in tasks)):
         return pyarrow.list_(pyarrow.string())
     if name in BOX_COLUMNS:
         return pyarrow.int32()

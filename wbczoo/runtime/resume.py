@@ -71,9 +71,10 @@ def write_rows(
         "choice of --cells": chosen,
         "finder": finder_sha256() if chosen in FOUND else None,
         "limits of flags": session.limits.to_dict() if session.limits else None,
+        "coverage of sets": session.coverage,
     }
     output = Output(out)
-    further = further_columns(session.file, session.limits, cells)
+    further = further_columns(session.file, session.limits, cells, session.floors)
     on_the_way: Layout = "csv" if layout == "csv" else "jsonl"
     form = Form(
         on_the_way,

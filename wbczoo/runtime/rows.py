@@ -10,6 +10,7 @@ from typing import Any, Literal, TextIO
 from wbczoo.runtime.cells import FOUND, NO_CELL, Cells, choose_cells, from_the_top
 from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
+from wbczoo.runtime.sets import Floors
 from wbczoo.tasks import Task
 from wbczoo.text import csv_line
 
@@ -175,18 +176,22 @@ def _json_line(row: Row, stream: TextIO) -> str:
 
 
 def further_columns(
-    file: ModelFile, limits: Limits | None, cells: Cells | None = None
+    file: ModelFile,
+    limits: Limits | None,
+    cells: Cells | None = None,
+    floors: Floors | None = None,
 ) -> tuple[str, ...]:
     """What a table of a model's answers has beside paths, errors and classes.
 
     Args:
-        limits: of the session.
+        limits, floors: of the session.
         cells: as `Session.answers` takes it.
     """
     boxes = choose_cells(cells, file) in FOUND
     novelty = (NOVELTY,) if file.has_novelty else ()
     flags = ("flags",) if boxes or limits is not None else ()
-    return (*(BOX_COLUMNS if boxes else ()), *novelty, *flags)
+    sets = (f"{task.name}_set" for task in file.tasks if floors and task.name in floors)
+    return (*(BOX_COLUMNS if boxes else ()), *novelty, *flags, *sets)
 
 
 def csv_columns(tasks: Sequence[Task], further: Sequence[str] = ()) -> list[str]:
@@ -206,6 +211,8 @@ def table_values(row: Row, tasks: Sequence[Task], further: Sequence[str]) -> lis
     """What a row says under each of `csv_columns`; empty text where it says nothing."""
     said = dict(zip(BOX_COLUMNS, row.get("box", ()), strict=False))
     said |= {"novelty": row.get("novelty", ""), "flags": " ".join(row.get("flags", ()))}
+    for name, answer in row.get("tasks", {}).items():
+        said[f"{name}_set"] = " ".join(answer.get("set", ()))
     cells: list[object] = [row["path"], row.get("error", "")]
     cells += [said.get(name, "") for name in further]
     for task in tasks:

@@ -26,6 +26,7 @@ from wbczoo.runtime.maps import MappedNetwork, open_maps
 from wbczoo.runtime.model_file import check_against_card
 from wbczoo.runtime.opening import Device, Engine, Network
 from wbczoo.runtime.providers import reason_of
+from wbczoo.runtime.sets import choose_floors
 from wbczoo.runtime.stopping import TIME_LIMIT
 from wbczoo.tasks import Task
 
@@ -52,6 +53,8 @@ class Session:
         time_limit: seconds that the network may take for a batch, if it is no fixed one.
         unknown_above, unsure_below: limits of flags, where the model's own will not do; the
             second is a probability of every task.
+        coverage: .8, .9, .95 or .99: answers then have the set of classes of which one is right
+            for so many cells of each class, of the kind that validated the model.
 
     Attributes:
         file: what the model says of itself.
@@ -59,6 +62,7 @@ class Session:
         provider: what computes, `CPUExecutionProvider`, `CUDAExecutionProvider`,
             `TensorrtExecutionProvider`, `OpenVINO fp32` or `OpenVINO bf16`.
         limits: of the flags of answers; None where there are none to be raised.
+        coverage, floors: of the sets of answers; None where none are asked for.
         why_no_cuda: why `auto` took the CPU, or None.
         why_no_graph: why a fixed batch on CUDA is not a captured graph, or None.
 
@@ -82,12 +86,13 @@ class Session:
         time_limit: float = TIME_LIMIT,
         unknown_above: float | None = None,
         unsure_below: float | None = None,
+        coverage: float | None = None,
     ) -> None:
         path = find_model(model)
         self._opened = partial(
             type(self), path.absolute(), device=device, engine=engine, threads=threads,
             parallel=parallel, fixed_batch=fixed_batch, spin=spin, time_limit=time_limit,
-            unknown_above=unknown_above, unsure_below=unsure_below,
+            unknown_above=unknown_above, unsure_below=unsure_below, coverage=coverage,
         )  # fmt: skip
         if threads is not None and threads < 1:
             raise UsageError(f"A model needs at least one thread, not {threads}.")
@@ -110,6 +115,8 @@ class Session:
         self.version, self.weights_sha256 = self.file.version, self.file.weights_sha256
         self.time_limit = time_limit
         self.limits = choose_limits(self.file, unknown_above, unsure_below)
+        self.coverage = coverage
+        self.floors = choose_floors(self.file.sets, self.tasks, coverage, path)
         self.provider: str = self._network.provider
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
         self._parallel = parallel if on_cpu else 1
@@ -211,6 +218,7 @@ class Session:
             for each source `{"tasks": {task: {"class", "probability", "probabilities"}}}`, where
             probabilities are of each class by name; or `{"error": reason}` if it was refused.
             Of a file there is its `"path"`.
+            Under a coverage a task has `"set"`, the classes left open, the likeliest first.
             A model that tells it adds `"novelty"`, and one with limits `"flags"`, which holds of
             `unknown`, `unsure` and `contradicted` what is true (`wbczoo.runtime.flags`).
             An answer about a cell has `"box"`, [left, top, right, bottom] in pixels, and
@@ -299,7 +307,7 @@ class Session:
         layers: Sequence[Layer] = (),
     ) -> Answer:
         """The answer about one image, of which this is known and these are the outputs of `run`."""
-        return answer_of(self.tasks, self.limits, outputs, known, layers)
+        return answer_of(self.tasks, self.limits, outputs, known, layers, self.floors)
 
     def _answer(self, batch: list[Shown], layers: Sequence[Layer], maps: bool) -> list[Answer]:
         answers = [dict(shown.known) for shown in batch]

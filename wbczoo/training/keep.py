@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from scipy.special import softmax
+
 from wbczoo import files
 from wbczoo.config import RunConfig, TrainConfig
 from wbczoo.data.prepared import Prepared
 from wbczoo.errors import WbczooError
 from wbczoo.metrics import fit_temperature
 from wbczoo.metrics.limits import weigh
+from wbczoo.runtime.sets import fit_sets
 from wbczoo.training import checkpoint, log
 from wbczoo.training.fit import Fit
 from wbczoo.training.inference import predict_logits
@@ -68,6 +71,11 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
     """Fit what the best model says of its doubts, and write the summary and curves."""
     _, model = checkpoint.load_model(fit.out)
     model.move_to(fit.accelerator.device)
+    used, rows_of = prepared.used("validation"), prepared.rows
+    groups, laboratories = (
+        [column[row] for row in used] for column in (rows_of.groups, rows_of.laboratories)
+    )
+    sets = None
     if len(fit.validation):
         fit.tell("fitting temperatures on the validation photographs")
         logits = predict_logits(model, fit.validation, bf16=fit.bf16)
@@ -76,10 +84,14 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
             model.temperatures[place] = fit_temperature(logits[task.name], truth)
         targets, epoch = fit.validation.targets, fit.progress.epoch
         log_intervals(fit.accelerator, model, prepared, logits, targets, epoch)
+        likely = {
+            task.name: softmax(logits[task.name] / float(model.temperatures[place]), 1)
+            for place, task in enumerate(run.model.tasks)
+        }
+        known = {name: values.numpy() for name, values in targets.items()}
+        sets = fit_sets(run.model.tasks, likely, known, [*zip(laboratories, groups, strict=True)])
     fit.tell("fitting the novelty on the training photographs")
-    used, rows_of = prepared.used("validation"), prepared.rows
-    groups = [rows_of.groups[row] for row in used]
-    weights = weigh(groups, [rows_of.laboratories[row] for row in used])
+    weights = weigh(groups, laboratories)
     limits = fit_novelty(model, fit.training, fit.validation, weights, fit.config.seed)
     checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
     rows = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
@@ -103,6 +115,7 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
             for place, task in enumerate(run.model.tasks)
         },
         "limits": {**limits.to_dict(), "groups": len(set(groups)), "files": len(groups)},
+        "sets": sets.to_dict() if sets else None,
         "refused": dict(prepared.rows.refused),
     }
     files.write_json(fit.out / checkpoint.SUMMARY, summary)

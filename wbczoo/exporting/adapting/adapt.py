@@ -41,7 +41,9 @@ from wbczoo.runtime.layers import open_layers
 from wbczoo.runtime.model_file import INPUT, NOVELTY
 from wbczoo.runtime.named import resolve
 from wbczoo.runtime.session import Session
+from wbczoo.runtime.sets import Sets, fit_sets
 from wbczoo.runtime.verify import verify
+from wbczoo.tasks import Task
 
 _BATCH = 32
 
@@ -132,7 +134,10 @@ def adapt(
     hashes = sorted({rows.hashes[row] for row in chosen})
     with place.put_in_place(out, beside=out) as aside:
         graph = aside / path.name
-        document = _write(session, card, images, found, temperatures, adaptation, hashes, graph)
+        promised = _promise(session.tasks, found, cells.take(ours))
+        document = _write(
+            session, card, images, found, promised, temperatures, adaptation, hashes, graph
+        )
         licences = {f"data set {p.name}": datasets.spec(p.selector).licence or "not stated"
                     for p in TrainConfig(**parts).parts.values()}  # fmt: skip
         document["licences"] = {**document["licences"], **licences}
@@ -234,6 +239,13 @@ def _temperature(logits: Floats, probabilities: Floats) -> float:
     return float((moved[0][whole] * moved[1][whole]).sum() / (moved[1][whole] ** 2).sum())
 
 
+def _promise(tasks: Sequence[Task], found: Refit, cells: Cells) -> Sets:
+    """The sets of this laboratory, by what was told of each cell without it."""
+    told = {t: each.crossed for t, each in found.corrections.items() if each.crossed is not None}
+    asked = [task for task in tasks if task.name in told]
+    return fit_sets(asked, told, cells.targets, [*cells.groups])
+
+
 def _count_classes(
     rows: Rows, chosen: Sequence[int], session: Session
 ) -> dict[str, dict[str, int]]:
@@ -245,7 +257,7 @@ def _count_classes(
 
 
 def _write(
-    session: Session, card: Mapping[str, Any], images: Any, found: Refit,
+    session: Session, card: Mapping[str, Any], images: Any, found: Refit, promised: Sets,
     temperatures: Mapping[str, float], adaptation: dict[str, Any], hashes: list[str], graph: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the graph and its example; what the card then holds, but for licences."""
@@ -263,6 +275,7 @@ def _write(
     told = {
         "wbczoo.weights_sha256": whole.hexdigest(),
         "wbczoo.limits": write_metadata(limits.to_dict()),
+        "wbczoo.sets": write_metadata(promised.to_dict()),
         "wbczoo.reviewed": write_metadata(hashes),
         "wbczoo.adapted": write_metadata(adaptation),
     }
@@ -276,6 +289,7 @@ def _write(
         "limits": {
             **limits.to_dict(), "groups": adaptation["groups"], "files": adaptation["files"],
         },
+        "sets": promised.to_dict(),
         "evaluations": [],
         "adaptation": adaptation,
         "speed": measure_speed(adapted, images),

@@ -65,6 +65,8 @@ class Correction:
         weights, bias: (C, D) and (C,).
         penalty: of their squares; infinite where nothing is added.
         unsure_below: the least probability that holds the error at 5 %; None where no cell tells.
+        crossed: (N, C) what each cell is given by a correction that was fitted without its fold;
+            0 where the task leaves it out, None where nothing was fitted.
     """
 
     weights: Floats
@@ -72,6 +74,7 @@ class Correction:
     penalty: float = math.inf
     temperature: float = 1.0
     unsure_below: float | None = None
+    crossed: Floats | None = None
 
     def logits(self, features: Floats, given: Floats) -> Floats:
         """The corrected logits (N, C), before the temperature."""
@@ -157,7 +160,9 @@ def _correct(cells: Cells, task: str) -> Correction:
     likely = softmax(crossed[chosen] / temperature)
     least = least_probability(likely.max(1), likely.argmax(1) != truth, weights)
     best = fit(features, given, truth, groups)[chosen]
-    return Correction(best.weights, best.bias, best.penalty, temperature, least)
+    told = np.zeros((len(cells.groups), given.shape[1]))
+    told[known] = likely
+    return Correction(best.weights, best.bias, best.penalty, temperature, least, told)
 
 
 def fit(

@@ -1,0 +1,38 @@
+"""What a model promises of each class, as the page beside an export says it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from wbczoo.metrics.sets import fewest_groups
+from wbczoo.runtime.sets import COVERAGES
+
+
+def set_lines(sets: Mapping[str, Any]) -> list[str]:
+    """Paragraphs and a table for each task: from which probability on a class is left open.
+
+    Args:
+        sets: `floors` and `groups`, as `wbczoo.runtime.sets.Sets.to_dict` gives them.
+    """
+    lines = [
+        "`predict --coverage` names the classes that an answer leaves open: those that reach the "
+        "probability below, and the answer. Of each class at least the promised share of cells "
+        "has its own class among them, if they come as those of the groups that fitted this: from "
+        "the laboratories that trained the model, under the same conditions. Of another "
+        "laboratory nothing is promised."
+    ]
+    for task, groups in sets["groups"].items():
+        rows = []
+        for name, count in groups.items():
+            told = [
+                "in every set" if count < fewest_groups(float(each)) else f"{floors[name]:.3g}"
+                for each in COVERAGES
+                if name in (floors := sets["floors"][task][each])
+            ]
+            rows.append([name, count, *(told or ["no promise"] * len(COVERAGES))])
+        heads = [task, "groups", *COVERAGES]
+        lines += ["", tabulate(rows, heads, tablefmt="github", disable_numparse=True)]
+    return lines

@@ -7,8 +7,9 @@ from typing import Any
 
 from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
+from wbczoo.exporting.doubts_page import limit_lines, set_lines
 from wbczoo.exporting.front_matter import write_front_matter
-from wbczoo.exporting.sets_page import set_lines
+from wbczoo.exporting.doubts_page import limit_lines, set_lines
 from wbczoo.text import format_class, format_figure, format_size, format_sources, name_source
 
 ALL = "all"  # the fold of what was measured over all of them
@@ -30,7 +31,7 @@ def to_markdown(card: dict[str, Any]) -> str:
         *_figures(card["evaluations"], ensemble="members" in card),
     ]
     if card["limits"]:
-        lines += ["", "## When it does not know", "", *_limit_lines(card["limits"])]
+        lines += ["", "## When it does not know", "", *limit_lines(card["limits"])]
     if promised := card.get("sets"):
         lines += ["", "## What it promises", "", *set_lines(promised)]
     lines += ["", "## What it is for", "", card["intended_use"]]
@@ -135,34 +136,6 @@ def _file_lines(card: dict[str, Any]) -> list[str]:
             lines += ["", f"By their novelty {same} lie on the same side of its limit."]
         lines += ["", "What was tried, with its speed relative to fp32 in the same process:", ""]
         lines += [f"- {_trial(trial)}" for trial in found["tried"]]
-    return lines
-
-
-def _limit_lines(limits: dict[str, Any]) -> list[str]:
-    if limits["unknown_above"] is None:
-        return [
-            "It has no limits: there were no validation photographs to fit them on. Its novelty "
-            "is 0 for the median of its training photographs, and grows with what is unlike them."
-        ]
-    fitted = ["Its limits are the mean of its members', and were not fitted anew:", ""]
-    if "files" in limits:
-        fitted = [
-            f"Limits were fitted on {limits['files']} validation files of {limits['groups']} "
-            "groups, each of which counts alike:",
-            "",
-        ]
-    lines = [
-        *fitted,
-        f"- `unknown`: a novelty above {limits['unknown_above']:g}, below which 95 % of cells of "
-        "known classes stay",
-    ]
-    for task, least in limits["unsure_below"].items():
-        lines.append(
-            f"- `unsure`: a probability of {task} below {least:.3g}, above which at most 5 % of "
-            "answers are wrong"
-            if least
-            else f"- {task} is never `unsure`: of all its answers at most 5 % are wrong"
-        )
     return lines
 
 

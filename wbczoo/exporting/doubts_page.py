@@ -1,4 +1,4 @@
-"""What a model promises of each class, as the page beside an export says it."""
+"""What a model doubts and what it promises, as the page beside an export says it."""
 
 from __future__ import annotations
 
@@ -35,4 +35,33 @@ def set_lines(sets: Mapping[str, Any]) -> list[str]:
             rows.append([name, count, *(told or ["no promise"] * len(COVERAGES))])
         heads = [task, "groups", *COVERAGES]
         lines += ["", tabulate(rows, heads, tablefmt="github", disable_numparse=True)]
+    return lines
+
+
+def limit_lines(limits: Mapping[str, Any]) -> list[str]:
+    """A list of the limits past which an answer is flagged, and what they were fitted on."""
+    if limits["unknown_above"] is None:
+        return [
+            "It has no limits: there were no validation photographs to fit them on. Its novelty "
+            "is 0 for the median of its training photographs, and grows with what is unlike them."
+        ]
+    fitted = ["Its limits are the mean of its members', and were not fitted anew:", ""]
+    if "files" in limits:
+        fitted = [
+            f"Limits were fitted on {limits['files']} validation files of {limits['groups']} "
+            "groups, each of which counts alike:",
+            "",
+        ]
+    lines = [
+        *fitted,
+        f"- `unknown`: a novelty above {limits['unknown_above']:g}, below which 95 % of cells of "
+        "known classes stay",
+    ]
+    for task, least in limits["unsure_below"].items():
+        lines.append(
+            f"- `unsure`: a probability of {task} below {least:.3g}, above which at most 5 % of "
+            "answers are wrong"
+            if least
+            else f"- {task} is never `unsure`: of all its answers at most 5 % are wrong"
+        )
     return lines

@@ -9,7 +9,6 @@ from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
 from wbczoo.exporting.doubts_page import limit_lines, set_lines
 from wbczoo.exporting.front_matter import write_front_matter
-from wbczoo.exporting.doubts_page import limit_lines, set_lines
 from wbczoo.text import format_class, format_figure, format_size, format_sources, name_source
 
 ALL = "all"  # the fold of what was measured over all of them

@@ -98,7 +98,8 @@ def test_what_has_no_scale_or_is_no_square_patch_is_refused(
     assert "--um-per-pixel: how many micrometres" in refused(small_run, "--layout", "wsinfer")
     wanted = ("--layout", "wsinfer", "--um-per-pixel")
     assert "such as .1" in refused(small_run, *wanted, "0")
-    assert "--layout wsinfer is for the run" in refused(small_export, *wanted, ".1")
+    assert "is traced from PyTorch" in refused(small_export, *wanted, ".1")
+    assert "cut patches of one width" in refused("leukocyte-small", *wanted, ".1")
     assert "give both" in refused(small_run, "--um-per-pixel", ".1")
     built = tmp_path / "cropping"
     parts = ("--seq", "gru", "--hidden", "8", "--weights", "none", "--crop", "white-cell")

@@ -110,7 +110,8 @@ def _parse_size(
 def command(run: str, out: Path, as_json: bool, **options: Any) -> None:
     """Write a run as model.onnx with card.json, card.md and example.npz.
 
-    RUN may be a published model's name or an export, which is copied as it is.
+    RUN may be an export, or a published model's name or hf://OWNER/NAME: it is copied as it is,
+    or from fp32 put into another --precision, measured on --images.
 
     An export that answers differently from PyTorch is not written; nor is one in fp16 or int8
     that answers differently from fp32 (exit code 3).

@@ -13,7 +13,7 @@ import torch
 from wbczoo import files, progress
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.exporting import bioimageio, card, example, parity, place, trained, triton, wsinfer
-from wbczoo.exporting.again import find_export, lay_out_again
+from wbczoo.exporting.again import Lower, find_export, lay_out_again
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.flags import write_flags
 from wbczoo.exporting.graph import DEFAULT_OPSET, write_graph
@@ -66,7 +66,7 @@ def export(
 
     Args:
         run: a trained run or its folder, or one that `build --out` saved; or an export as
-            `wbczoo.load` takes it, which is copied byte for byte.
+            `wbczoo.load` takes it, which is copied byte for byte, but for another precision.
         out: a new folder; an earlier export is replaced if `overwrite`. With the layout `triton`
             a model repository, which may hold other models; with `bioimageio` a file.
         fold: of a folder of several folds' runs, which one.
@@ -106,22 +106,21 @@ def export(
     if um_per_pixel is not None and layout != "wsinfer":
         raise UsageError("--um-per-pixel is for --layout wsinfer; give both.")
     out = Path(out).resolve()
+    images = None if images is None else Path(images)
     if (made_before := find_export(run)) is not None:
         changes = {
-            "--fold": fold, "--ensemble": ensemble, "--images": images,
-            "--statistics-from": statistics_from, "--trained-elsewhere": trained_elsewhere,
-            "--precision": precision != "fp32", "--embed-preprocess": embed_preprocess,
+            "--fold": fold, "--ensemble": ensemble, "--statistics-from": statistics_from,
+            "--trained-elsewhere": trained_elsewhere, "--embed-preprocess": embed_preprocess,
             "--opset": opset != DEFAULT_OPSET, "--maps": maps,
-            "--layout wsinfer": layout == "wsinfer",
         }  # fmt: skip
         if asked := [option for option, value in changes.items() if value not in (None, False)]:
             raise UsageError(
-                f"{run} is an export already, and is copied as it is; {asked[0]} is for the run "
-                "that it was made from. Leave it out, or export that run."
+                f"{run} is an export already, whose graph stays; {asked[0]} is for the run that it "
+                "was made from. Leave it out, or export that run."
             )
-        return lay_out_again(made_before, out, layout=layout, overwrite=overwrite)
+        lower = Lower(precision, images, agreement, speed)
+        return lay_out_again(made_before, out, lower, layout=layout, overwrite=overwrite, tell=tell)
     run = Path(run)
-    images = None if images is None else Path(images)
     if layout in ("folder", "wsinfer"):
         place.claim(out, overwrite)
     elif layout == "bioimageio":

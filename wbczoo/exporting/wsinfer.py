@@ -64,17 +64,23 @@ def refuse(preprocessing: Preprocessing, um_per_pixel: float | None) -> None:
         )
     if not 0 < um_per_pixel < 1000:
         raise UsageError(f"A pixel spans some micrometres, such as .1, and not {um_per_pixel:g}.")
-    if preprocessing.crop != "none":
-        raise UsageError(
-            f"The model reads the crop {preprocessing.crop}, which neither WSInfer nor QuPath "
-            "makes. Let wbczoo answer the image and import its answers: wbczoo predict --cells all "
-            "--format geojson."
-        )
+    refuse_crop(preprocessing)
     if preprocessing.size[0] != preprocessing.size[1]:
         height, width = preprocessing.size
         raise UsageError(
             f"The patches of WSInfer are square, and the model reads {height} x {width} pixels. "
             "Train it with a square --image-size."
+        )
+
+
+def refuse_crop(preprocessing: Preprocessing) -> None:
+    """See that a model reads images as they are; UsageError if it crops cells."""
+    if preprocessing.crop != "none":
+        raise UsageError(
+            f"The model reads the crop {preprocessing.crop}: a square as wide as each cell asks "
+            "for, on a slide made white, while WSInfer and QuPath cut patches of one width, as "
+            "they are. Let wbczoo answer the image and import its answers: wbczoo predict --cells "
+            "all --format geojson."
         )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wbczoo.config import ModelConfig, Part, RunConfig
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.model.build import describe_model
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.specs import Preprocessing
 from wbczoo.tasks import NUCLEUS
@@ -213,7 +214,7 @@ def test_a_model_is_described_by_its_parameters_and_widths() -> None:
     model = FusedClassifier(CONFIG, Backbone(), sequence, "pixels")
     for parameter in cast(nn.Module, model.backbone).parameters():
         parameter.requires_grad = False
-    assert checkpoint.describe_model(model) == {
+    assert describe_model(model) == {
         "name": CONFIG.name,
         "parameters": 6 + 8 * 2 + 2,
         "trainable_parameters": 8 * 2 + 2,

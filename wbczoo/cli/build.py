@@ -23,8 +23,7 @@ def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> 
 
     Example: wbczoo build --backbone mobilenetv2 --seq bilstm
     """
-    from wbczoo.model.build import create_model
-    from wbczoo.training.checkpoint import describe_model
+    from wbczoo.model.build import create_model, describe_model
     from wbczoo.training.elsewhere import save_run
 
     model = create_model(**{**options, "tasks": options["tasks"] or DEFAULT})

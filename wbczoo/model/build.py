@@ -106,3 +106,20 @@ def _fuse(config: ModelConfig, backbone: Any) -> FusedClassifier:
     model = FusedClassifier(config, backbone, sequence, reads)
     model.initial = digest_of(model.state_dict())
     return model
+
+
+def describe_model(model: FusedClassifier) -> dict[str, Any]:
+    """Name, counts of parameters, widths, tasks and weights, as `build --json` prints them."""
+    return {
+        "name": model.config.name,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "trainable_parameters": sum(p.numel() for _, p in model.named_trainable()),
+        "features": {
+            "backbone": model.backbone_features,
+            "sequence": model.sequence_features,
+            "fused": model.backbone_features + model.sequence_features,
+        },
+        "tasks": {task.name: list(task.classes) for task in model.config.tasks},
+        "weights": model.config.weights.model_dump(),
+        "config": model.config.model_dump(mode="json"),
+    }

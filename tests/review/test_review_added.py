@@ -99,6 +99,10 @@ def test_what_was_added_is_signed_and_flows_back(review: Review, tmp_path: Path)
     assert "1 were missed by the finder" in (folder / "differential.html").read_text()
     boxes = json.loads((folder / "cells.coco.json").read_text())["annotations"]
     assert [200, 150, 30, 34] in [each["bbox"] for each in boxes]
+    (shown,) = [each for each in (folder / "cells.geojson").iterdir() if "0001" in each.name]
+    last = json.loads(shown.read_text())["features"][-1]
+    assert last["geometry"]["coordinates"][0][0] == BOX[:2]
+    assert last["properties"]["classification"]["name"] == "neutrophil"
     with (folder / "cells.csv").open() as stream:
         rows = [*csv.DictReader(stream)]
     assert "neutrophil" in [each["label"] for each in rows]

@@ -1,9 +1,10 @@
-"""Labels of cells leave as COCO's and as Label Studio's JSON, and come back from either."""
+"""Labels of cells leave as COCO's and Label Studio's JSON, which come back, and as GeoJSON."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,10 +18,12 @@ from wbczoo.review.added import SAME, overlap
 from wbczoo.review.cells import Box, Cell, Photograph
 from wbczoo.review.dataset import reviewed
 from wbczoo.review.session import Action, Review
+from wbczoo.runtime.geojson import decided_cells
 from wbczoo.tasks import fold
 
 COCO = "cells.coco.json"
 LABEL_STUDIO = "cells.label-studio.json"
+GEOJSON = "cells.geojson"  # a folder: QuPath takes a document for each photograph
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")  # what Label Studio puts before an uploaded file's name
 
@@ -28,7 +31,7 @@ Labelled = tuple[str, Box, str]  # the image's path, a box in its pixels, and a 
 
 
 def write_labels(review: Review) -> None:
-    """Write the reviewed cells as `cells.coco.json` and `cells.label-studio.json`."""
+    """Write the reviewed cells as `cells.coco.json`, `cells.label-studio.json`, `cells.geojson`."""
     labels, photographs = reviewed(review), review.prepared.photographs
     for name, document in (
         (COCO, to_coco(review.cells, photographs, labels)),
@@ -36,6 +39,20 @@ def write_labels(review: Review) -> None:
     ):
         text = json.dumps(document, indent=1, allow_nan=False)
         files.write_text(review.folder / name, text + "\n")
+    aside, folder = review.folder / f".{GEOJSON}", review.folder / GEOJSON
+    shutil.rmtree(aside, ignore_errors=True)
+    by_photograph: dict[int, list[tuple[Box, str]]] = {}
+    for cell, label in labels.items():
+        found = review.cells[cell]
+        by_photograph.setdefault(found.photograph, []).append((found.box, label))
+    classes = [choice.name for choice in review.choices]
+    for place, cells in by_photograph.items():
+        path = photographs[place].path
+        text = json.dumps(decided_cells(path, cells, classes), allow_nan=False)
+        files.write_text(aside / files.flat_name(path, ".geojson"), text + "\n")
+    shutil.rmtree(folder, ignore_errors=True)
+    if aside.exists():
+        aside.rename(folder)
 
 
 def to_coco(

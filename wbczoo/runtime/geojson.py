@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from wbczoo.runtime.drawing import colour_of
+from wbczoo.runtime.drawing import COLOURS, colour_of
 from wbczoo.runtime.rows import Row, begins_image
 
 Document = dict[str, Any]
@@ -79,6 +79,22 @@ def _answered(rows: Sequence[Row]) -> Document:
         name = f"{first['class']} {number}"
         features.append(_feature(row["box"], name, first["class"], colour_of(row), measured))
     return {**_head(rows[0]["path"]), "features": features}
+
+
+def decided_cells(
+    path: str, cells: Sequence[tuple[Sequence[float], str]], classes: Sequence[str]
+) -> Document:
+    """The cells of an image by what a person said that they are.
+
+    Args:
+        cells: the box and the class of each.
+        classes: all that there are, whose order gives each its colour.
+    """
+    features = [
+        _feature(box, f"{name} {number}", name, COLOURS[classes.index(name) % len(COLOURS)], {})
+        for number, (box, name) in enumerate(cells, 1)
+    ]
+    return {**_head(path), "features": features}
 
 
 def _head(path: str) -> Document:

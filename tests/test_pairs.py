@@ -17,6 +17,7 @@ from wbczoo.exporting.trained import bare
 from wbczoo.images.tree import Tree
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
+from wbczoo.model.fused import FusedClassifier
 from wbczoo.specs import Preprocessing
 
 BACKBONES = (
@@ -28,12 +29,23 @@ REFUSED = {("none", "none"), ("none", "bilstm_features")}
 PAIRS = [(b, s) for b in BACKBONES for s in BRANCHES if (b, s) not in REFUSED]
 SIZE = (96, 96)
 
-# Every branch beside the smallest backbone and alone, and beside each other backbone the branch
-# that reads its feature map. `make test-all` tries all of them.
-QUICK = [p for p in PAIRS if p[0] in ("squeezenet1_1", "none") or p[1] == BRANCHES[-1]]
-TRIED = [
-    pytest.param(*p, id="+".join(p), marks=() if p in QUICK else pytest.mark.nightly) for p in PAIRS
-]
+# Trained by day: every branch beside the smallest backbone and alone, and beside each other
+# backbone the branch that reads its feature map. Exported by day, for that takes ten times as
+# long: every branch, and backbones of each sort. `make test-all` tries all of them.
+TRAINED = [p for p in PAIRS if p[0] in ("squeezenet1_1", "none") or p[1] == BRANCHES[-1]]
+EXPORTED = [
+    ("squeezenet1_1", "none"), ("squeezenet1_1", "gru"), ("none", "bilstm"),
+    ("mobilenetv2", "bilstm_features"), ("convnext_atto", "bilstm_features"),
+]  # fmt: skip
+
+
+def tried(by_day: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    """All pairs, those of the day and those of the night."""
+    pairs = [
+        pytest.param(*p, id="+".join(p), marks=() if p in by_day else pytest.mark.nightly)
+        for p in PAIRS
+    ]
+    return pytest.mark.parametrize(("backbone", "sequence"), pairs)
 
 
 def test_the_built_in_parts_are_these() -> None:
@@ -62,18 +74,13 @@ def pictures(smears: Path) -> np.ndarray:
     return np.ascontiguousarray(np.stack(chosen).transpose(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize(("backbone", "sequence"), TRIED)
-def test_pair(backbone: str, sequence: str, pictures: np.ndarray, tmp_path: Path) -> None:
-    model = build(compose(backbone, sequence, hidden=16, image_size=SIZE), seed=1)
-    model.open_for_training("all")
-    _make_weights_large(model)
+@tried(TRAINED)
+def test_a_step_moves_every_part_of_a_pair(
+    backbone: str, sequence: str, pictures: np.ndarray
+) -> None:
+    model = _large(backbone, sequence)
     before = {name: value.clone() for name, value in model.named_parameters()}
-    model.train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    logits = model(torch.from_numpy(pictures[:4]))
-    loss = sum(F.cross_entropy(answer, torch.tensor([0, 1, 0, 1])) for answer in logits.values())
-    loss.backward()
-    optimizer.step()
+    _step(model, pictures)
     assert all(torch.isfinite(value).all() for value in model.parameters())
     unused = [name for name, value in model.named_parameters() if value.grad is None]
     assert not unused, f"no gradient reached {unused}"
@@ -84,6 +91,13 @@ def test_pair(backbone: str, sequence: str, pictures: np.ndarray, tmp_path: Path
         names = {name for name in before if name.startswith(part)}
         assert not names or names & moved, f"the step moved nothing in {part}"
 
+
+@tried(EXPORTED)
+def test_a_pair_of_which_a_step_was_trained_is_exported_and_equal(
+    backbone: str, sequence: str, pictures: np.ndarray, tmp_path: Path
+) -> None:
+    model = _large(backbone, sequence)
+    _step(model, pictures)
     model.eval()
     graph = tmp_path / "model.onnx"
     write_graph(bare(model), graph, opset=18)
@@ -92,10 +106,23 @@ def test_pair(backbone: str, sequence: str, pictures: np.ndarray, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]  # no external data
 
 
-def _make_weights_large(model: torch.nn.Module) -> None:
-    """Saturate the recurrent gates: an exporter's wrong gate hides behind small weights."""
+def _step(model: FusedClassifier, pictures: np.ndarray) -> None:
+    """Train it on four images, once."""
+    model.train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    logits = model(torch.from_numpy(pictures[:4]))
+    targets = torch.tensor([0, 1, 0, 1])
+    torch.stack([F.cross_entropy(answer, targets) for answer in logits.values()]).sum().backward()
+    optimizer.step()
+
+
+def _large(backbone: str, sequence: str) -> FusedClassifier:
+    """The pair with saturated recurrent gates: an exporter's wrong gate hides in small weights."""
+    model = build(compose(backbone, sequence, hidden=16, image_size=SIZE), seed=1)
+    model.open_for_training("all")
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for name, value in model.named_parameters():
             if name.startswith("sequence."):
                 value.copy_(torch.randn(value.shape, generator=generator) * 0.5)
+    return model

@@ -69,9 +69,16 @@ def predict(elsewhere: Elsewhere, smears: Path, exported: Path) -> list[Any]:
     return answers
 
 
+@pytest.mark.parametrize(
+    "left_out",
+    [
+        "onnx",  # by day: the export is by far the slowest check, and the tutorial's parts pass it
+        pytest.param("nothing", marks=pytest.mark.nightly),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_installs_and_keeps_the_contract(
-    elsewhere: Elsewhere, kind: Kind, tmp_path: Path
+    elsewhere: Elsewhere, kind: Kind, left_out: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "wbczoo-mine"
     elsewhere.run("wbczoo", "plugin", "new", "wbczoo-mine", "--kind", kind, "--out", folder)
@@ -84,6 +91,7 @@ def test_a_new_plugin_installs_and_keeps_the_contract(
         row = elsewhere.rows(f"{kind}s")["mine"]
         assert (row["status"], row["distribution"]) == ("ok", "wbczoo-mine")
         # -P: what is tested is the wheel's module, and not the one beside the tests.
-        done = elsewhere.run("python", "-P", "-m", "pytest", "-p", "no:cacheprovider", folder)
+        done = elsewhere.run("python", "-P", "-m", "pytest", "-p", "no:cacheprovider", folder,
+                             "-k", f"not {left_out}")  # fmt: skip
     assert "passed" in done.stdout
     assert "skipped" not in done.stdout

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from wbczoo import __version__
 from wbczoo.config import RunConfig
 from wbczoo.errors import WbczooError
+from wbczoo.exporting.recurrence import shapes_alone
 from wbczoo.exporting.trained import Trained
 from wbczoo.model.ensemble import Ensemble
 from wbczoo.model.fused import FusedClassifier
@@ -150,7 +151,7 @@ def trace(
     # With an example of one image the exporter bakes the batch into reshapes.
     example = torch.zeros((2, 3, *size), dtype=torch.uint8)
     try:
-        with _quiet(), PlainFunctions():
+        with _quiet(), PlainFunctions(), shapes_alone():
             program = torch.onnx.export(
                 module,
                 (example,),

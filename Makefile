@@ -32,7 +32,7 @@ test: $(READY) check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) -m 'not nightly'
 
 test-all: $(READY) check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO) --kills 10
 
 # Small faults are planted in the core; quick tests must notice nine of ten (docs/decisions/mutants.md).
 mutants: $(READY)

@@ -30,14 +30,15 @@ LIMIT = 30.0  # seconds that a command may take on a loaded machine; a whole one
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """More kills than there is time for: `pytest tests/training/test_resume.py --kills 200`."""
-    parser.addoption("--kills", type=int, default=10, help="how often a training is killed")
+    parser.addoption("--kills", type=int, default=5, help="how often a training is killed")
 
 
 # Of one test or of few, and minutes long: what is begun last keeps one process waiting for another.
 LONG = (
-    "test_tutorial.py", "test_notebook.py", "test_archive.py", "test_bench.py", "test_kit.py",
-    "test_small_install.py", "test_strangers_wheel.py", "test_pairs.py", "test_breadth.py",
-    "test_several_devices.py", "test_resume.py", "test_doctor.py",
+    "test_archive.py", "test_tutorial.py", "test_resume.py", "test_breadth.py", "test_jobs.py",
+    "test_pairs.py", "test_precision.py", "test_bench.py", "test_kit.py", "test_skeleton.py",
+    "test_strangers_wheel.py", "test_torchvision_family.py", "test_notebook.py",
+    "test_small_install.py", "test_several_devices.py", "test_results.py", "test_doctor.py",
 )  # fmt: skip
 
 

@@ -19,7 +19,6 @@ COMPOSITION = ("--backbone", "squeezenet1_1", "--seq", "renet", "--seq-option", 
                "--hidden", "8", "--image-size", "64", "--weights", "none")  # fmt: skip
 
 
-@pytest.mark.nightly  # the tutorial's parts go the same way; tests/model/test_build.py misses one
 def test_a_strangers_branch_goes_the_whole_way_and_leaves(
     elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
@@ -72,7 +71,7 @@ def predict(elsewhere: Elsewhere, smears: Path, exported: Path) -> list[Any]:
 @pytest.mark.parametrize(
     "left_out",
     [
-        "onnx",  # by day: the export is by far the slowest check, and the tutorial's parts pass it
+        "onnx",  # by day: by far the slowest check, and the branch above is exported
         pytest.param("nothing", marks=pytest.mark.nightly),
     ],
 )

@@ -140,6 +140,7 @@ def squeezed(text: str) -> str:
     return " ".join(re.sub(r"-{3,}", "---", text).split())
 
 
+@pytest.mark.nightly  # tests/test_strangers_wheel.py goes the same way with parts of its own
 def test_every_block_of_the_tutorial_holds(
     elsewhere: Elsewhere,
     tmp_path: Path,

@@ -123,3 +123,38 @@ def test_a_blind_second_reviewer_hears_of_no_cell_that_the_first_drew(review: Re
     act(review, "Bea", add("lymphocyte", "of-bea-too"))
     assert review.changes("Bea", 0)["changes"][0][:2] == [NEW, "lymphocyte"]
     assert review.changes("Ada", 0)["changes"][0][:2] == [NEW, "monocyte"]
+
+
+def test_a_box_that_begins_where_a_found_one_does_keeps_its_own_picture(
+    review: Review, tmp_path: Path
+) -> None:
+    act(review, "Ada", decision(*review.view("Ada")[1].unseen(), to="monocyte"),
+        add(box=[20, 20, 70, 70]))  # fmt: skip
+    sign(review, "Ada")
+    with (tmp_path / "review" / "cells.csv").open() as stream:
+        named = [row["file"] for row in csv.DictReader(stream)]
+    assert len(named) == len({*named}) == 4
+    assert len([*(tmp_path / "review" / "cells").rglob("*.png")]) == 4
+
+
+def test_two_who_drew_one_cell_a_little_apart_agree_on_it(review: Review, tmp_path: Path) -> None:
+    flagged = review.view("Ada")[1].unseen()
+    begin_second(review, "Ada", "Bea")
+    act(review, "Ada", decision(*flagged, to="monocyte"), add(),
+        add(token="only-ada", box=[100, 150, 130, 184]),
+        add(token="by-mistake", box=[50, 150, 80, 184]), decision(NEW + 2, to="not_a_cell"),
+        add("neutrophil", "of-both-2", photograph=2))  # fmt: skip
+    act(review, "Bea", decision(*flagged, to="monocyte"),
+        add(token="of-bea-1", box=[202, 148, 231, 184]),
+        add("lymphocyte", "of-bea-2", box=[201, 151, 230, 184], photograph=2),
+        add(token="only-bea", box=[200, 100, 230, 134]))  # fmt: skip
+    sign(review, "Ada")
+    sign(review, "Bea")
+    folder = tmp_path / "review"
+    boxes = json.loads((folder / "cells.coco.json").read_text())["annotations"]
+    assert [each["bbox"] for each in boxes if each["bbox"][1] > 90] == [[200, 150, 30, 34]]
+    told = json.loads((folder / "agreement.json").read_text())
+    assert told["cells"] == 5
+    assert [(each["first"], each["second"]) for each in told["differences"]] == [
+        ("monocyte", None), ("neutrophil", "lymphocyte"), (None, "monocyte")
+    ]  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wbczoo.errors import UsageError
 from wbczoo.review.cells import Box, Cell, Photograph
-from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Name, Slate
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decided, Name, Slate
 from wbczoo.review.log import Entry
 from wbczoo.runtime.cells import NO_CELL
 
@@ -76,3 +76,26 @@ def cells_added(
             known.add(name)
             found.append(Cell(places[name[0]], (left, top, right, bottom), None, (), (), True))
     return found
+
+
+def seen_by_both(
+    cells: Sequence[Cell], first: Mapping[int, Decided], second: Mapping[int, Decided]
+) -> dict[int, int]:
+    """The cells of which two blind reviewers said something: as the first has them, the second.
+
+    A cell that each of them drew is one where their boxes overlap, and each box is of one; boxes
+    that are still taken for cells go before those that were called none.
+    """
+    drawn = [[each for each in said if cells[each].added] for said in (first, second)]
+    near = sorted(
+        (sum(said.to in (NOT_A_CELL, SKIPPED) for said in (first[one], second[other])),
+         -overlap(cells[one].box, cells[other].box), one, other)
+        for one in drawn[0] for other in drawn[1]
+        if cells[one].photograph == cells[other].photograph
+        and overlap(cells[one].box, cells[other].box) >= SAME
+    )  # fmt: skip
+    both = {cell: cell for cell in first if cell in second and not cells[cell].added}
+    for *_, one, other in near:
+        if one not in both and other not in both.values():
+            both[one] = other
+    return dict(sorted(both.items()))

@@ -12,6 +12,7 @@ from PIL import Image
 from wbczoo import files, images
 from wbczoo.errors import ImageRefused
 from wbczoo.progress import tell
+from wbczoo.review.added import seen_by_both
 from wbczoo.review.cells import Cell, read_bytes
 from wbczoo.review.crops import cut
 from wbczoo.review.decisions import SKIPPED
@@ -28,14 +29,15 @@ _MARGIN = 1.5  # of a picture's side to its cell's: with more a finder takes a n
 
 def reviewed(review: Review) -> dict[int, str]:
     """Each cell that somebody decided, and its class; of two reviewers where both agree."""
-    slates = [slate.decided for slate in review.decisions.slates.values()]
-    first, rest = slates[0], slates[1:] if review.decisions.revealed else []
+    first, *rest = (slate.decided for slate in review.decisions.slates.values())
+    agreed = {*first}
+    if review.decisions.revealed:
+        both = seen_by_both(review.cells, first, rest[0])
+        agreed = {one for one, other in both.items() if first[one].to == rest[0][other].to}
     return {
-        cell: said.to
-        for cell, said in sorted(first.items())
-        if said.to != SKIPPED
-        and all(cell in other and other[cell].to == said.to for other in rest)
-        and NO_CELL not in review.cells[cell].flags
+        cell: first[cell].to
+        for cell in sorted(agreed)
+        if first[cell].to != SKIPPED and NO_CELL not in review.cells[cell].flags
     }
 
 
@@ -108,6 +110,5 @@ def _picture(review: Review, pixels: images.Pixels, cell: Cell) -> Image.Image:
 
 
 def _name(path: str, cell: Cell) -> str:
-    left, top, *_ = cell.box
     stem = PurePosixPath(files.flat_name(path, ".png")).stem
-    return f"{stem}-{left}-{top}.png"
+    return f"{'-'.join(map(str, (stem, *cell.box)))}.png"

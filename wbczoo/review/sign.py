@@ -6,16 +6,17 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
 from wbczoo import __version__, files
 from wbczoo.errors import UsageError
+from wbczoo.review.added import seen_by_both
 from wbczoo.review.agreement import compare
 from wbczoo.review.count import BESIDE
 from wbczoo.review.dataset import TABLE, write_cells
-from wbczoo.review.decisions import SKIPPED
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decided
 from wbczoo.review.exchange import write_labels
 from wbczoo.review.log import Entry
 from wbczoo.review.prepare import now
@@ -184,26 +185,46 @@ def _table(document: Mapping[str, Any]) -> str:
 
 
 def describe_agreement(review: Review) -> dict[str, Any]:
-    """How far two blind reviewers agree, and each cell on which they do not."""
+    """How far two blind reviewers agree, and each cell on which they do not.
+
+    Of a cell that one of them drew and the other did not, the other's class is None; it is among
+    the differences, and not among the cells that both looked at.
+    """
     assert review.decisions.second is not None
     first, second = (review.decisions.slates[name].decided for name in review.decisions.second)
+    seen = seen_by_both(review.cells, first, second)
     both = [
-        cell for cell in range(len(review.cells))
-        if cell in first and cell in second and SKIPPED not in (first[cell].to, second[cell].to)
+        (cell, first[cell].to, second[other].to) for cell, other in seen.items()
+        if SKIPPED not in (first[cell].to, second[other].to)
     ]  # fmt: skip
     paths = [review.prepared.photographs[each.photograph].path for each in review.cells]
     told = compare(
-        [first[cell].to for cell in both],
-        [second[cell].to for cell in both],
-        [paths[cell] for cell in both],
+        [one for _, one, _ in both],
+        [other for *_, other in both],
+        [paths[cell] for cell, *_ in both],
     )
+    drawn: list[tuple[int, str | None, str | None]] = [
+        *((cell, said, None) for cell, said in _drawn(review, first, {*seen})),
+        *((cell, None, said) for cell, said in _drawn(review, second, {*seen.values()})),
+    ]
     return {
         "reviewers": [*review.decisions.second],
         "of": "cells of which both said something and that neither skipped",
         **told,
         "differences": [
             {"cell": cell, "path": paths[cell], "box": [*review.cells[cell].box],
-             "first": first[cell].to, "second": second[cell].to}
-            for cell in both if first[cell].to != second[cell].to
+             "first": one, "second": other}
+            for cell, one, other in sorted([*both, *drawn], key=lambda each: each[0])
+            if one != other
         ],
     }  # fmt: skip
+
+
+def _drawn(
+    review: Review, said: Mapping[int, Decided], known: Set[int]
+) -> Iterator[tuple[int, str]]:
+    """What one of them drew and still takes for a cell, and the other did not."""
+    for cell, decided in said.items():
+        gone = decided.to in (NOT_A_CELL, SKIPPED)
+        if review.cells[cell].added and cell not in known and not gone:
+            yield cell, decided.to

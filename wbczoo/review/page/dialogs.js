@@ -88,11 +88,13 @@ async function showAgreement(banner) {
   if (!response.ok) return banner.append(make("span", "", "How you agree is shown when both have signed."));
   const { kappa, cells, differences, reviewers } = await response.json();
   const told = kappa.value === null ? "" : `, Cohen's kappa ${kappa.value.toFixed(2)} [${kappa.low.toFixed(2)}, ${kappa.high.toFixed(2)}]`;
-  banner.append(make("span", "", `Of ${cells} cells that both looked at, ${differences.length} differ${told}.`));
+  const alone = differences.filter(({ first, second }) => first === null || second === null).length;
+  const drawn = alone ? ` One of them alone drew ${alone}.` : "";
+  banner.append(make("span", "", `Of ${cells} cells that both looked at, ${differences.length - alone} differ${told}.${drawn}`));
   const list = banner.appendChild(make("details", ""));
   list.append(make("summary", "", "Differences"));
   const items = list.appendChild(make("ul", ""));
   for (const { path, box, first, second } of differences) {
-    items.append(make("li", "", `${path}, box ${box.join(" ")}: ${reviewers[0]} ${titleOf(first)}, ${reviewers[1]} ${titleOf(second)}`));
+    items.append(make("li", "", `${path}, box ${box.join(" ")}: ${reviewers[0]} ${titleOf(first ?? "drew none")}, ${reviewers[1]} ${titleOf(second ?? "drew none")}`));
   }
 }

@@ -41,7 +41,7 @@ def test_200_cells_are_reviewed_and_signed_by_keys_alone(driver: Any, tmp_path: 
         assert "25 flagged cells are unseen" in text_of(driver, "sign-text")
         press(driver, Keys.ENTER)  # shows the first
         press(driver, "1", "2", "3", "4", "n", "s", " ", "u", chr(0xE008) + "U" + chr(0xE008))
-        press(driver, *(["2"] * 18))
+        press(driver, ".", *(["2"] * 18))
         wait_for(lambda: saved(driver) and " 0 flagged left" in text_of(driver, "progress-text"))
         press(driver, Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.END, Keys.HOME)
         chord(driver, Keys.SHIFT, " ")
@@ -248,3 +248,84 @@ def test_a_missed_cell_is_added_by_keys_alone_and_by_dragging(driver: Any, tmp_p
         wait_for(lambda: review.view("Ada")[0].decided[5].to == "lymphocyte")
         errors = [each["message"] for each in driver.get_log("browser")]
         assert errors == []
+
+
+@pytest.mark.parametrize("width", [400, 1280, 1600])
+def test_no_number_of_the_count_is_cut(driver: Any, tmp_path: Path, width: int) -> None:
+    review = open_drawn(tmp_path / "review", photographs=12, cells=40, flagged=9)
+    review.ranges = {"neutrophil": (40.0, 75.0)} if width == 1600 else None
+    sizes = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", sizes)
+    try:
+        with serving(review) as address:
+            open_page(driver, f"{address}/secret/")
+            assert script(driver, "return innerWidth") == width
+            cut = """
+                const box = document.getElementById('count-box');
+                const end = box.getBoundingClientRect().right + 0.5;
+                return [...box.querySelectorAll('th, td')].filter((each) => each.offsetWidth)
+                    .filter((each) => each.scrollWidth > each.clientWidth
+                        || each.getBoundingClientRect().right > end).map((each) => each.outerHTML)
+            """
+            wait_for(lambda: script(driver, cut) == [])
+            columns = """
+                return [...document.querySelectorAll('#count thead th')]
+                    .filter((each) => each.offsetWidth).map((each) => each.textContent)
+            """
+            shown = script(driver, columns)
+            assert shown[:3] == ["class", "cells", "%"]
+            assert len(shown) >= {400: 3, 1280: 5, 1600: 7}[width]
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_undo_leads_to_the_cell_that_the_next_key_decides(driver: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    review = open_drawn(tmp_path / "review", photographs=10, cells=20, flagged=8)
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        current = "return Number(document.querySelector('.tile.current').dataset.cell)"
+        first = script(driver, current)
+        press(driver, "1")
+        chord(driver, Keys.CONTROL, Keys.ARROW_DOWN)
+        press(driver, Keys.END, "u", "2")  # at once: the key waits for the frame
+        wait_for(lambda: saved(driver))
+        assert text_of(driver, "say") == "Undone: eosinophil, was unidentified."
+        assert {cell: each.to for cell, each in review.view("Ada")[0].decided.items()} == {
+            first: "lymphocyte"
+        }
+        press(driver, "u")
+        wait_for(lambda: "lymphocyte" in text_of(driver, "say"))
+        press(driver, "U")
+        wait_for(lambda: text_of(driver, "say") == "Done again: lymphocyte, was unidentified.")
+        assert script(driver, current) == first
+        box = (
+            "const {top, bottom} = document.querySelector('.tile.current').getBoundingClientRect();"
+        )
+        assert script(driver, f"{box} return top >= 0 && bottom <= innerHeight")
+
+
+def test_notes_and_buttons_are_left_by_keys(driver: Any, tmp_path: Path) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    review = open_drawn(tmp_path / "review", photographs=1, cells=4, flagged=9)
+    focus = "return document.activeElement.id"
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        press(driver, ",", "pale")
+        assert script(driver, focus) == "note-red_cells"
+        press(driver, Keys.ESCAPE)
+        assert script(driver, focus) == "gallery"
+        driver.find_element(By.ID, "zoom").click()
+        assert script(driver, focus) == "gallery"
+        press(driver, "1", ",", " cells")
+        chord(driver, Keys.CONTROL, Keys.ENTER)  # and the note is saved before
+        wait_for(lambda: script(driver, "return document.getElementById('sign-dialog').open"))
+        press(driver, Keys.ESCAPE)
+        assert script(driver, focus) == "gallery"
+        script(driver, "document.getElementById('undo').focus()")
+        chord(driver, Keys.CONTROL, Keys.ENTER)
+        wait_for(lambda: script(driver, "return document.getElementById('sign-dialog').open"))
+    assert review.view("Ada")[0].notes == {"red_cells": "pale cells"}

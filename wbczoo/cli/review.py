@@ -203,7 +203,7 @@ def _check(folder: Path, images: tuple[str, ...]) -> int:
         echo(printable(fault))
     echo(f"{folder}: {found.lines} lines, the last one {found.head}")
     if found.faults:
-        echo(f"{len(found.faults)} faults")
+        echo(f"{len(found.faults)} fault{'s' * (len(found.faults) != 1)}")
         return 1
     echo("as it was written" + ("" if images else "; name the photographs to compare them too"))
     return 0

@@ -21,6 +21,7 @@ from wbczoo.text import printable
 
 NOTES = ("red_cells", "white_cells", "platelets", "comment")
 
+_AGAIN = ("undo", "redo")
 _LONGEST_NAME = 80
 _LONGEST_NOTE = 10_000
 
@@ -95,7 +96,8 @@ class Review:
         Returns:
             `results`, one for each action: its `token`, and `refused`, a sentence, or `conflict`,
             the cells of which somebody else said something that the page had not shown, or `same`,
-            where nothing was to be written; and what `changes` gives of the lines.
+            where nothing was to be written, or of undo and redo `moved`, [cell, from, to] of each
+            cell that they change; and what `changes` gives of the lines.
 
         Raises:
             UsageError: if nobody of that name may decide anything.
@@ -184,8 +186,15 @@ class Review:
             return {**answer, "refused": str(error)}
         if not lines:
             return {**answer, "same": True}  # it is so already
-        self.write(*lines)
-        return answer
+        written = self.write(*lines)
+        return {**answer, **({"moved": self._moved(written)} if action.do in _AGAIN else {})}
+
+    def _moved(self, lines: Sequence[Entry]) -> list[list[Any]]:
+        """Each cell of which lines decide, what was said of it before, and what is now."""
+        return [
+            [self.decisions.cells[line["image"], tuple(line["box"])], line["from"], line["to"]]
+            for line in lines if "box" in line
+        ]  # fmt: skip
 
     def _wanted(self, action: Action) -> list[tuple[int, tuple[str, tuple[int, ...]], str | None]]:
         known = {choice.name for choice in self.choices} | {SKIPPED}

@@ -19,6 +19,7 @@ export class Adding {
 
   toggle() {
     if (this.box) return this.end();
+    this.field.box.scrollIntoView({ block: "nearest" });
     const { x, y, side } = this.middle();
     this.show([x - side / 2, y - side / 2, x + side / 2, y + side / 2]);
     this.say(HOW);

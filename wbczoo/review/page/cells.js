@@ -55,9 +55,14 @@ export class Cells {
     return waits.length ? waits.at(-1).to : decided;
   }
 
-  belongs(cell) {
+  // Where a cell stands of which nothing is said; null where it is then none.
+  unsaid(cell) {
     const { flags, proposed, added } = this.all[cell];
-    return this.said(cell) ?? (added ? null : flags.length || !proposed ? UNIDENTIFIED : proposed);
+    return added ? null : flags.length || !proposed ? UNIDENTIFIED : proposed;
+  }
+
+  belongs(cell) {
+    return this.said(cell) ?? this.unsaid(cell);
   }
 
   probability(cell, name) {

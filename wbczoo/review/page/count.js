@@ -1,10 +1,10 @@
 // The live count, its intervals and ranges, and the notes that stand under it.
 
-import { NOT_A_CELL } from "./cells.js";
 import { acceptDrops, make, titleOf, write } from "./elements.js";
 
 const NOTES = ["red_cells", "white_cells", "platelets", "comment"];
-const HEADS = ["class", "cells", "%", "95 % interval", "range", "looked at", "proposed"];
+const COLUMNS = [["cells", "cells"], ["share", "%"], ["interval", "95 % interval"], ["range", "range"], ["looked-at", "looked at"], ["proposed", "proposed"]];
+const GOING = ["no-proposed", "no-looked-at", "no-range", "no-interval", "wraps"]; // where there is no room, in this order
 
 export class Count {
   constructor(cells, { show, drop, note }) {
@@ -31,13 +31,12 @@ export class Count {
   }
 
   tell({ table, notes, signed }) {
-    const ranged = Object.values(table.classes).some((row) => row.range);
-    if (!this.lines) this.build(table, ranged);
+    if (!this.lines) this.build(table);
     for (const [name, row] of Object.entries(table.classes)) {
-      const told = [row.count, ...sharesOf(name, row), ...(ranged ? [row.range ? `${row.range[0]} to ${row.range[1]}` : ""] : []), row.reviewed, row.proposed];
+      const told = { cells: row.count, ...sharesOf(row), range: row.range ? `${row.range[0]} to ${row.range[1]}` : "", "looked-at": row.reviewed, proposed: row.proposed };
       const cells = this.lines.get(name);
-      told.forEach((text, place) => write(cells[place], String(text)));
-      cells[1].classList.toggle("outside", Boolean(row.outside));
+      for (const [column, cell] of Object.entries(cells)) write(cell, String(told[column]));
+      cells.share.classList.toggle("outside", Boolean(row.outside));
     }
     write(this.sum, String(table.counted));
     const warnings = document.getElementById("warnings"), words = table.warnings.join("\n");
@@ -51,35 +50,48 @@ export class Count {
     }
   }
 
-  build(table, ranged) {
-    const head = make("thead", ""), body = make("tbody", ""), foot = make("tfoot", "");
-    const line = head.appendChild(make("tr", ""));
-    for (const name of HEADS.filter((each) => ranged || each !== "range")) line.appendChild(make("th", "", name)).scope = "col";
+  build({ classes }) {
+    const head = make("thead", ""), foot = make("tbody", "sum"), bodies = [make("tbody", ""), make("tbody", "beside")];
+    const line = head.appendChild(make("tr", "")), ranged = Object.values(classes).some((row) => row.range);
+    this.columns = COLUMNS.filter(([name]) => ranged || name !== "range");
+    for (const [name, title] of [["class", "class"], ...this.columns]) line.appendChild(make("th", name, title)).scope = "col";
+    const beside = bodies[1].appendChild(make("tr", "")).appendChild(make("th", "", "beside the count of white cells"));
+    Object.assign(beside, { colSpan: this.columns.length + 1, scope: "rowgroup" });
     this.lines = new Map();
-    for (const [name, row] of Object.entries(table.classes)) body.appendChild(this.row(name, row, ranged));
+    for (const [name, row] of Object.entries(classes)) bodies[row.percent === undefined ? 1 : 0].appendChild(this.row(name));
     const sum = foot.appendChild(make("tr", ""));
     sum.appendChild(make("th", "", "white cells")).scope = "row";
     this.sum = sum.appendChild(make("td", ""));
-    this.table.replaceChildren(head, body, foot);
+    this.table.replaceChildren(head, bodies[0], foot, bodies[1]);
+    const fit = new ResizeObserver(() => requestAnimationFrame(() => this.fit()));
+    for (const each of [this.table.parentNode, this.table]) fit.observe(each);
+    this.fit();
   }
 
-  row(name, row, ranged) {
-    const line = make("tr", row.percent === undefined ? "beside" : "");
+  // A number that is cut reads as another one: whole columns go until the others fit.
+  fit() {
+    const room = this.table.parentNode.clientWidth, left = [...GOING];
+    this.table.className = "";
+    while (this.table.offsetWidth > room && left.length) this.table.classList.add(left.shift());
+  }
+
+  row(name) {
+    const line = make("tr", "");
     line.dataset.to = name;
     const head = line.appendChild(make("th", ""));
     head.scope = "row";
     const button = head.appendChild(make("button", ""));
     button.append(make("kbd", "", this.cells.classes.find((each) => each.name === name)?.key ?? "n"), ` ${titleOf(name)}`);
     button.addEventListener("click", () => this.show(name));
-    this.lines.set(name, Array.from({ length: ranged ? 6 : 5 }, () => line.appendChild(make("td", ""))));
+    this.lines.set(name, Object.fromEntries(this.columns.map(([column]) => [column, line.appendChild(make("td", column))])));
     return line;
   }
 }
 
-// Per cent and interval of a white cell; of what is none, that it stands beside.
-function sharesOf(name, row) {
-  if (row.percent === undefined) return [name === NOT_A_CELL ? "" : "beside", ""];
-  if (row.percent === null) return ["–", ""];
+// Per cent and interval of a white cell; what is none has no share.
+function sharesOf(row) {
+  if (row.percent === undefined) return { share: "", interval: "" };
+  if (row.percent === null) return { share: "–", interval: "" };
   const low = (Math.floor(row.low * 10 + 1e-9) / 10).toFixed(1), high = (Math.ceil(row.high * 10 - 1e-9) / 10).toFixed(1);
-  return [`${row.percent.toFixed(1)}${row.outside ? " !" : ""}`, `${low} to ${high}`];
+  return { share: `${row.percent.toFixed(1)}${row.outside ? " !" : ""}`, interval: `${low} to ${high}` };
 }

@@ -27,10 +27,17 @@ function closed(dialog) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
 }
 
+// Whether all was saved within a moment, the note too that was being written.
+async function allSaved(link) {
+  for (let times = 0; times < 60 && link.waits; times++) await new Promise((resolve) => setTimeout(resolve, 50));
+  return !link.waits;
+}
+
 // Sign what is shown, or reopen what was signed.
-export async function askToSign({ link, told, cells, gallery, signed, say, take }) {
-  if (link.waits) return say("Wait until all is saved, then sign.");
-  const dialog = $("sign-dialog"), { table } = told;
+export async function askToSign({ link, told, cells, gallery, say, take }) {
+  if (!(await allSaved(link))) return say("Not all is saved yet. Wait, then sign.");
+  if (document.querySelector("dialog[open]")) return;
+  const dialog = $("sign-dialog"), { table, signed } = told();
   const lines = signed
     ? [`Signed by ${signed.by}. If it is reopened, the log keeps that and why, and it must be signed again.`]
     : [

@@ -1,6 +1,6 @@
-// The keyboard: every key that means something here, and nothing where somebody writes.
+// The keyboard: every key that means something here, and nothing but to sign and to leave where somebody writes.
 
-export function listenToKeys({ cells, gallery, review, adding }) {
+export function listenToKeys({ cells, gallery, review, adding, undoing }) {
   const classOf = new Map(cells.classes.map(({ name, key }) => [key, name]));
   const moves = {
     ArrowLeft: (cell) => cells.step(cell, -1),
@@ -14,10 +14,10 @@ export function listenToKeys({ cells, gallery, review, adding }) {
   };
   const others = {
     "?": review.help, a: review.add, ".": review.nextFlagged, "+": review.larger, "=": review.larger, "-": review.smaller,
-    Enter: review.zoom, Escape: () => gallery.clear(), u: review.undo, U: review.redo, s: review.skip, m: review.map, " ": review.confirm,
+    Enter: review.zoom, Escape: () => gallery.clear(), u: review.undo, U: review.redo, s: review.skip, m: review.map, ",": review.note, " ": review.confirm,
   };
   const withControl = {
-    z: review.undo, Z: review.redo, y: review.redo, a: () => gallery.selectSection(), Enter: review.sign,
+    z: review.undo, Z: review.redo, y: review.redo, a: () => gallery.selectSection(),
     ArrowUp: () => another(-1), ArrowDown: () => another(1),
   };
 
@@ -39,6 +39,14 @@ export function listenToKeys({ cells, gallery, review, adding }) {
   document.addEventListener("keydown", (event) => {
     const { target, key } = event;
     if (event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
+    const signs = key === "Enter" && (event.ctrlKey || event.metaKey);
+    const leaves = key === "Escape" && !adding.box && target !== gallery.box;
+    if (signs || leaves) {
+      event.preventDefault();
+      gallery.box.focus(); // and what was written in a note is kept
+      if (signs) undoing.act(review.sign);
+      return;
+    }
     if (target.closest("input, textarea, select")) return;
     if (target.closest("button, a, summary") && (key === " " || key === "Enter")) return;
     let act = null;
@@ -51,11 +59,16 @@ export function listenToKeys({ cells, gallery, review, adding }) {
     }
     if (event.ctrlKey || event.metaKey) act = withControl[key];
     else if (key === " " && event.shiftKey) act = review.confirmShown;
-    else if (key in moves) act = target.closest(".side .scroll") ? null : () => move(event);
+    else if (key in moves) act = () => move(event);
     else if (classOf.has(key.toLowerCase()) && !event.shiftKey) act = () => review.decide(classOf.get(key.toLowerCase()));
     else act = others[key];
     if (!act) return;
     event.preventDefault();
-    act();
+    undoing.act(act);
   });
+
+  // Who presses a button with the mouse goes on at the cells by keys.
+  document.addEventListener("click", (event) => {
+    if (event.detail && event.target.closest("button") && !event.target.closest("dialog")) gallery.box.focus({ preventScroll: true });
+  }, true);
 }

@@ -9,6 +9,7 @@ import { Field } from "./field.js";
 import { Gallery } from "./gallery.js";
 import { listenToKeys } from "./keys.js";
 import { Link } from "./link.js";
+import { Undoing } from "./undoing.js";
 
 const $ = (id) => document.getElementById(id);
 const NAME = "wbczoo-reviewer";
@@ -16,7 +17,7 @@ const SAVED = { saved: "All saved", waits: "Saving…", lost: "Not connected; tr
 
 const HERE = `${NAME} ${location.pathname}`; // of this review alone: another one asks again
 let you = sessionStorage.getItem(NAME) ?? "";
-let cells, gallery, field, count, adding, signed = null, told = null;
+let cells, gallery, field, count, adding, undoing, signed = null, told = null;
 
 const link = new Link({ name: () => you, heard, state: (state) => {
   if ($("saved").dataset.state !== state) $("saved").textContent = SAVED[state];
@@ -55,12 +56,13 @@ async function begin() {
   gallery = new Gallery(cells, { select: show, drop: (to) => decide(to) });
   field = new Field(cells, (cell) => gallery.go(cell));
   adding = new Adding(cells, field, { say, add: (found) => added.add(link.send({ do: "add", ...found })) });
+  undoing = new Undoing(cells, gallery, { say, send: (action) => link.send(action) });
   count = new Count(cells, { show: (name) => (adding.box ? adding.decide(name) : gallery.showSection(name)), drop: (to) => decide(to), note: (name, text) => link.send({ do: "note", field: name, text }) });
   link.version = told.version;
   fillHelp(cells);
   showScale();
   take(told);
-  listenToKeys({ cells, gallery, review, adding });
+  listenToKeys({ cells, gallery, review, adding, undoing });
   gallery.draw();
   if (cells.first() !== null) gallery.go(cells.first());
   gallery.box.focus();
@@ -88,9 +90,10 @@ function heard(news) {
     say(`${by} decided this cell: ${titleOf(to)}.`);
     gallery.go(next ?? cell);
   }
-  for (const { token, refused, conflict } of news.results ?? []) {
+  for (const { token, refused, conflict, moved } of news.results ?? []) {
     cells.answered(token);
     if (added.delete(token) && news.added?.length) gallery.go(news.added.at(-1)[0]);
+    undoing.answered(token, moved);
     if (refused) say(refused);
     for (const [cell, to, by, line] of conflict ?? []) {
       cells.change(cell, to, by, line);
@@ -109,7 +112,7 @@ function take(news) {
     count.tell(news);
     $("undo").disabled = !news.undo || Boolean(signed);
     $("redo").disabled = !news.redo || Boolean(signed);
-    showBanner({ ...told, you }, () => askToSign({ link, told, cells, gallery, signed, say, take }));
+    showBanner({ ...told, you }, () => askToSign({ link, told: () => told, cells, gallery, say, take }));
     $("sign").textContent = signed ? "Signed" : "Sign…";
     $("sign").disabled = $("confirm-shown").disabled = Boolean(signed);
   }
@@ -166,20 +169,21 @@ const review = {
   decide,
   confirm: () => decide(proposalOf),
   skip: () => decide(SKIPPED),
-  undo: () => link.send({ do: "undo" }),
-  redo: () => link.send({ do: "redo" }),
+  undo: () => undoing.ask("undo"),
+  redo: () => undoing.ask("redo"),
   zoom: () => gallery.current !== null && field.zoom(),
   map: () => gallery.current !== null && field.map(),
   add: () => (signed ? say("It is signed; reopen it to change it.") : gallery.current !== null && adding.toggle()),
   larger: () => gallery.resize(gallery.wanted + 16),
   smaller: () => gallery.resize(gallery.wanted - 16),
   help: () => $("help-dialog").showModal(),
-  sign: () => askToSign({ link, told, cells, gallery, signed, say, take }),
+  sign: () => askToSign({ link, told: () => told, cells, gallery, say, take }),
   confirmShown: () => {
     const shown = gallery.shown().filter((cell) => cells.said(cell) === null);
     if (!shown.length) return say("All that is shown of this class was looked at.");
     decide(proposalOf, shown, `${shown.length} shown cells confirmed. u undoes it.`);
   },
+  note: () => $("note-red_cells").focus(),
   nextFlagged: () => {
     const { cells: waiting } = cells.sectionOf.get(UNIDENTIFIED);
     if (!waiting.length) return say("No flagged cell is left.");

@@ -11,6 +11,7 @@ import pytest
 from drawn_review import decision, open_drawn
 
 from wbczoo.review.check import check_folder
+from wbczoo.review.exchange import take_labels
 from wbczoo.review.serve import begin_second
 from wbczoo.review.session import Action, Review
 from wbczoo.review.sign import sign, write_signed
@@ -96,7 +97,7 @@ def test_what_was_added_is_signed_and_flows_back(review: Review, tmp_path: Path)
     document = json.loads((folder / "differential.json").read_text())
     assert [(each["box"], each["class"]) for each in document["added"]] == [(BOX, "neutrophil")]
     assert [each["cells"] for each in document["photographs"]] == [4, 5, 4]
-    assert "1 were missed by the finder" in (folder / "differential.html").read_text()
+    assert "One was missed by the finder and drawn" in (folder / "differential.html").read_text()
     boxes = json.loads((folder / "cells.coco.json").read_text())["annotations"]
     assert [200, 150, 30, 34] in [each["bbox"] for each in boxes]
     (shown,) = [each for each in (folder / "cells.geojson").iterdir() if "0001" in each.name]
@@ -158,3 +159,32 @@ def test_two_who_drew_one_cell_a_little_apart_agree_on_it(review: Review, tmp_pa
     assert [(each["first"], each["second"]) for each in told["differences"]] == [
         ("monocyte", None), ("neutrophil", "lymphocyte"), (None, "monocyte")
     ]  # fmt: skip
+
+
+def test_a_cell_that_was_drawn_and_called_none_is_not_signed_as_missed(
+    review: Review, tmp_path: Path
+) -> None:
+    act(review, "Ada", decision(*review.view("Ada")[1].unseen(), to="monocyte"), add(),
+        add(token="another-1", photograph=2), decision(NEW, to="not_a_cell", seen=5),
+        decision(NEW + 1, to="skipped", seen=6))  # fmt: skip
+    sign(review, "Ada")
+    assert "missed by the finder" not in (tmp_path / "review" / "differential.html").read_text()
+
+
+def test_labels_from_elsewhere_reach_no_cell_that_a_blind_other_drew(
+    review: Review, tmp_path: Path
+) -> None:
+    begin_second(review, "Ada", "Bea")
+    act(review, "Ada", add())
+    path = tmp_path / "labels.json"
+    names = [each.path for each in review.prepared.photographs]
+    path.write_text(json.dumps({
+        "images": [{"id": place, "file_name": name} for place, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "monocyte"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 1, "bbox": box}
+            for box in ([200, 150, 30, 34], [20, 20, 24, 24])
+        ],
+    }))  # fmt: skip
+    take_labels(review, "Bea", path)
+    assert review.changes("Bea", 0)["changes"] == [[4, "monocyte", "Bea", 4]]

@@ -149,6 +149,24 @@ def test_two_secrets_are_two_reviewers_whoever_they_say_they_are(tmp_path: Path)
             assert told["you"] == SECRETS[secret]
 
 
+def test_a_blind_reviewer_reaches_no_cell_that_the_other_drew(tmp_path: Path) -> None:
+    from wbczoo.review.serve import begin_second
+
+    review = open_drawn(tmp_path / "review")
+    begin_second(review, "Ada", "Bea")
+    with serving(review, SECRETS) as address:
+        act(f"{address}/of-ada", "Ada",
+            {"do": "add", "token": "of-ada-1", "photograph": 1, "box": [200, 150, 230, 184],
+             "to": ["monocyte"]},
+            {"do": "undo", "token": "of-ada-2"})  # fmt: skip
+        assert ask(f"{address}/of-ada/crops?cells=12")[0] == 200  # which may be done again
+        assert ask(f"{address}/of-ada/maps/12.png")[0] == 410
+        for path in ("crops?cells=12", "crops?cells=12&by=Ada", "maps/12.png"):
+            assert ask(f"{address}/of-bea/{path}")[0] == 404
+        told = act(f"{address}/of-bea", "Bea", decision(12, to="lymphocyte"))
+    assert told["results"][0]["refused"] == "There is no such cell."
+
+
 def test_a_changed_photograph_is_not_shown(tmp_path: Path) -> None:
     review = open_drawn(tmp_path / "review")
     path = Path(review.prepared.photographs[1].path)

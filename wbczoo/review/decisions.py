@@ -42,12 +42,14 @@ class Slate:
 
     Attributes:
         decided: cell -> what was last said of it.
+        met: the cells of which anything was ever said, if it was undone too.
         done, undone: by whom -> steps that may be undone, and done again, the last one first.
         notes: field -> text.
         signed: the line that signs, None while the view may be changed.
     """
 
     decided: dict[int, Decided] = field(default_factory=dict)
+    met: set[int] = field(default_factory=set)
     done: dict[str, list[Step]] = field(default_factory=dict)
     undone: dict[str, list[Step]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
@@ -134,6 +136,7 @@ class Decisions:
                 continue
             cell = self.cells[line["image"], tuple(line["box"])]
             changes.append((cell, line["from"], line["to"]))
+            slate.met.add(cell)
             if line["to"] is None:
                 slate.decided.pop(cell, None)
             else:

@@ -140,13 +140,14 @@ def take_labels(review: Review, by: str, path: Path) -> None:
             f"{path} has the label {some(sorted(strange))}; there are {', '.join(sorted(known))}. "
             "Add it: --classes CLASS."
         )
-    found = _match(review, labelled)
+    slate, _ = review.view(by)
+    cells = [n for n, each in enumerate(review.cells) if not each.added or n in slate.decided]
+    found = _match(review, labelled, cells)
     if not found:
         raise UsageError(
             f"None of the {len(labelled)} labels in {path} is of a cell that was found in these "
             "photographs. Are its images named alike?"
         )
-    slate, _ = review.view(by)
     chosen = {cell: label for cell, label in found.items() if cell not in slate.decided}
     if chosen:
         token = f"file-{files.sha256_of(path)[:32]}"
@@ -158,7 +159,7 @@ def take_labels(review: Review, by: str, path: Path) -> None:
          "are of no cell that was found, or of one that was decided before")  # fmt: skip
 
 
-def _match(review: Review, labelled: Sequence[Labelled]) -> dict[int, str]:
+def _match(review: Review, labelled: Sequence[Labelled], among: Sequence[int]) -> dict[int, str]:
     photographs = review.prepared.photographs
     names = Counter(PurePosixPath(each.path).name for each in photographs)
     places = {each.path: place for place, each in enumerate(photographs)}
@@ -168,8 +169,8 @@ def _match(review: Review, labelled: Sequence[Labelled]) -> dict[int, str]:
         if names[PurePosixPath(each.path).name] == 1
     }
     cells: dict[int, list[int]] = {}
-    for number, each in enumerate(review.cells):
-        cells.setdefault(each.photograph, []).append(number)
+    for number in among:
+        cells.setdefault(review.cells[number].photograph, []).append(number)
     found = {}
     for path, box, label in labelled:
         name = PurePosixPath(path).name

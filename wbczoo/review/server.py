@@ -174,14 +174,15 @@ def make_app(served: Served) -> Starlette:
 
     async def crops(request: Request) -> Response:
         asked = request.query_params.get("cells", "").split(",")
-        most = len(served.ready.cells)
+        by, ready = _who(request, request.query_params.get("by", "")), served.ready
         if served.crops is None or not 0 < len(asked) <= _MOST_CROPS:
             raise HTTPException(404)
-        if not all(each.isdecimal() and len(each) < 9 and int(each) < most for each in asked):
+        numbers = (int(each) if each.isdecimal() and len(each) < 9 else -1 for each in asked)
+        if not all(ready.has(by, number) for number in numbers):
             raise HTTPException(404, "There is no such cell.")
         found = [
             await run_in_threadpool(drawn, int(each))
-            if served.ready.cells[int(each)].added
+            if ready.cells[int(each)].added
             else served.crops.read(int(each))
             for each in asked
         ]
@@ -198,7 +199,7 @@ def make_app(served: Served) -> Starlette:
 
     def drawn_map(request: Request) -> Response:
         place = request.path_params["place"]
-        if place >= len(served.ready.cells):
+        if not served.ready.has(_who(request, request.query_params.get("by", "")), place):
             raise HTTPException(404)
         try:
             return Response(evidence(place), media_type="image/png", headers=_ALWAYS)

@@ -13,7 +13,7 @@ from wbczoo.errors import UsageError
 from wbczoo.review.added import cells_added, name_added
 from wbczoo.review.cells import names_of
 from wbczoo.review.count import Choice, Ranges, Table
-from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decisions, Slate, decide, undo
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decisions, Name, Slate, decide, undo
 from wbczoo.review.log import Entry, Log
 from wbczoo.review.prepare import Prepared, now
 from wbczoo.runtime.cells import FOUND
@@ -89,6 +89,15 @@ class Review:
         """
         slate = self.decisions.slate(by)
         return slate, self._table(slate)
+
+    def has(self, by: str, cell: int) -> bool:
+        """Whether there is such a cell for a person: who is blind sees none that another drew.
+
+        Raises:
+            UsageError: as `Decisions.slate` does.
+        """
+        slate = self.decisions.slate(by)
+        return 0 <= cell < len(self.cells) and (not self.cells[cell].added or cell in slate.met)
 
     def act(self, by: str, actions: Sequence[Action]) -> dict[str, Any]:
         """Do what a page asks, in order; when this returns, it is on the disk.
@@ -167,7 +176,7 @@ class Review:
         told = {"token": action.token}
         try:
             if action.do == "decide":
-                wanted = self._wanted(action)
+                wanted = self._wanted(by, action)
                 if conflict := self._conflict(slate, action, by):
                     return {**answer, "conflict": conflict}
                 lines = decide(self.decisions, by, wanted, **told)
@@ -196,13 +205,13 @@ class Review:
             for line in lines if "box" in line
         ]  # fmt: skip
 
-    def _wanted(self, action: Action) -> list[tuple[int, tuple[str, tuple[int, ...]], str | None]]:
+    def _wanted(self, by: str, action: Action) -> list[tuple[int, Name, str | None]]:
         known = {choice.name for choice in self.choices} | {SKIPPED}
         if not len(action.cells) == len(action.to) == len(action.seen) or not action.cells:
             raise UsageError("A decision names cells, and of each what it is to be.")
         if len({*action.cells}) != len(action.cells):
             raise UsageError("A cell was named twice in one decision.")
-        if not all(0 <= cell < len(self.cells) for cell in action.cells):
+        if not all(self.has(by, cell) for cell in action.cells):
             raise UsageError("There is no such cell.")
         if strange := {*action.to} - known:
             raise UsageError(f"There is no class {printable(min(strange))[:80]!r}.")

@@ -50,6 +50,7 @@ def test_200_cells_are_reviewed_and_signed_by_keys_alone(driver: Any, tmp_path: 
         wait_for(lambda: "stand behind" in text_of(driver, "sign-text"))
         press(driver, Keys.ENTER)
         wait_for(lambda: "Signed by Ada" in text_of(driver, "banner"))
+        assert f"In {tmp_path / 'review'}: differential.html" in text_of(driver, "banner")
         press(driver, "1")
         assert "signed" in text_of(driver, "say")
         link = script(driver, "return document.querySelector('#banner a').href")

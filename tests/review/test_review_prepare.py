@@ -136,10 +136,11 @@ def test_check_is_a_command(wbczoo: Run, tmp_path: Path) -> None:
     review = open_drawn(tmp_path / "review", photographs=1)
     photographs = [each.path for each in review.prepared.photographs]
     whole = wbczoo("review", "--check", tmp_path / "review", *photographs).stdout
-    assert "1 lines" in whole
+    assert "1 line," in whole
     assert "as it was written" in whole
     log = tmp_path / "review" / "review.jsonl"
     entry = json.loads(log.read_text())
     log.write_text(json.dumps({**entry, "task": "nucleus"}) + "\n")
     changed = wbczoo("review", "--check", tmp_path / "review", expect=1).stdout
     assert "line 1:" in changed
+    assert changed.endswith("2 faults\n")

@@ -20,7 +20,7 @@ from wbczoo.review.count import choose_keys, read_ranges
 from wbczoo.review.exchange import COCO, LABEL_STUDIO, take_labels
 from wbczoo.review.serve import begin_second
 from wbczoo.review.session import Action, Review
-from wbczoo.review.sign import Unseen, reopen, sign, write_signed
+from wbczoo.review.sign import SIGNED, Unseen, reopen, sign, write_signed
 
 
 @pytest.fixture
@@ -170,6 +170,36 @@ def test_reopening_is_in_the_log_with_its_reason(review: Review) -> None:
     act(review, "Bea", decision(3, to="eosinophil"))
     sign(review, "Bea")
     assert said(review)[3] == "eosinophil"
+    page = (review.folder / "differential.html").read_text()
+    assert "reopened by Bea" in page
+    assert "cell 3 looked at again" in page
+
+
+def test_what_is_signed_no_longer_does_not_stay(review: Review) -> None:
+    decide_flagged(review, "Ada")
+    sign(review, "Ada")
+    paths = [review.folder / name for name in SIGNED]
+    kept = [path.read_bytes() for path in paths]
+    reopen(review, "Ada", "too quick")
+    assert not any(path.exists() for path in paths)
+    assert check_folder(review.folder).faults == []
+    for path, content in zip(paths, kept, strict=True):  # killed before they were taken away
+        path.write_bytes(content)
+    assert len(check_folder(review.folder).faults) == 3
+    write_signed(open_drawn(review.folder))
+    assert not any(path.exists() for path in paths)
+
+
+def test_check_says_what_an_older_log_does_not_bind(review: Review) -> None:
+    decide_flagged(review, "Ada")
+    sign(review, "Ada")
+    older = open_drawn(review.folder.with_name("older"))
+    decide_flagged(older, "Ada")
+    older.write({"what": "sign", "by": "Ada", "differential_sha256": "0" * 64})
+    write_signed(older)
+    unchecked = check_folder(older.folder).unchecked
+    assert [each.split()[0] for each in unchecked] == ["differential.html", "differential.csv"]
+    assert check_folder(review.folder).unchecked == []
 
 
 def test_check_misses_answers_photographs_and_signed_files(review: Review, tmp_path: Path) -> None:
@@ -178,7 +208,7 @@ def test_check_misses_answers_photographs_and_signed_files(review: Review, tmp_p
     folder = tmp_path / "review"
     paths = [each.path for each in review.prepared.photographs]
     assert check_folder(folder, paths).faults == []
-    for name in ("answers.jsonl", "differential.json"):
+    for name in ("answers.jsonl", *SIGNED):
         kept = (folder / name).read_bytes()
         (folder / name).write_bytes(kept + b" ")
         assert name in check_folder(folder).faults[0]

@@ -199,11 +199,16 @@ def _check(folder: Path, images: tuple[str, ...]) -> int:
     from wbczoo.text import printable
 
     found = check_folder(folder, find_images(images) if images else [])
-    for fault in found.faults:
-        echo(printable(fault))
-    echo(f"{folder}: {found.lines} lines, the last one {found.head}")
+    for sentence in (*found.faults, *found.unchecked):
+        echo(printable(sentence))
+    lines = f"{found.lines} line{'s' * (found.lines != 1)}"
+    echo(f"{folder}: {lines}, the last one {found.head}")
     if found.faults:
         echo(f"{len(found.faults)} fault{'s' * (len(found.faults) != 1)}")
         return 1
-    echo("as it was written" + ("" if images else "; name the photographs to compare them too"))
+    rest = ", but for what is not checked" if found.unchecked else ""
+    echo(
+        f"as it was written{rest}"
+        + ("" if images else "; name the photographs to compare them too")
+    )
     return 0

@@ -46,6 +46,7 @@ class Slate:
         done, undone: by whom -> steps that may be undone, and done again, the last one first.
         notes: field -> text.
         signed: the line that signs, None while the view may be changed.
+        reopened: the lines that took back an earlier signature.
     """
 
     decided: dict[int, Decided] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Slate:
     undone: dict[str, list[Step]] = field(default_factory=dict)
     notes: dict[str, str] = field(default_factory=dict)
     signed: Entry | None = None
+    reopened: list[Entry] = field(default_factory=list)
 
 
 class Decisions:
@@ -120,6 +122,7 @@ class Decisions:
                     slate.signed = entry
                 case "reopen":
                     slate.signed = None
+                    slate.reopened.append(entry)
                 case "second":
                     first = entry["by"]
                     self.second = first, entry["to"]

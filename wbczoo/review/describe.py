@@ -7,6 +7,8 @@ from typing import Any
 
 from wbczoo.review.prepare import Prepared
 from wbczoo.review.session import Review
+from wbczoo.review.sign import folder_of
+from wbczoo.text import printable
 
 
 def describe_cells(prepared: Prepared) -> str:
@@ -36,6 +38,7 @@ def describe(review: Review, by: str) -> dict[str, Any]:
         "proposes": [*prepared.task.classes],
         "classes": [[choice.name, choice.key] for choice in review.choices],
         "you": by,
+        "folder": printable(str(folder_of(review, by).resolve())),
         "blind": [*(review.decisions.second or ())],
         "revealed": review.decisions.revealed,
         **review.changes(by, 0),

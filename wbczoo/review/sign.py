@@ -12,19 +12,21 @@ from typing import Any
 
 from wbczoo import __version__, files
 from wbczoo.errors import UsageError
+from wbczoo.progress import tell
 from wbczoo.review.added import seen_by_both
 from wbczoo.review.agreement import compare
 from wbczoo.review.count import BESIDE
-from wbczoo.review.dataset import TABLE, write_cells
+from wbczoo.review.dataset import CELLS, TABLE, write_cells
 from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decided
 from wbczoo.review.exchange import write_labels
 from wbczoo.review.log import Entry
 from wbczoo.review.prepare import now
 from wbczoo.review.session import Review, check_name
 from wbczoo.runtime.templates import render
-from wbczoo.text import csv_line
+from wbczoo.text import csv_line, printable
 
 DIFFERENTIAL = "differential.json"
+SIGNED = ("differential.html", "differential.csv", DIFFERENTIAL)
 SECOND = "second"  # the folder of what the second of two reviewers signed
 AGREEMENT = "agreement.json"
 
@@ -64,15 +66,20 @@ def sign(review: Review, by: str) -> dict[str, Any]:
         if unseen := table.unseen():
             raise Unseen(unseen)
         at = now()
-        document = describe(review, by, at, review.version, review.log.head)
-        sha256 = hashlib.sha256(_encode(document)).hexdigest()
-        review.write({"at": at, "what": "sign", "by": by, "differential_sha256": sha256})
+        told = _contents(describe(review, by, at, review.version, review.log.head))
+        sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in told.items()}
+        review.write({"at": at, "what": "sign", "by": by, "files_sha256": sha256,
+                      "differential_sha256": sha256[DIFFERENTIAL]})  # fmt: skip
         write_signed(review, anew=True)
+        folder = printable(str(folder_of(review, by)))
+        tell(f"{by} signed. In {folder}: {', '.join(SIGNED)}; the decided cells in {CELLS}/.")
         return review.changes(by, review.version)
 
 
 def reopen(review: Review, by: str, why: str) -> dict[str, Any]:
     """Let a signed view be changed again; the log keeps who did, and why.
+
+    The files that are signed no longer are taken away.
 
     Returns:
         what `Review.changes` tells.
@@ -87,11 +94,12 @@ def reopen(review: Review, by: str, why: str) -> dict[str, Any]:
         if not why:
             raise UsageError("Say why it is reopened.")
         review.write({"what": "reopen", "by": by, "why": why})
+        write_signed(review)
         return review.changes(by, review.version)
 
 
 def write_signed(review: Review, *, anew: bool = False) -> None:
-    """See that a folder has the files of each signature, as they were signed.
+    """See that a folder has the files of each signature, as they were signed, and no others.
 
     Args:
         anew: whether reviewed cells that are there are those of an earlier signature.
@@ -100,7 +108,12 @@ def write_signed(review: Review, *, anew: bool = False) -> None:
         for name, slate in review.decisions.slates.items():
             if slate.signed is not None:
                 _write(review, folder_of(review, name), slate.signed)
-        if review.decisions.revealed:
+            elif slate.reopened:
+                for each in SIGNED:
+                    (folder_of(review, name) / each).unlink(missing_ok=True)
+        if not review.decisions.revealed:
+            (review.folder / AGREEMENT).unlink(missing_ok=True)
+        else:
             files.write_json(review.folder / AGREEMENT, describe_agreement(review))
         signed = any(slate.signed for slate in review.decisions.slates.values())
         if signed and (anew or not (review.folder / TABLE).exists()):
@@ -130,6 +143,7 @@ def describe(review: Review, by: str, at: str, lines: int, head: str) -> dict[st
          "box": [*review.cells[cell].box], "class": said.to}
         for cell, said in sorted(slate.decided.items()) if review.cells[cell].added
     ]  # fmt: skip
+    reopened = [{key: each[key] for key in ("by", "at", "why")} for each in slate.reopened]
     return {
         "wbczoo": __version__,
         "model": begun["model"],
@@ -152,6 +166,7 @@ def describe(review: Review, by: str, at: str, lines: int, head: str) -> dict[st
              **({"error": each.error} if each.error else {})}
             for place, each in enumerate(review.prepared.photographs)
         ],
+        **({"reopened": reopened} if reopened else {}),
         "signed": {"by": by, "at": at},
         "log": {"lines": lines, "sha256": head},
         "intended_use": begun["intended_use"],
@@ -159,20 +174,34 @@ def describe(review: Review, by: str, at: str, lines: int, head: str) -> dict[st
     }  # fmt: skip
 
 
+def hashes_of(signed: Mapping[str, Any]) -> dict[str, str]:
+    """The SHA-256 of each file that a line of the log signs; earlier versions signed one alone."""
+    return {DIFFERENTIAL: signed["differential_sha256"], **signed.get("files_sha256", {})}
+
+
 def _write(review: Review, folder: Path, signed: Entry) -> None:
-    path = folder / DIFFERENTIAL
-    if path.exists() and files.sha256_of(path) == signed["differential_sha256"]:
-        return
-    document = describe(review, signed["by"], signed["at"], signed["n"] - 1, signed["before"])
+    expected, paths = hashes_of(signed), [folder / name for name in SIGNED]
+    changed = [
+        path for path in paths
+        if not path.exists()
+        or (path.name in expected and files.sha256_of(path) != expected[path.name])
+    ]  # fmt: skip
+    if changed:
+        lines, head = signed["n"] - 1, signed["before"]
+        told = _contents(describe(review, signed["by"], signed["at"], lines, head))
+        for path in changed:
+            files.write_bytes(path, told[path.name])
+
+
+def _contents(document: Mapping[str, Any]) -> dict[str, bytes]:
+    """What stands in each of the files that are signed."""
     title = "Differential, reviewed and signed"
-    files.write_text(folder / "differential.html", render("signed.html", title=title, **document))
-    files.write_text(folder / "differential.csv", _table(document))
-    files.write_bytes(path, _encode(document))
-
-
-def _encode(document: Mapping[str, Any]) -> bytes:
     text = json.dumps({"format": 1, **document}, indent=2, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode("utf-8", "surrogateescape")
+    told = (render("signed.html", title=title, **document), _table(document), text + "\n")
+    return {
+        name: each.encode("utf-8", "surrogateescape")
+        for name, each in zip(SIGNED, told, strict=True)
+    }
 
 
 def _table(document: Mapping[str, Any]) -> str:

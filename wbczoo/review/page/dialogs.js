@@ -64,7 +64,7 @@ export async function askToSign({ link, told, cells, gallery, say, take }) {
   if (answer !== "ok") return;
   try {
     take(await link.post(signed ? "api/reopen" : "api/sign", signed ? { why: $("why").value } : {}));
-    say(signed ? "Reopened." : "Signed.");
+    say(signed ? "Reopened: what was signed is taken out of the folder." : `Signed. The files are in ${told().folder}.`);
   } catch (error) {
     say(error.message);
     if (error.unseen?.length) jump(error.unseen[0]);
@@ -72,7 +72,7 @@ export async function askToSign({ link, told, cells, gallery, say, take }) {
 }
 
 // What stands above all: who signed, and how two reviewers agree.
-export async function showBanner({ signed, blind, you }, reopen) {
+export async function showBanner({ signed, blind, you, folder }, reopen) {
   const banner = $("banner");
   const key = JSON.stringify([signed, blind]);
   if (banner.dataset.key === key) return;
@@ -86,6 +86,7 @@ export async function showBanner({ signed, blind, you }, reopen) {
   page.href = `signed?by=${encodeURIComponent(you)}`;
   page.target = "_blank";
   page.rel = "noopener";
+  banner.append(make("span", "", `In ${folder}: differential.html, differential.csv, differential.json; the decided cells in cells.`));
   banner.appendChild(make("button", "", "Reopen…")).addEventListener("click", reopen);
   if (blind.length) showAgreement(banner);
 }

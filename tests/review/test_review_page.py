@@ -48,6 +48,9 @@ def test_200_cells_are_reviewed_and_signed_by_keys_alone(driver: Any, tmp_path: 
         wait_for(lambda: saved(driver))
         chord(driver, Keys.CONTROL, Keys.ENTER)
         wait_for(lambda: "stand behind" in text_of(driver, "sign-text"))
+        unseen = review.view("Ada")[1].to_dict()["accepted"]
+        asked = f"{unseen} cells were not looked at and count as proposed. Sign?"
+        assert asked in text_of(driver, "sign-text")
         press(driver, Keys.ENTER)
         wait_for(lambda: "Signed by Ada" in text_of(driver, "banner"))
         assert f"In {tmp_path / 'review'}: differential.html" in text_of(driver, "banner")
@@ -330,3 +333,32 @@ def test_notes_and_buttons_are_left_by_keys(driver: Any, tmp_path: Path) -> None
         chord(driver, Keys.CONTROL, Keys.ENTER)
         wait_for(lambda: script(driver, "return document.getElementById('sign-dialog').open"))
     assert review.view("Ada")[0].notes == {"red_cells": "pale cells"}
+
+
+def test_photographs_are_gone_through_and_what_was_decided_is_marked(
+    driver: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    review = open_drawn(tmp_path / "review", photographs=3, cells=6, flagged=20)
+    proposed = review.cells[0].proposed
+    key, other = next((c.key, c.name) for c in review.choices if c.name != proposed)
+    with serving(review) as address:
+        open_page(driver, f"{address}/secret/")
+        for seen in ("1 of 3", "2 of 3", "3 of 3"):
+            assert text_of(driver, "photographs-seen") == f"{seen} photographs seen"
+            chord(driver, Keys.CONTROL, Keys.ARROW_RIGHT)
+        assert "field-0002" in text_of(driver, "cell-path")
+        assert text_of(driver, "say") == "This is the last photograph."
+        chord(driver, Keys.CONTROL, Keys.ARROW_LEFT)
+        chord(driver, Keys.CONTROL, Keys.ARROW_LEFT)  # at its first cell that nobody looked at
+        press(driver, key)
+        decided = "return [...document.querySelectorAll('rect.decided')].map((r) => r.dataset.cell)"
+        press(driver, "u", "U")
+        wait_for(lambda: "Done again" in text_of(driver, "say"))
+        assert script(driver, decided) == ["0"]
+        tag = script(driver, "return document.querySelector('.tile.current .tag').innerText")
+        share = round(100 * max(review.cells[0].probabilities))
+        assert tag.split() == ["was:", str(proposed).capitalize(), f"{share}", "%", "✓"]
+        assert f"was: {str(proposed).capitalize()}" in text_of(driver, "cell-title")
+        assert other.capitalize() in text_of(driver, "cell-title")

@@ -23,6 +23,7 @@ From opening to signing:
        wbczoo data prepare practice --dataset synthetic --photographs 8 \\
          --cells-per-field 10..30 --magnification 0.4
        wbczoo review practice --out reviewed
+     They are no smears: what the model proposes for them is often wrong.
   2. The browser opens the page: cells by class, above them the doubtful ones.
   3. Decide each doubtful cell by the key of its class; space confirms what is
      proposed, u undoes, and ? shows all keys.

@@ -89,7 +89,7 @@ export class Adding {
   }
 
   drag(event) {
-    if (!this.box || event.button !== 0 || event.target.closest("button")) return;
+    if (!this.box || event.button !== 0) return;
     event.preventDefault();
     const at = ({ clientX, clientY }) => {
       const { left, top } = this.field.box.getBoundingClientRect();

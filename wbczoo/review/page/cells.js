@@ -23,12 +23,13 @@ export class Cells {
     this.place = new Map(told.proposes.map((name, place) => [name, place]));
     this.waiting = new Map();
     this.seen = new Set();
+    this.viewed = new Set(); // photographs that were shown, or of which a cell was decided
     this.shownIn = new Array(this.all.length);
     for (const row of told.added) this.add(row);
     for (const [cell, to, by, line] of told.changes) Object.assign(this.all[cell], { decided: to, by, line });
     this.all.forEach((_, cell) => {
       this.shownIn[cell] = this.belongs(cell);
-      if (this.said(cell) !== null) this.seen.add(cell);
+      if (this.said(cell) !== null) this.look(cell);
       this.sectionOf.get(this.shownIn[cell])?.cells.push(cell);
     });
     for (const section of this.sections) section.cells.sort((a, b) => this.order(section, a, b));
@@ -65,6 +66,12 @@ export class Cells {
     return this.said(cell) ?? this.unsaid(cell);
   }
 
+  // Whether somebody said another class than was proposed.
+  reclassified(cell) {
+    const { proposed } = this.all[cell], said = this.said(cell);
+    return said !== null && proposed !== null && said !== proposed;
+  }
+
   probability(cell, name) {
     const place = this.place.get(name), { probabilities, most } = this.all[cell];
     return place === undefined ? most : probabilities[place];
@@ -86,9 +93,23 @@ export class Cells {
     return { section, place: low };
   }
 
+  look(cell) {
+    this.seen.add(cell);
+    this.viewed.add(this.all[cell].photograph);
+  }
+
+  // The cell to look at of the next photograph that has any, or of the one before.
+  photographBeside(cell, by) {
+    for (let place = this.all[cell].photograph + by; this.photographs[place]; place += by) {
+      const shown = this.photographs[place].cells.filter((each) => this.shownIn[each] !== null);
+      if (shown.length) return shown.find((each) => this.said(each) === null) ?? shown[0];
+    }
+    return null;
+  }
+
   // Move a cell to where it belongs by now.
   settle(cell) {
-    if (this.said(cell) !== null) this.seen.add(cell);
+    if (this.said(cell) !== null) this.look(cell);
     else this.seen.delete(cell);
     const to = this.belongs(cell);
     if (to === this.shownIn[cell]) return;

@@ -27,6 +27,8 @@ function closed(dialog) {
   return new Promise((resolve) => dialog.addEventListener("close", () => resolve(dialog.returnValue), { once: true }));
 }
 
+const many = (count) => (count === 1 ? "1 cell was" : `${count} cells were`);
+
 // Whether all was saved within a moment, the note too that was being written.
 async function allSaved(link) {
   for (let times = 0; times < 60 && link.waits; times++) await new Promise((resolve) => setTimeout(resolve, 50));
@@ -41,7 +43,8 @@ export async function askToSign({ link, told, cells, gallery, say, take }) {
   const lines = signed
     ? [`Signed by ${signed.by}. If it is reopened, the log keeps that and why, and it must be signed again.`]
     : [
-        `${table.counted} white cells are counted. ${table.reviewed} cells were decided, ${table.skipped} of them skipped; ${table.accepted} are accepted as proposed.`,
+        `${table.counted} white cells are counted. ${table.reviewed} cells were decided, ${table.skipped} of them skipped.`,
+        ...(table.accepted ? [`${many(table.accepted)} not looked at and ${table.accepted === 1 ? "counts" : "count"} as proposed.${table.unseen ? "" : " Sign?"}`] : []),
         ...(table.unseen ? [`${table.unseen} flagged cells are unseen. Look at each of them first.`] : ["With your signature you stand behind all of them. The differential is then read-only."]),
         ...table.warnings,
       ];

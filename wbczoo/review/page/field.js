@@ -89,6 +89,7 @@ export class Field {
     if (told.photograph !== this.photograph) {
       this.changed();
       this.photograph = told.photograph;
+      this.cells.viewed.add(told.photograph);
       this.image.src = `photographs/${told.photograph}.jpg`;
       this.drawBoxes();
     }
@@ -136,7 +137,8 @@ export class Field {
     const told = this.cells.all[this.cell], said = this.cells.said(this.cell);
     const photograph = this.cells.photographs[told.photograph];
     const title = said !== null ? `${titleOf(said)}, decided${told.by && !told.waits.length ? ` by ${told.by}` : ""}` : told.proposed ? `Proposed: ${titleOf(told.proposed)}` : "No cell found";
-    write(document.getElementById("cell-title"), title);
+    write(document.getElementById("cell-title"), this.cells.reclassified(this.cell) ? `${title}; was: ${titleOf(told.proposed)}` : title);
+    for (const rect of this.boxes.children) rect.classList.toggle("decided", this.cells.seen.has(Number(rect.dataset.cell ?? -1)));
     if (this.toldOf === this.cell) return;
     this.toldOf = this.cell;
     write(document.getElementById("cell-path"), photograph.path);

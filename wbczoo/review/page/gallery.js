@@ -5,7 +5,7 @@ import { SKIPPED, UNIDENTIFIED } from "./cells.js";
 import { acceptDrops, titleOf } from "./elements.js";
 import { newGroup, newTile, tellTile } from "./tile.js";
 
-const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 250, ROWS = 2;
+const HEAD = 30, GAP = 6, TAG = 18, PAD = 12, BEYOND = 250, ROWS = 2, SAID = 56; // pixels; what is said stands over the last ones
 
 export class Gallery {
   constructor(cells, { select, drop }) {
@@ -79,7 +79,7 @@ export class Gallery {
       top += height;
       return found;
     });
-    this.canvas.style.height = `${top}px`;
+    this.canvas.style.height = `${top + SAID}px`;
   }
 
   // The classes in sight, and of each the first cell in sight and the one behind the last.
@@ -231,7 +231,7 @@ export class Gallery {
     const { top } = this.layout.find((each) => each.section === section);
     const y = top + HEAD + Math.floor(place / this.columns) * this.row;
     if (y - HEAD < this.top) this.scroll(y - HEAD);
-    else if (y + this.row > this.top + this.height) this.scroll(y + this.row - this.height);
+    else if (y + this.row > this.top + this.height) this.scroll(Math.min(y - HEAD, y + 2 * this.row - this.height)); // above what is said
   }
 
   scroll(top) {

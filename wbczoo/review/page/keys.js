@@ -19,12 +19,20 @@ export function listenToKeys({ cells, gallery, review, adding, undoing }) {
   const withControl = {
     z: review.undo, Z: review.redo, y: review.redo, a: () => gallery.selectSection(),
     ArrowUp: () => another(-1), ArrowDown: () => another(1),
+    ArrowLeft: () => photograph(-1), ArrowRight: () => photograph(1),
   };
 
   function another(by) {
     if (gallery.current === null) return;
     const cell = gallery.neighbour(cells.find(gallery.current).section, by, (found) => found[0]);
     if (cell !== null) gallery.go(cell);
+  }
+
+  function photograph(by) {
+    const cell = gallery.current === null ? null : cells.photographBeside(gallery.current, by);
+    if (cell === null) return review.say(`This is the ${by > 0 ? "last" : "first"} photograph.`);
+    gallery.clear();
+    gallery.go(cell);
   }
 
   function move(event) {

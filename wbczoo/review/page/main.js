@@ -125,11 +125,14 @@ function progress() {
   const seen = cells.seen.size, all = cells.shown, flagged = cells.sectionOf.get(UNIDENTIFIED).cells.length;
   Object.assign($("progress"), { max: Math.max(1, all), value: seen });
   $("progress-text").textContent = `${seen} of ${all} looked at, ${flagged} flagged left`;
+  $("photographs-seen").textContent = `${cells.viewed.size} of ${cells.photographs.length} photographs seen`;
   $("next-flagged").disabled = flagged === 0;
 }
 
 function show(cell) {
-  if (cell !== null) field.show(cell);
+  if (cell === null) return;
+  field.show(cell);
+  progress();
 }
 
 const targets = () => (gallery.selected.size ? [...gallery.selected] : gallery.current === null ? [] : [gallery.current]);
@@ -167,6 +170,7 @@ const proposalOf = (cell) => cells.said(cell) ?? cells.all[cell].proposed ?? NOT
 
 const review = {
   decide,
+  say,
   confirm: () => decide(proposalOf),
   skip: () => decide(SKIPPED),
   undo: () => undoing.ask("undo"),

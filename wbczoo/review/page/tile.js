@@ -1,4 +1,4 @@
-// A class's group in the gallery, and a cell's tile in it: its picture, the key of what is proposed, how probable that is, and a mark.
+// A class's group in the gallery, and a cell's tile in it: its picture, the key of what is proposed, how probable that is, what a cell was that somebody says to be another, and a mark.
 
 import { UNIDENTIFIED } from "./cells.js";
 import { make, titleOf } from "./elements.js";
@@ -20,8 +20,8 @@ export function newTile(cell) {
   const element = document.getElementById("tile").content.firstElementChild.cloneNode(true);
   element.id = `cell-${cell}`;
   element.dataset.cell = cell;
-  const [image, tag] = element.children, [key, percent, mark] = tag.children;
-  return { element, image, key, percent, mark, x: null, y: null, state: "" };
+  const [image, tag] = element.children, [key, was, percent, mark] = tag.children;
+  return { element, image, key, was, percent, mark, x: null, y: null, state: "" };
 }
 
 // Write into a tile what is by now said of its cell; `among` is its place and of how many, of the current one.
@@ -39,6 +39,7 @@ export function tellTile(tile, cells, cell, section, { chosen, among, keyOf }) {
     element.setAttribute("aria-setsize", String(among[1]));
   }
   element.setAttribute("aria-label", labelOf(cells, cell, percent));
+  tile.was.textContent = cells.reclassified(cell) ? `was: ${titleOf(told.proposed)}` : "";
   tile.percent.textContent = percent;
   tile.key.textContent = section === UNIDENTIFIED ? keyOf.get(told.proposed) ?? "" : "";
   tile.mark.textContent = said !== null ? "✓" : told.flags[0]?.replace("contradicted", "contra.") ?? "";
@@ -46,11 +47,12 @@ export function tellTile(tile, cells, cell, section, { chosen, among, keyOf }) {
 
 function percentOf(cells, cell, section) {
   const { proposed } = cells.all[cell];
-  return proposed === null ? "–" : `${Math.round(100 * cells.probability(cell, section))} %`;
+  return proposed === null ? "–" : `${Math.round(100 * cells.probability(cell, cells.reclassified(cell) ? proposed : section))} %`;
 }
 
 function labelOf(cells, cell, percent) {
   const told = cells.all[cell], said = cells.said(cell);
-  const what = said !== null ? `${titleOf(said)}, decided` : told.proposed ? `${titleOf(told.proposed)} proposed, ${percent}` : "No cell found";
+  const was = cells.reclassified(cell) ? `, was: ${titleOf(told.proposed)} ${percent}` : "";
+  const what = said !== null ? `${titleOf(said)}, decided${was}` : told.proposed ? `${titleOf(told.proposed)} proposed, ${percent}` : "No cell found";
   return [what, ...told.flags, cells.photographs[told.photograph].path].join(", ");
 }

@@ -188,3 +188,25 @@ def test_labels_from_elsewhere_reach_no_cell_that_a_blind_other_drew(
     }))  # fmt: skip
     take_labels(review, "Bea", path)
     assert review.changes("Bea", 0)["changes"] == [[4, "monocyte", "Bea", 4]]
+
+
+def test_no_cell_is_there_twice_by_undoing_redoing_or_deciding(review: Review) -> None:
+    def refused(by: str, action: dict[str, Any]) -> str:
+        return str(act(review, by, action)["results"][0].get("refused"))
+
+    act(review, "Ada", add(), {"do": "undo", "token": "ada-undo-1"})
+    act(review, "Bea", add(token="of-bea-1", box=[202, 148, 231, 184]))
+    assert "there already" in refused("Ada", {"do": "redo", "token": "ada-redo-1"})
+    assert "there already" in refused("Ada", decision(NEW, to="monocyte"))
+    act(review, "Ada", decision(4, to="not_a_cell"))
+    act(review, "Bea", add(token="of-bea-2", box=[21, 21, 45, 45]))
+    assert "there already" in refused("Bea", decision(4, to="monocyte", seen=99))
+    assert refused("Bea", decision(4, to="skipped", seen=99)) == "None"
+    act(review, "Bea", {"do": "undo", "token": "bea-undo-1"})
+    before = review.changes("Ada", 0)
+    act(review, "Ada", {"do": "undo", "token": "ada-undo-2"})  # it leaves the box that was redrawn
+    after = review.changes("Ada", 0)
+    assert after["changes"] == before["changes"]
+    assert after["undo"] == before["undo"] - 1
+    assert refused("Bea", decision(NEW + 2, to="not_a_cell", seen=99)) == "None"
+    assert refused("Bea", decision(4, to="monocyte", seen=99)) == "None"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from wbczoo.errors import UsageError
 from wbczoo.review.cells import Box, Cell, Photograph
-from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decided, Name, Slate
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, THERE, Decided, Name, Slate
 from wbczoo.review.log import Entry
 from wbczoo.runtime.cells import NO_CELL
 
@@ -52,13 +52,43 @@ def name_added(
     if not inside or min(right - left, bottom - top) < _SMALLEST:
         raise UsageError(f"A cell's box lies in its photograph, {_SMALLEST} pixels wide or more.")
     for number, cell in enumerate(cells):
-        said = slate.decided.get(number)
-        if cell.photograph != place or NO_CELL in cell.flags or (cell.added and said is None):
-            continue
-        gone = said is not None and said.to in (NOT_A_CELL, SKIPPED)
-        if not gone and overlap(cell.box, (left, top, right, bottom)) >= SAME:
-            raise UsageError("A cell is there already. Decide that one.")
+        there = cell.photograph == place and is_there(cell, slate.to(number))
+        if there and overlap(cell.box, (left, top, right, bottom)) >= SAME:
+            raise UsageError(THERE)
     return photograph.sha256, (left, top, right, bottom)
+
+
+def is_there(cell: Cell, to: str | None) -> bool:
+    """Whether it is taken for a cell, where this is said of it; a found one is unless denied."""
+    if NO_CELL in cell.flags or to in (NOT_A_CELL, SKIPPED):
+        return False
+    return to is not None or not cell.added
+
+
+def doubles(cells: Sequence[Cell], slate: Slate, to: Mapping[int, str | None]) -> set[int]:
+    """The cells that would be taken for cells again where another is, one of them drawn.
+
+    Args:
+        slate: what is said so far.
+        to: cell -> what is to be said of it.
+    """
+
+    def then(cell: int) -> bool:
+        return is_there(cells[cell], to.get(cell, slate.to(cell)))
+
+    def twice(cell: int) -> bool:
+        one = cells[cell]
+        return any(
+            other != cell
+            and cells[other].photograph == one.photograph
+            and overlap(one.box, cells[other].box) >= SAME
+            and then(other)
+            for other in (range(len(cells)) if one.added else drawn)
+        )
+
+    back = [cell for cell in to if then(cell) and not is_there(cells[cell], slate.to(cell))]
+    drawn = [number for number, cell in enumerate(cells) if cell.added] if back else []
+    return {cell for cell in back if twice(cell)}
 
 
 def cells_added(
@@ -88,7 +118,7 @@ def seen_by_both(
     """
     drawn = [[each for each in said if cells[each].added] for said in (first, second)]
     near = sorted(
-        (sum(said.to in (NOT_A_CELL, SKIPPED) for said in (first[one], second[other])),
+        (not is_there(cells[one], first[one].to), not is_there(cells[other], second[other].to),
          -overlap(cells[one].box, cells[other].box), one, other)
         for one in drawn[0] for other in drawn[1]
         if cells[one].photograph == cells[other].photograph

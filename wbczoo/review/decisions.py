@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ from wbczoo.review.log import Entry
 
 NOT_A_CELL = "not_a_cell"  # what is shown is none, or none that can be told
 SKIPPED = "skipped"  # looked at, and left to somebody else
+
+THERE = "A cell is there already. Decide that one."
 
 Name = tuple[str, tuple[int, ...]]  # a cell: its photograph's SHA-256, and its box there
 
@@ -56,6 +58,11 @@ class Slate:
     notes: dict[str, str] = field(default_factory=dict)
     signed: Entry | None = None
     reopened: list[Entry] = field(default_factory=list)
+
+    def to(self, cell: int) -> str | None:
+        """What is said of a cell, if anything is."""
+        said = self.decided.get(cell)
+        return said.to if said else None
 
 
 class Decisions:
@@ -194,14 +201,23 @@ def decide(
 
 
 def undo(
-    decisions: Decisions, by: str, names: Sequence[Name], *, again: bool = False, **told: Any
+    decisions: Decisions,
+    by: str,
+    names: Sequence[Name],
+    *,
+    again: bool = False,
+    doubles: Callable[[Slate, Mapping[int, str | None]], Set[int]],
+    **told: Any,
 ) -> list[dict[str, Any]]:
     """The lines that take back a person's last step, or with `again` do it once more.
 
     Cells of which somebody else said something since stay as they are.
 
+    Args:
+        doubles: tells which cells would be there twice; when undone, these too stay as they are.
+
     Raises:
-        UsageError: if there is no such step.
+        UsageError: if there is no such step; if with `again` a cell would be there twice.
     """
     slate = decisions.slate(by)
     steps = (slate.undone if again else slate.done).get(by, [])
@@ -214,6 +230,9 @@ def undo(
         was, to = (before, after) if again else (after, before)
         if (now and now.to) == was and (now is None or again or now.by == by):
             wanted.append((cell, names[cell], to))
-    found = decide(decisions, by, wanted, **how)
+    twice = doubles(slate, {cell: to for cell, _, to in wanted})
+    if twice and again:
+        raise UsageError(THERE)
+    found = decide(decisions, by, [each for each in wanted if each[0] not in twice], **how)
     nothing = {"what": "decide", "by": by, "step": decisions.steps + 1, **how}
     return found or [nothing]

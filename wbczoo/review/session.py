@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from wbczoo.errors import UsageError
-from wbczoo.review.added import cells_added, name_added
+from wbczoo.review.added import cells_added, doubles, name_added
 from wbczoo.review.cells import names_of
 from wbczoo.review.count import Choice, Ranges, Table
-from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decisions, Name, Slate, decide, undo
+from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, THERE, Decisions, Name, Slate, decide, undo
 from wbczoo.review.log import Entry, Log
 from wbczoo.review.prepare import Prepared, now
 from wbczoo.runtime.cells import FOUND
@@ -179,6 +180,8 @@ class Review:
                 wanted = self._wanted(by, action)
                 if conflict := self._conflict(slate, action, by):
                     return {**answer, "conflict": conflict}
+                if doubles(self.cells, slate, {cell: to for cell, _, to in wanted}):
+                    raise UsageError(THERE)
                 lines = decide(self.decisions, by, wanted, **told)
             elif action.do == "add":
                 lines = self._add(slate, action, by, told)
@@ -190,7 +193,8 @@ class Review:
                 ] * (not same)  # fmt: skip
             else:
                 again = action.do == "redo"
-                lines = undo(self.decisions, by, self.names, again=again, **told)
+                lines = undo(self.decisions, by, self.names, again=again,
+                             doubles=partial(doubles, self.cells), **told)  # fmt: skip
         except UsageError as error:
             return {**answer, "refused": str(error)}
         if not lines:

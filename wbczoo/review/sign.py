@@ -13,11 +13,11 @@ from typing import Any
 from wbczoo import __version__, files
 from wbczoo.errors import UsageError
 from wbczoo.progress import tell
-from wbczoo.review.added import seen_by_both
+from wbczoo.review.added import is_there, seen_by_both
 from wbczoo.review.agreement import compare
 from wbczoo.review.count import BESIDE
 from wbczoo.review.dataset import CELLS, TABLE, write_cells
-from wbczoo.review.decisions import NOT_A_CELL, SKIPPED, Decided
+from wbczoo.review.decisions import SKIPPED, Decided
 from wbczoo.review.exchange import write_labels
 from wbczoo.review.log import Entry
 from wbczoo.review.prepare import now
@@ -254,6 +254,6 @@ def _drawn(
 ) -> Iterator[tuple[int, str]]:
     """What one of them drew and still takes for a cell, and the other did not."""
     for cell, decided in said.items():
-        gone = decided.to in (NOT_A_CELL, SKIPPED)
-        if review.cells[cell].added and cell not in known and not gone:
+        found = review.cells[cell]
+        if found.added and cell not in known and is_there(found, decided.to):
             yield cell, decided.to

@@ -152,44 +152,39 @@ def make_app(served: Served) -> Starlette:
     async def events(request: Request) -> Response:
         asked = request.query_params
         by, ready = _who(request, asked.get("by", "")), served.ready
-        since = int(asked["since"]) if asked.get("since", "").isdecimal() else 0
+        since = _number(asked.get("since", "0"))
         return StreamingResponse(
             _events(ready, by, since, served.stopped), media_type="text/event-stream"
         )
 
     async def act(request: Request) -> Response:
         asked = await _read(request, _Acts)
-        who = _who(request, asked.by)
-        return await _answer(lambda: served.ready.act(who, asked.actions))
+        return await _answer(lambda: served.ready.act(_who(request, asked.by), asked.actions))
 
     async def sign_it(request: Request) -> Response:
         asked = await _read(request, _Signs)
-        who = _who(request, asked.by)
-        return await _answer(lambda: sign(served.ready, who))
+        return await _answer(lambda: sign(served.ready, _who(request, asked.by)))
 
     async def reopen_it(request: Request) -> Response:
         asked = await _read(request, _Signs)
-        who = _who(request, asked.by)
-        return await _answer(lambda: reopen(served.ready, who, asked.why))
+        return await _answer(lambda: reopen(served.ready, _who(request, asked.by), asked.why))
 
     async def crops(request: Request) -> Response:
         asked = request.query_params.get("cells", "").split(",")
         by, ready = _who(request, request.query_params.get("by", "")), served.ready
         if served.crops is None or not 0 < len(asked) <= _MOST_CROPS:
             raise HTTPException(404)
-        numbers = (int(each) if each.isdecimal() and len(each) < 9 else -1 for each in asked)
-        if not all(ready.has(by, number) for number in numbers):
+        places = [_number(each) for each in asked]
+        if not all(ready.has(by, n) for n in places):
             raise HTTPException(404, "There is no such cell.")
         found = [
-            await run_in_threadpool(drawn, int(each))
-            if ready.cells[int(each)].added
-            else served.crops.read(int(each))
-            for each in asked
+            await run_in_threadpool(drawn, n) if ready.cells[n].added else served.crops.read(n)
+            for n in places
         ]
         return JSONResponse([b64encode(each).decode() for each in found], headers=_ALWAYS)
 
     def field(request: Request) -> Response:
-        place = request.path_params["place"]
+        place = _number(request.path_params["place"])
         if place >= len(served.ready.prepared.photographs):
             raise HTTPException(404)
         try:
@@ -198,7 +193,7 @@ def make_app(served: Served) -> Starlette:
             raise HTTPException(410, str(refusal)) from None
 
     def drawn_map(request: Request) -> Response:
-        place = request.path_params["place"]
+        place = _number(request.path_params["place"])
         if not served.ready.has(_who(request, request.query_params.get("by", "")), place):
             raise HTTPException(404)
         try:
@@ -231,8 +226,8 @@ def make_app(served: Served) -> Starlette:
             Route("/api/reopen", reopen_it, methods=["POST"]),
             Route("/api/agreement", agreement),
             Route("/crops", crops),
-            Route("/photographs/{place:int}.jpg", field),
-            Route("/maps/{place:int}.png", drawn_map),
+            Route("/photographs/{place}.jpg", field),
+            Route("/maps/{place}.png", drawn_map),
             Route("/signed", signed),
         ],
         exception_handlers={HTTPException: _explain, UsageError: _explain},
@@ -243,6 +238,13 @@ def _who(request: Request, said: str) -> str:
     """Who asks: whom the secret lets in, else who they say they are; "" before they say it."""
     bound: str = request.scope["reviewer"]
     return bound or (check_name(said) if said else "")
+
+
+def _number(text: str) -> int:
+    """A number in an address; 404 where none could be so long."""
+    if not (text.isdecimal() and len(text) < 9):
+        raise HTTPException(404)
+    return int(text)
 
 
 async def _read(request: Request, kind: type[T]) -> T:

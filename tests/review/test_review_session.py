@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,42 @@ def test_what_was_signed_is_written_again_to_the_byte_after_a_kill(
     path.unlink()
     write_signed(open_drawn(tmp_path / "review"))
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "name", ["cells.csv", "cells.coco.json", "cells.label-studio.json", "cells.geojson"]
+)
+def test_each_file_that_a_kill_kept_from_a_signature_is_written_later(
+    review: Review, tmp_path: Path, name: str
+) -> None:
+    decide_flagged(review, "Ada")
+    sign(review, "Ada")
+    path = tmp_path / "review" / name
+    before = sorted(each.name for each in path.iterdir()) if path.is_dir() else path.read_bytes()
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    write_signed(open_drawn(tmp_path / "review"))
+    after = sorted(each.name for each in path.iterdir()) if path.is_dir() else path.read_bytes()
+    assert after == before
+
+
+def test_a_kill_while_it_is_signed_anew_leaves_no_labels_of_before(
+    review: Review, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decide_flagged(review, "Ada")
+    sign(review, "Ada")
+    reopen(review, "Ada", "cell 3 looked at again")
+    act(review, "Ada", decision(3, to="eosinophil"))
+
+    def die(_: Review) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wbczoo.review.sign.write_labels", die)
+    with pytest.raises(KeyboardInterrupt):
+        sign(review, "Ada")
+    monkeypatch.undo()
+    write_signed(open_drawn(tmp_path / "review"))
+    boxes = json.loads((tmp_path / "review" / "cells.coco.json").read_text())["annotations"]
+    assert len(boxes) == 4
 
 
 def test_reopening_is_in_the_log_with_its_reason(review: Review) -> None:

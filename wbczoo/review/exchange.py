@@ -41,6 +41,7 @@ def write_labels(review: Review) -> None:
         files.write_text(review.folder / name, text + "\n")
     aside, folder = review.folder / f".{GEOJSON}", review.folder / GEOJSON
     shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
     by_photograph: dict[int, list[tuple[Box, str]]] = {}
     for cell, label in labels.items():
         found = review.cells[cell]
@@ -51,8 +52,7 @@ def write_labels(review: Review) -> None:
         text = json.dumps(decided_cells(path, cells, classes), allow_nan=False)
         files.write_text(aside / files.flat_name(path, ".geojson"), text + "\n")
     shutil.rmtree(folder, ignore_errors=True)
-    if aside.exists():
-        aside.rename(folder)
+    aside.rename(folder)
 
 
 def to_coco(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
@@ -18,7 +19,7 @@ from wbczoo.review.agreement import compare
 from wbczoo.review.count import BESIDE
 from wbczoo.review.dataset import CELLS, TABLE, write_cells
 from wbczoo.review.decisions import SKIPPED, Decided
-from wbczoo.review.exchange import write_labels
+from wbczoo.review.exchange import COCO, GEOJSON, LABEL_STUDIO, write_labels
 from wbczoo.review.log import Entry
 from wbczoo.review.prepare import now
 from wbczoo.review.session import Review, check_name
@@ -68,9 +69,12 @@ def sign(review: Review, by: str) -> dict[str, Any]:
         at = now()
         told = _contents(describe(review, by, at, review.version, review.log.head))
         sha256 = {name: hashlib.sha256(content).hexdigest() for name, content in told.items()}
+        # What an earlier signature wrote last goes first, so that a kill leaves it to be seen.
+        (review.folder / TABLE).unlink(missing_ok=True)
+        shutil.rmtree(review.folder / GEOJSON, ignore_errors=True)
         review.write({"at": at, "what": "sign", "by": by, "files_sha256": sha256,
                       "differential_sha256": sha256[DIFFERENTIAL]})  # fmt: skip
-        write_signed(review, anew=True)
+        write_signed(review)
         folder = printable(str(folder_of(review, by)))
         tell(f"{by} signed. In {folder}: {', '.join(SIGNED)}; the decided cells in {CELLS}/.")
         return review.changes(by, review.version)
@@ -98,12 +102,8 @@ def reopen(review: Review, by: str, why: str) -> dict[str, Any]:
         return review.changes(by, review.version)
 
 
-def write_signed(review: Review, *, anew: bool = False) -> None:
-    """See that a folder has the files of each signature, as they were signed, and no others.
-
-    Args:
-        anew: whether reviewed cells that are there are those of an earlier signature.
-    """
+def write_signed(review: Review) -> None:
+    """See that a folder has the files of each signature, as they were signed, and no others."""
     with review.lock:
         for name, slate in review.decisions.slates.items():
             if slate.signed is not None:
@@ -115,9 +115,11 @@ def write_signed(review: Review, *, anew: bool = False) -> None:
             (review.folder / AGREEMENT).unlink(missing_ok=True)
         else:
             files.write_json(review.folder / AGREEMENT, describe_agreement(review))
-        signed = any(slate.signed for slate in review.decisions.slates.values())
-        if signed and (anew or not (review.folder / TABLE).exists()):
+        if not any(slate.signed for slate in review.decisions.slates.values()):
+            return
+        if not (review.folder / TABLE).exists():
             write_cells(review)
+        if not all((review.folder / name).exists() for name in (COCO, LABEL_STUDIO, GEOJSON)):
             write_labels(review)
 
 

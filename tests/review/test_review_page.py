@@ -227,7 +227,10 @@ def test_a_missed_cell_is_added_by_keys_alone_and_by_dragging(driver: Any, tmp_p
     driver.get_log("browser")  # of other tests
     with serving(review) as address:
         open_page(driver, f"{address}/secret/")
+        script(driver, "document.querySelector('.side').scrollTop = 1e4")
         press(driver, "a", Keys.ARROW_DOWN, Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+        above = "const top = (it) => document.querySelector(it).getBoundingClientRect().top;"
+        assert script(driver, f"{above} return top('#field') >= top('.side')")
         chord(driver, Keys.SHIFT, Keys.ARROW_RIGHT)
         assert review.version == 1
         press(driver, "3")

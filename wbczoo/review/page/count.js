@@ -4,7 +4,7 @@ import { acceptDrops, make, titleOf, write } from "./elements.js";
 
 const NOTES = ["red_cells", "white_cells", "platelets", "comment"];
 const COLUMNS = [["cells", "cells"], ["share", "%"], ["interval", "95 % interval"], ["range", "range"], ["looked-at", "looked at"], ["proposed", "proposed"]];
-const GOING = ["no-proposed", "no-looked-at", "no-range", "no-interval", "wraps"]; // where there is no room, in this order
+const GOING = ["no-proposed", "wraps", "no-looked-at", "no-range", "no-interval", "breaks"]; // where there is no room, in this order
 
 export class Count {
   constructor(cells, { show, drop, note }) {
@@ -68,7 +68,7 @@ export class Count {
     this.fit();
   }
 
-  // A number that is cut reads as another one: whole columns go until the others fit.
+  // A number that is cut reads as another one: names wrap and whole columns go until the others fit.
   fit() {
     const room = this.table.parentNode.clientWidth, left = [...GOING];
     this.table.className = "";
@@ -81,7 +81,9 @@ export class Count {
     const head = line.appendChild(make("th", ""));
     head.scope = "row";
     const button = head.appendChild(make("button", ""));
-    button.append(make("kbd", "", this.cells.classes.find((each) => each.name === name)?.key ?? "n"), ` ${titleOf(name)}`);
+    const [first, ...rest] = titleOf(name).split(" "), whole = button.appendChild(make("span", ""));
+    whole.append(make("kbd", "", this.cells.classes.find((each) => each.name === name)?.key ?? "n"), ` ${first}`);
+    button.append(rest.map((each) => ` ${each}`).join(""));
     button.addEventListener("click", () => this.show(name));
     this.lines.set(name, Object.fromEntries(this.columns.map(([column]) => [column, line.appendChild(make("td", column))])));
     return line;

@@ -48,7 +48,7 @@ export function listenToKeys({ cells, gallery, review, adding, undoing }) {
     const { target, key } = event;
     if (event.altKey || event.isComposing || document.querySelector("dialog[open]")) return;
     const signs = key === "Enter" && (event.ctrlKey || event.metaKey);
-    const leaves = key === "Escape" && !adding.box && target !== gallery.box;
+    const leaves = key === "Escape" && !adding.box && target.closest("input, textarea, select, button, a, summary");
     if (signs || leaves) {
       event.preventDefault();
       gallery.box.focus(); // and what was written in a note is kept

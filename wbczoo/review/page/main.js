@@ -56,7 +56,7 @@ async function begin() {
   gallery = new Gallery(cells, { select: show, drop: (to) => decide(to) });
   field = new Field(cells, (cell) => gallery.go(cell));
   adding = new Adding(cells, field, { say, add: (found) => added.add(link.send({ do: "add", ...found })) });
-  undoing = new Undoing(cells, gallery, { say, send: (action) => link.send(action) });
+  undoing = new Undoing(cells, gallery, { link, say });
   count = new Count(cells, { show: (name) => (adding.box ? adding.decide(name) : gallery.showSection(name)), drop: (to) => decide(to), note: (name, text) => link.send({ do: "note", field: name, text }) });
   link.version = told.version;
   fillHelp(cells);

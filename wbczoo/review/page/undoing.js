@@ -5,20 +5,21 @@ import { titleOf } from "./elements.js";
 const WORDS = { undo: "Undone", redo: "Done again" };
 
 export class Undoing {
-  constructor(cells, gallery, { send, say }) {
-    Object.assign(this, { cells, gallery, send, say });
+  constructor(cells, gallery, { link, say }) {
+    Object.assign(this, { cells, gallery, link, say });
     this.asked = new Map(); // token -> "undo" or "redo", until it is answered
     this.held = []; // what keys are to do afterwards
   }
 
   ask(what) {
-    this.asked.set(this.send({ do: what }), what);
+    this.asked.set(this.link.send({ do: what }), what);
   }
 
   // Do it now, or once the frame stands where an undo brings it.
   act(act) {
-    if (this.asked.size) this.held.push(act);
-    else act();
+    if (!this.asked.size) return act();
+    this.held.push(act);
+    if (!this.link.connected) this.say("Not connected: keys wait until what was undone is known.");
   }
 
   // The server has answered; `moved` are rows of a cell, what it was said to be before, and what after.

@@ -75,10 +75,11 @@ def main() -> None:
     given = parser.parse_args()
     named = dict(each.split("=", 1) for each in given.data if "=" in each)
     path = find_model(given.export)
-    sets = fit(Session(path, device="cpu"), named or given.data[0])
+    session = Session(path, device="cpu")
+    sets = fit(session, named or given.data[0])
     write(path, sets)
     for coverage in ("0.9", "0.95"):
-        for sentence in sets.not_promised(coverage):
+        for sentence in sets.not_promised(session.tasks, coverage):
             tell(sentence)
 
 

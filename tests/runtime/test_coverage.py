@@ -5,19 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import Completed
+from pydantic import ValidationError
 
 from wbczoo.errors import UsageError
 from wbczoo.evaluation.evaluate import evaluate
 from wbczoo.runtime import Session
-from wbczoo.runtime.sets import COVERAGES
+from wbczoo.runtime.sets import SETS, Sets, choose_floors
+from wbczoo.tasks import NUCLEUS
 
 Run = Callable[..., Completed]
+
+KILLER = Path(__file__).with_name("killed_prediction.py")
 
 
 def test_rows_name_the_classes_that_reach_the_floor(
@@ -59,10 +65,17 @@ def test_a_resumed_prediction_keeps_to_its_coverage(
     small_export: Path, smears: Path, tmp_path: Path, wbczoo: Run
 ) -> None:
     out = tmp_path / "rows.csv"
-    command = ("predict", smears / "test", "--model", small_export, "--device", "cpu", "--out", out)
-    wbczoo(*command, "--format", "csv", "--coverage", "0.9")
+    command = ["predict", smears / "test", "--model", small_export, "--device", "cpu", "--out", out,
+               "--format", "csv", "--batch-size", "4", "--resume", "--coverage"]  # fmt: skip
+    killed = [sys.executable, KILLER, "half-row", "9", *command, "0.9"]
+    assert subprocess.run([*map(str, killed)], check=False).returncode == -signal.SIGKILL
+    refused = wbczoo(*command, "0.95", expect=2)
+    assert "another coverage of sets" in refused.stderr
+    wbczoo(*command, "0.9")
     with out.open(newline="") as stream:
-        assert {"cell_set", "nucleus_set"} <= set(next(csv.reader(stream)))
+        rows = [*csv.DictReader(stream)]
+    assert all(row["cell_set"] and row["nucleus_set"] for row in rows)
+    assert len(rows) == sum(path.is_file() for path in (smears / "test").rglob("*"))
 
 
 def test_what_promises_nothing_is_refused(small_export: Path, model: Path, wbczoo: Run) -> None:
@@ -72,16 +85,23 @@ def test_what_promises_nothing_is_refused(small_export: Path, model: Path, wbczo
         Session(small_export, device="cpu", coverage=0.85)
 
 
-def test_evaluate_and_the_card_say_what_was_kept(small_run: Path, smears: Path) -> None:
-    found = evaluate(small_run, smears, resamples=50)
-    document = found.to_dict()["sets"]
-    assert set(document) == {"cell", "nucleus"}
-    for told in document.values():
-        assert [*told] == [*COVERAGES]
-        covered = [told[each]["covered"]["value"] for each in COVERAGES]
-        sizes = [told[each]["size"]["value"] for each in COVERAGES]
-        assert covered == sorted(covered)
-        assert sizes == sorted(sizes)
+def test_evaluate_tells_what_was_kept_where_it_was_promised(
+    small_run: Path, smears: Path, tmp_path: Path
+) -> None:
+    # Two or three groups of a class have validated: nothing is promised, so nothing was kept.
+    assert evaluate(small_run, smears, resamples=50).to_dict()["sets"]["cell"] == {}
+    run = Path(shutil.copytree(small_run, tmp_path / "run"))
+    summary = json.loads((run / "summary.json").read_text())
+    for groups in summary["sets"]["groups"].values():
+        groups |= dict.fromkeys(groups, 20)
+    (run / "summary.json").write_text(json.dumps(summary))
+    found = evaluate(run, smears, resamples=50)
+    for told in found.to_dict()["sets"].values():
+        assert [*told] == ["0.8", "0.9", "0.95"]  # .99 wants 99 groups
+        # With the floors as they were every set holds each class.
+        assert {each["covered"]["value"] for each in told.values()} == {1.0}
+        assert all(each["size"]["value"] >= 2 for each in told.values())
+        assert all(each["files"] == each["asked"] for each in told.values())
     assert "hold the truth" in str(found)
 
 
@@ -97,8 +117,23 @@ def test_a_damaged_promise_is_a_sentence(small_run: Path, tmp_path: Path, wbczoo
 def test_the_card_tells_groups_and_floors(small_export: Path) -> None:
     page = (small_export / "card.md").read_text()
     told = json.loads((small_export / "card.json").read_text())["sets"]
-    assert "## What it promises" in page
-    assert "in every set" in page
-    counts = [*told["groups"]["cell"].values()]
-    assert np.all(np.array(counts) >= 0)
-    assert "| lymphocyte" in page
+    assert "the laboratories that trained the model" in page
+    for groups in told["groups"].values():
+        for name, count in groups.items():
+            [line] = [each for each in page.splitlines() if each.startswith(f"| {name} ")]
+            assert [each.strip() for each in line.split("|")[2:4]] == [
+                str(count), "in every set" if 0 < count < 4 else "no promise"
+            ]  # fmt: skip
+
+
+def test_sets_that_do_not_fit_their_groups_are_damaged() -> None:
+    with pytest.raises(ValidationError, match="the sets of cell do not fit"):
+        SETS.validate_python({"floors": {"cell": {"0.9": {"a": 0.5}}}, "groups": {}})
+
+
+def test_what_nothing_was_fitted_of_is_said() -> None:
+    sets = Sets({}, {})
+    said = [*sets.not_promised([NUCLEUS], "0.9")]
+    assert said == ["nucleus: nothing is promised, and no set is named"]
+    with pytest.raises(UsageError, match="no coverage of any task"):
+        choose_floors(sets, [NUCLEUS], 0.9, "a.onnx")

@@ -178,7 +178,7 @@ def command(
         time_limit=time_limit,
     )  # fmt: skip
     if coverage is not None and session.file.sets is not None:
-        for sentence in session.file.sets.not_promised(coverage):
+        for sentence in session.file.sets.not_promised(session.tasks, coverage):
             tell(sentence)
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""

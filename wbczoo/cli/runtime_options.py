@@ -75,7 +75,7 @@ coverage_option = click.option(
     "--coverage",
     type=click.Choice(["0.8", "0.9", "0.95", "0.99"]),
     help="Also name the classes of which one is right for this share of the cells of each class, "
-    "of laboratories that trained the model.",
+    "of the laboratories that trained the model, or to which it was adapted.",
 )
 
 unsure_below_option = click.option(

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from wbczoo.data.samples import Rows
 from wbczoo.metrics.formulas import Floats, ratio
 from wbczoo.metrics.intervals import draw, effective_groups, interval, percentiles, replicate
-from wbczoo.metrics.sets import in_set
+from wbczoo.metrics.sets import fewest_groups, in_set
 from wbczoo.runtime.sets import COVERAGES, Sets
 from wbczoo.tasks import Task
 from wbczoo.text import format_figure
@@ -25,9 +25,9 @@ def describe_sets(
 ) -> dict[str, Any]:
     """What the evaluation's document says of the sets: task -> coverage -> what was measured.
 
-    Over the rows whose class is promised at all, `covered` is the share that has its class in its
-    set, `alone` that whose set holds one class, `size` the mean number of classes; by class and,
-    where there are several, by laboratory `covered` again.
+    Over the `files` of `asked` whose class had groups enough for the promise, `covered` is the
+    share that has its class in its set, `alone` that whose set holds one class, `size` the mean
+    number of classes; by class and, where there are several, by laboratory `covered` again.
 
     Args:
         answered: of each fold what its model promises, its rows, and task -> (N, C) of them.
@@ -39,29 +39,32 @@ def describe_sets(
         if any(task.name not in sets.floors for sets, _, _ in answered):
             continue
         truth = rows.targets([task])[task.name][chosen]
-        promised = np.concatenate(
-            [
-                np.tile([sets.groups[task.name].get(name, 0) > 0 for name in task.classes], (n, 1))
-                for sets, own, _ in answered
-                for n in [len(own)]
-            ]
-        )
-        at = np.flatnonzero((truth >= 0) & promised[np.arange(len(truth)), truth])
-        if len(at) == 0:
-            continue
         found[task.name] = {}
         for coverage in COVERAGES:
-            held = np.concatenate(
-                [
-                    in_set(
-                        told[task.name].astype(float), sets.floors_of([task], coverage)[task.name]
-                    )
-                    for sets, _, told in answered
-                ]
-            )
-            measured = _measure(rows, task, chosen[at], truth[at], held[at], settings)
-            found[task.name][coverage] = measured
+            needed = fewest_groups(float(coverage))
+            promised, held = (np.concatenate(parts) for parts in zip(
+                *(_promised_and_held(task, *one, coverage, needed) for one in answered), strict=True
+            ))  # fmt: skip
+            known = np.flatnonzero(truth >= 0)
+            at = known[promised[known, truth[known]]]
+            if len(at):
+                measured = _measure(rows, task, chosen[at], truth[at], held[at], settings)
+                found[task.name][coverage] = {"asked": len(known), **measured}
     return found
+
+
+def _promised_and_held(
+    task: Task,
+    sets: Sets,
+    own: Sequence[int],
+    told: Mapping[str, NDArray[np.float32]],
+    coverage: str,
+    needed: int,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Of each row and class (N, C), whether this is promised, and whether its set holds it."""
+    groups = [sets.groups[task.name].get(name, 0) >= needed for name in task.classes]
+    floors = sets.floors_of([task], coverage)[task.name]
+    return np.tile(groups, (len(own), 1)), in_set(told[task.name].astype(np.float64), floors)
 
 
 def _measure(
@@ -118,6 +121,7 @@ def table(found: Mapping[str, Any]) -> str:
         [
             task,
             coverage,
+            f"{own['files']} of {own['asked']}",
             format_figure(own["covered"]),
             min(format_figure(each) for each in own["per_class"].values()),
             f"{own['size']['value']:.2f}",
@@ -126,5 +130,13 @@ def table(found: Mapping[str, Any]) -> str:
         for task, told in found.items()
         for coverage, own in told.items()
     ]
-    heads = ["sets", "promised", "hold the truth", "worst class", "classes", "of one class"]
+    heads = [
+        "sets",
+        "promised",
+        "files",
+        "hold the truth",
+        "worst class",
+        "classes",
+        "of one class",
+    ]
     return tabulate(lines, heads, disable_numparse=True)

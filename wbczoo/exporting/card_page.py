@@ -32,7 +32,8 @@ def to_markdown(card: dict[str, Any]) -> str:
     if card["limits"]:
         lines += ["", "## When it does not know", "", *limit_lines(card["limits"])]
     if promised := card.get("sets"):
-        lines += ["", "## What it promises", "", *set_lines(promised)]
+        dataset = card["adaptation"]["dataset"] if card.get("adaptation") else None
+        lines += ["", "## What it promises", "", *set_lines(promised, dataset)]
     lines += ["", "## What it is for", "", card["intended_use"]]
     lines += ["", "## What it is not for", "", card["not_for"]]
     lines += ["", "## The file", "", *_file_lines(card)]

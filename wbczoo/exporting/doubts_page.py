@@ -11,18 +11,23 @@ from wbczoo.metrics.sets import fewest_groups
 from wbczoo.runtime.sets import COVERAGES
 
 
-def set_lines(sets: Mapping[str, Any]) -> list[str]:
+def set_lines(sets: Mapping[str, Any], adapted_to: str | None) -> list[str]:
     """Paragraphs and a table for each task: from which probability on a class is left open.
 
     Args:
         sets: `floors` and `groups`, as `wbczoo.runtime.sets.Sets.to_dict` gives them.
+        adapted_to: the data set whose cells fitted it, where the model was adapted.
     """
+    where = "the laboratories that trained the model"
+    chosen = "temperatures, and with `--keep best` the epoch,"
+    if adapted_to is not None:
+        where, chosen = f"the laboratory of {adapted_to}", "temperatures and penalties"
     lines = [
         "`predict --coverage` names the classes that an answer leaves open: those that reach the "
         "probability below, and the answer. Of each class at least the promised share of cells "
         "has its own class among them, if they come as those of the groups that fitted this: from "
-        "the laboratories that trained the model, under the same conditions. Of another "
-        "laboratory nothing is promised."
+        f"{where}, under the same conditions. Of another laboratory nothing is promised. That "
+        f"{chosen} were chosen on the same cells makes it a promise of about this share."
     ]
     for task, groups in sets["groups"].items():
         rows = []

@@ -27,7 +27,8 @@ def class_floors(
     this chance, however many views its photograph has.
 
     Args:
-        probabilities: (N, C), of cells that neither trained the model nor chose it.
+        probabilities: (N, C), of cells that did not train the model. Where they chose anything of
+            it, as its temperature, the chance is only about this.
         truth: (N,) places of classes, negative where a row has none.
         groups: (N,) what each row must stay together with.
         coverage: in (0, 1).

@@ -48,7 +48,8 @@ def located_cells(row: Row) -> Document:
 def answered_cells(rows: Iterable[Row]) -> Iterator[Document]:
     """The cells of each image by the class that the model's first task answers, with its colour.
 
-    Every probability is a measurement, and so is every flag that a cell has.
+    Every probability is a measurement, and so is every flag that a cell has, and every class of
+    its sets where a coverage was asked for.
 
     Args:
         rows: of `predict_paths`, asked about cells; a refused one is given back.
@@ -73,6 +74,11 @@ def _answered(rows: Sequence[Row]) -> Document:
             f"{task}: {name}": probability
             for task, answer in row["tasks"].items()
             for name, probability in answer["probabilities"].items()
+        }
+        measured |= {
+            f"{task}: {name} is open": 1
+            for task, answer in row["tasks"].items()
+            for name in answer.get("set", ())
         }
         measured |= {"novelty": row["novelty"]} if "novelty" in row else {}
         measured |= {f"flag: {flag}": 1 for flag in row.get("flags", ())}

@@ -23,17 +23,27 @@ Floors = Mapping[str, NDArray[np.float64]]  # (classes,) by the task's name; NaN
 
 @dataclass(frozen=True)
 class Sets:
-    """What a model can promise of each class, fitted on cells that neither trained nor chose it.
+    """What a model can promise of each class, fitted on cells that did not train it.
 
     Attributes:
         floors: task -> coverage, of `COVERAGES` -> class -> the least probability with which it
             stands in a set; 0 where nothing can be promised, so that it stands in each. A class
             that no such cell had has none, and stands in a set only where it is the answer.
         groups: task -> class -> how many groups had it.
+
+    Raises:
+        ValueError: if a task has not both, each coverage, and no floor of a class without groups.
     """
 
     floors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     groups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for task in {**self.floors, **self.groups}:
+            floors, groups = self.floors.get(task, {}), self.groups.get(task, {})
+            had = {name for name, count in groups.items() if count}
+            if any(set(floors.get(coverage, {"": 0.0})) != had for coverage in COVERAGES):
+                raise ValueError(f"the sets of {task} do not fit its groups")
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold; `SETS` reads it."""
@@ -49,21 +59,24 @@ class Sets:
             if coverage in self.floors.get(task.name, {})
         }
 
-    def not_promised(self, coverage: str) -> Iterator[str]:
-        """Sentences, one for each task of which this cannot be promised for some class."""
+    def not_promised(self, tasks: Sequence[Task], coverage: str) -> Iterator[str]:
+        """Sentences about each task of which this cannot be promised for some class."""
         needed = fewest_groups(float(coverage))
-        for task, groups in self.groups.items():
+        for task in tasks:
+            if task.name not in self.floors:
+                yield f"{task.name}: nothing is promised, and no set is named"
+        for name_of, groups in self.groups.items():
             few = [f"{name} ({n})" for name, n in groups.items() if 0 < n < needed]
             none = [name for name, n in groups.items() if n == 0]
             if few:
                 yield (
-                    f"{task}: {coverage} cannot be promised of {', '.join(few)}: {needed} groups "
-                    "of validation photographs are needed, so the class stands in every set"
+                    f"{name_of}: {coverage} cannot be promised of {', '.join(few)}: {needed} "
+                    "groups that validated are needed, so the class stands in every set"
                 )
             if none:
                 yield (
-                    f"{task}: nothing is promised of {', '.join(none)}, which no validation "
-                    "photograph had, and which no set is widened by"
+                    f"{name_of}: nothing is promised of {', '.join(none)}, which no cell that "
+                    "validated had, and no set is widened by it"
                 )
 
 
@@ -138,7 +151,10 @@ def choose_floors(
     asked = f"{coverage:g}"
     if asked not in COVERAGES:
         raise UsageError(f"A coverage is one of {', '.join(COVERAGES)}, not {asked}.")
-    return sets.floors_of(tasks, asked)
+    floors = sets.floors_of(tasks, asked)
+    if not floors:
+        raise UsageError(f"{where} promises no coverage of any task. Leave out --coverage.")
+    return floors
 
 
 def classes_left(

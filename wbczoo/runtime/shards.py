@@ -205,7 +205,7 @@ def _read_told(parts: Sequence[Path]) -> dict[Path, dict[str, Any]]:
                 "same way, on every machine."
             )
         before, now = first["made_by"], document["made_by"]
-        if other_things := [name for name in before if before[name] != now.get(name)]:
+        if other_things := [n for n in {**before, **now} if before.get(n) != now.get(n)]:
             raise UsageError(f"{one} and {part} were made by another {some(other_things)}.")
     if missing := [f"{n}/{first['of']}" for n in range(1, first["of"] + 1) if n not in told]:
         raise UsageError(f"Shards are missing: {some(missing)}.")

@@ -75,8 +75,8 @@ def sign(review: Review, by: str) -> dict[str, Any]:
         review.write({"at": at, "what": "sign", "by": by, "files_sha256": sha256,
                       "differential_sha256": sha256[DIFFERENTIAL]})  # fmt: skip
         write_signed(review)
-        folder = printable(str(folder_of(review, by)))
-        tell(f"{by} signed. In {folder}: {', '.join(SIGNED)}; the decided cells in {CELLS}/.")
+        folder, cells = printable(str(folder_of(review, by))), printable(str(review.folder / CELLS))
+        tell(f"{by} signed. In {folder}: {', '.join(SIGNED)}; the decided cells in {cells}.")
         return review.changes(by, review.version)
 
 

@@ -89,7 +89,7 @@ export async function showBanner({ signed, blind, you, folder }, reopen) {
   page.href = `signed?by=${encodeURIComponent(you)}`;
   page.target = "_blank";
   page.rel = "noopener";
-  banner.append(make("span", "", `In ${folder}: differential.html, differential.csv, differential.json; the decided cells in cells.`));
+  banner.append(make("span", "", `In ${folder}: differential.html, differential.csv, differential.json${blind.length ? "" : "; the decided cells in cells"}.`));
   banner.appendChild(make("button", "", "Reopen…")).addEventListener("click", reopen);
   if (blind.length) showAgreement(banner);
 }

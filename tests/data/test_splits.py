@@ -413,6 +413,8 @@ def test_external_tests_the_photographs_of_the_shared_classes(tmp_path: Path) ->
     )  # fmt: skip
     assert [rows.samples[row].label for row in plan.test] == ["monocyte"] * 2 + ["eosinophil"] * 2
     assert shared_classes(CELL, rows) == ("eosinophil", "monocyte")
+    some = [row for row, sample in enumerate(rows.samples) if sample.label == "monocyte"]
+    assert shared_classes(CELL, rows, some) == ("monocyte",)
     assert shared_classes(CELL5, rows) == ("basophil", "eosinophil", "monocyte")
     assert len(external_plan(rows, (CELL5,)).test) == 6
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wbczoo.exporting.adaptation_page import adaptation_lines
 from wbczoo.exporting.agreement import Bound, least_share
-from wbczoo.exporting.doubts_page import limit_lines, set_lines
+from wbczoo.exporting.doubts_page import NO_NOVELTY, limit_lines, set_lines
 from wbczoo.exporting.front_matter import write_front_matter
 from wbczoo.text import format_class, format_figure, format_size, format_sources, name_source
 
@@ -31,6 +31,8 @@ def to_markdown(card: dict[str, Any]) -> str:
     ]
     if card["limits"]:
         lines += ["", "## When it does not know", "", *limit_lines(card["limits"])]
+    elif card["trained"]:
+        lines += ["", "## When it does not know", "", NO_NOVELTY]
     if promised := card.get("sets"):
         dataset = card["adaptation"]["dataset"] if card.get("adaptation") else None
         lines += ["", "## What it promises", "", *set_lines(promised, dataset)]

@@ -10,6 +10,12 @@ from tabulate import tabulate
 from wbczoo.metrics.sets import fewest_groups
 from wbczoo.runtime.sets import COVERAGES
 
+NO_NOVELTY = (
+    "It does not say: no novelty was fitted, so that its answers have neither `novelty` nor "
+    "`flags`, and its graph no inputs for their limits. `wbczoo train` fits them where there are "
+    "four training images or more of each class."
+)
+
 
 def set_lines(sets: Mapping[str, Any], adapted_to: str | None) -> list[str]:
     """Paragraphs and a table for each task: from which probability on a class is left open.

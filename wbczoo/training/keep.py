@@ -93,6 +93,8 @@ def finish(fit: Fit, run: RunConfig, prepared: Prepared) -> dict[str, Any]:
     fit.tell("fitting the novelty on the training photographs")
     weights = weigh(groups, laboratories)
     limits = fit_novelty(model, fit.training, fit.validation, weights, fit.config.seed)
+    if model.novelty is None:
+        fit.tell("no novelty: too few training images of each class, so answers have no flags")
     checkpoint.save_model(fit.out, model, fit.progress.best_epoch)
     rows = log.read(fit.out / checkpoint.METRICS, fit.progress.metrics_bytes)
     tasks = [task.name for task in run.model.tasks]

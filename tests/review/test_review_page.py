@@ -310,7 +310,8 @@ def test_undo_leads_to_the_cell_that_the_next_key_decides(driver: Any, tmp_path:
         box = (
             "const {top, bottom} = document.querySelector('.tile.current').getBoundingClientRect();"
         )
-        assert script(driver, f"{box} return top >= 0 && bottom <= innerHeight")
+        # What is said comes before the next frame is painted.
+        wait_for(lambda: script(driver, f"{box} return top >= 0 && bottom <= innerHeight"))
 
 
 def test_notes_and_buttons_are_left_by_keys(driver: Any, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from wbczoo.metrics.sets import fewest_groups
 from wbczoo.runtime.sets import COVERAGES
 
 NO_NOVELTY = (
-    "It does not say: no novelty was fitted, so that its answers have neither `novelty` nor "
-    "`flags`, and its graph no inputs for their limits. `wbczoo train` fits them where there are "
-    "four training images or more of each class."
+    "It does not say: no novelty was fitted, so that its answers are never flagged, and its graph "
+    "knows no limits. `wbczoo train` fits them where there are four training images or more of "
+    "each class, and others that validate."
 )
 
 

@@ -77,23 +77,46 @@ def candidates(
     marked: tuple[list[Marked], list[Marked]] = ([], [])
     for number, (factor, level) in enumerate(seen):
         # The first level takes three quarters of the time, and there a cell has most pixels.
-        for kind, (heat, sides) in enumerate(zip(*_ask(level, turned=number > 0), strict=True)):
-            boxes, scores = _boxes(heat, sides, level.shape[2:0:-1])
-            marked[kind].append(Marked(boxes * factor, scores, np.full(len(boxes), factor)))
+        kinds, boxes, scores = _boxes(level, turned=number > 0)
+        for kind, kept in enumerate(marked):
+            mine = kinds == kind
+            kept.append(Marked(boxes[mine] * factor, scores[mine], np.full(mine.sum(), factor)))
     white, red = (_best(some, size) for some in marked)
     return white, red
 
 
-def _boxes(
-    heat: NDArray[np.float32], sides: NDArray[np.float32], size: Sequence[int]
-) -> tuple[Boxes, Scores]:
-    """Boxes in pixels of a level of this width and height, and what they score there."""
-    rows, columns = _peaks(heat)
-    middle = np.stack([columns, rows, columns, rows], 1) * STRIDE + STRIDE / 2
-    reach = sides[:, rows, columns].T.astype(np.float64) * STRIDE
-    boxes = np.clip(middle + reach * (-1, -1, 1, 1), 0, np.array([*size, *size], float))
-    scores = heat[rows, columns] * weight((boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0))
-    return boxes[scores >= _FAINTEST], scores[scores >= _FAINTEST]
+def _boxes(level: NDArray[np.float32], *, turned: bool) -> tuple[NDArray[np.intp], Boxes, Scores]:
+    """What the network marks on absorbed light (3, h, w), in the order of its places.
+
+    Args:
+        turned: the mean of the level's answers and of those to it upside down, for the network's
+            answer depends on where a cell lies on its grid.
+
+    Returns:
+        kinds (N,), 0 of white cells and 1 of red ones; boxes (N, 4) in pixels of the level; scores.
+    """
+    height, width = level.shape[1:]
+    padded = np.zeros((1, 3, -(-height // _ALIGN) * _ALIGN, -(-width // _ALIGN) * _ALIGN), "f4")
+    padded[0, :, :height, :width] = level
+    heat, sides = _run(padded)
+    rows, columns = -(-height // STRIDE), -(-width // STRIDE)
+    if not turned:
+        kinds, row, column = _peaks(heat[:, :rows, :columns])
+        reach = sides[kinds, :, row, column]
+    else:
+        other, far = _run(np.ascontiguousarray(padded[..., ::-1, ::-1]))
+        heat = np.asarray((heat + other[..., ::-1, ::-1]) / 2, np.float32)
+        kinds, row, column = _peaks(heat[:, :rows, :columns])
+        # Upside down, the side on the left is the one on the right, and the upper one the lower.
+        opposite = far[kinds, :, -1 - row, -1 - column][:, [2, 3, 0, 1]]
+        reach = np.asarray((sides[kinds, :, row, column] + opposite) / 2, np.float32)
+    middle = np.stack([column, row, column, row], 1) * STRIDE + STRIDE / 2
+    reach = reach.astype(np.float64) * STRIDE
+    edge = np.array([width, height, width, height], float)
+    boxes = (middle + reach * (-1, -1, 1, 1)).clip(0, edge)
+    scores = heat[kinds, row, column] * weight((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0))
+    kept = scores >= _FAINTEST
+    return kinds[kept], boxes[kept], scores[kept]
 
 
 def _best(marked: Sequence[Marked], size: tuple[int, int]) -> Marked:
@@ -106,27 +129,6 @@ def _best(marked: Sequence[Marked], size: tuple[int, int]) -> Marked:
     )
 
 
-def _ask(
-    level: NDArray[np.float32], *, turned: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Heat (2, h, w) in [0, 1] and distances to the four sides (2, 4, h, w) in strides.
-
-    Args:
-        turned: the mean of the level's answers and of those to it upside down, for the network's
-            answer depends on where a cell lies on its grid.
-    """
-    height, width = level.shape[1:]
-    padded = np.zeros((1, 3, -(-height // _ALIGN) * _ALIGN, -(-width // _ALIGN) * _ALIGN), "f4")
-    padded[0, :, :height, :width] = level
-    heat, sides = _run(padded)
-    if turned:
-        other, far = _run(np.ascontiguousarray(padded[..., ::-1, ::-1]))
-        heat = ((heat + other[..., ::-1, ::-1]) / 2).astype(np.float32)
-        sides = ((sides + far[:, [2, 3, 0, 1], ::-1, ::-1]) / 2).astype(np.float32)
-    rows, columns = -(-height // STRIDE), -(-width // STRIDE)
-    return heat[:, :rows, :columns], sides[:, :, :rows, :columns]
-
-
 def _run(padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heat (2, h, w) and sides (2, 4, h, w) of absorbed light (1, 3, H, W)."""
     session = _session()
@@ -137,13 +139,16 @@ def _run(padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
     return heat[0], sides.reshape(2, 4, *sides.shape[2:])
 
 
-def _peaks(heat: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows and columns of the places that no neighbour exceeds."""
-    highest = heat
-    for axis in (0, 1):
-        near, highest = np.moveaxis(highest, axis, 0), highest.copy()
-        moved = np.moveaxis(highest, axis, 0)
-        np.maximum(moved[1:], near[:-1], out=moved[1:])
-        np.maximum(moved[:-1], near[1:], out=moved[:-1])
-    rows, columns = np.nonzero((heat >= highest) & (heat >= _FAINTEST))
-    return rows, columns
+def _peaks(
+    heat: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Kinds, rows and columns of the places of a heat (2, h, w) that no neighbour exceeds."""
+    kinds, height, width = heat.shape
+    framed = np.zeros((kinds, height + 2, width + 2), np.float32)
+    framed[:, 1:-1, 1:-1] = heat
+    kind, row, column = np.nonzero(heat >= _FAINTEST)
+    place = (kind * (height + 2) + row + 1) * (width + 2) + column + 1
+    steps = np.array([[-1], [0], [1]]) * (width + 2) + np.array([-1, 0, 1])
+    near = framed.ravel()[place[:, None] + steps.ravel()]
+    highest = (near[:, 4:5] >= near).all(axis=1)
+    return kind[highest], row[highest], column[highest]

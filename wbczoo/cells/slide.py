@@ -74,10 +74,11 @@ def absorbed(image: Pixels, slide: tuple[int, int, int]) -> NDArray[np.float32]:
     """
     values = np.arange(256, dtype=np.float32) + 1
     share = np.empty((3, *image.shape[:2]), np.float32)
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))  # each read twice
     for channel, empty in enumerate(slide):
         table = np.maximum(1 - values / np.float32(empty + 1), np.float32(-0.25))
-        np.take(table, image[..., channel], out=share[channel], mode="clip")  # the quickest mode
-    black = _brightest(image) <= _BLACK
+        np.take(table, planes[channel], out=share[channel], mode="clip")  # the quickest mode
+    black = planes.max(axis=0) <= _BLACK
     if black.any():
         share[:, black] = 0
     return share

@@ -102,16 +102,16 @@ def _boxes(level: NDArray[np.float32], *, turned: bool) -> tuple[NDArray[np.intp
     rows, columns = -(-height // STRIDE), -(-width // STRIDE)
     if not turned:
         kinds, row, column = _peaks(heat[:, :rows, :columns])
-        reach = sides[kinds, :, row, column]
+        distances = sides[kinds, :, row, column]
     else:
         other, far = _run(np.ascontiguousarray(padded[..., ::-1, ::-1]))
         heat = np.asarray((heat + other[..., ::-1, ::-1]) / 2, np.float32)
         kinds, row, column = _peaks(heat[:, :rows, :columns])
         # Upside down, the side on the left is the one on the right, and the upper one the lower.
         opposite = far[kinds, :, -1 - row, -1 - column][:, [2, 3, 0, 1]]
-        reach = np.asarray((sides[kinds, :, row, column] + opposite) / 2, np.float32)
+        distances = np.asarray((sides[kinds, :, row, column] + opposite) / 2, np.float32)
     middle = np.stack([column, row, column, row], 1) * STRIDE + STRIDE / 2
-    reach = reach.astype(np.float64) * STRIDE
+    reach = distances.astype(np.float64) * STRIDE
     edge = np.array([width, height, width, height], float)
     boxes = (middle + reach * (-1, -1, 1, 1)).clip(0, edge)
     scores = heat[kinds, row, column] * weight((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0))

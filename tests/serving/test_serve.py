@@ -25,6 +25,7 @@ from tiny_images import picture
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
+pytest.importorskip("httptools")
 pytest.importorskip("python_multipart")
 pytest.importorskip("prometheus_client")
 
@@ -181,7 +182,11 @@ def test_what_cannot_be_answered_is_refused_with_a_sentence(
         b"POST /v1/predict HTTP/1.1\r\nContent-Length: 9\r\nContent-Length: 8\r\n\r\n",
         b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\nLong: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nEndless: " + b"x" * 100_000,
+        b"GET /v2/health/live HTTP/1.1\r\n" + b"A: b\r\n" * 30_000 + b"\r\n",
         b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"1\r\nx\r\n0\r\nEndless: " + b"x" * 100_000,
         b"\x16\x03\x01\x02\x00" * 20 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n",
     ],

@@ -6,7 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -178,21 +178,29 @@ class Answering:
         self, named: tuple[str, bytes], *, session: Session, cells: Any
     ) -> list[Row]:
         path, content = named
-        with self.queue.coming(session):
-            shown: list[Shown] = await asyncio.wrap_future(
-                self.readers.submit(show, 0, content, session.file, cells)
-            )
-        # Not sooner: an image that is asked about no longer comes, and alone it waits for nobody.
-        asked = [
-            _nothing() if each.pixels is None else self.queue.ask(session, each.pixels)
-            for each in shown
-        ]
+        coming = ExitStack()
+        coming.enter_context(self.queue.coming(session))
+        shown, asked = await asyncio.wrap_future(
+            self.readers.submit(self._read, content, session, cells, coming)
+        )
         rows = []
         for each, outputs in zip(shown, await _all(asked), strict=True):
             known = {"path": path, **each.known}
             known.pop("image", None)
             rows.append(session.tell(known, outputs) if outputs else known)
         return rows
+
+    def _read(
+        self, content: bytes, session: Session, cells: Any, coming: ExitStack
+    ) -> tuple[list[Shown], list[Future[Outputs]]]:
+        """What an image shows, each asked about by the thread that read it, without a detour."""
+        with coming:
+            shown = show(0, content, session.file, cells)
+        # Not sooner: an image that is asked about no longer comes, and alone it waits for nobody.
+        return shown, [
+            _nothing() if each.pixels is None else self.queue.ask(session, each.pixels)
+            for each in shown
+        ]
 
     def _count(self, name: str, rows: Iterable[Row]) -> None:
         for row in rows:

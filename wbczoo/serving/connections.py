@@ -6,19 +6,20 @@ import asyncio
 import socket
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
     b"Connection: close\r\n\r\n"
 )
+_MOST_HEADERS = 65536  # bytes of a request's headers, and of whatever else is no body
 
 
-class Connection(H11Protocol):
+class Connection(HttpToolsProtocol):
     """A connection that waits for its caller no longer than `patience`.
 
-    uvicorn waits for as long as a caller takes to send a request's headers, or to read an answer.
+    uvicorn waits for as long as a caller takes to send a request's headers, or to read an answer,
+    and for headers of any length.
 
     Args:
         patience: seconds that the headers may take, and that nothing of an answer may be read.
@@ -28,6 +29,8 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, patience: float, most: int, **options: Any) -> None:
         super().__init__(*args, **options)
         self._patience, self._most = patience, most
+        self._in_headers = False
+        self._unparsed = 0  # bytes since headers ended or some of a body came
         self._unasked: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -51,20 +54,36 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
             return
+        self._unparsed += len(data)
         super().data_received(data)
+        if self._unparsed > _MOST_HEADERS and not self.transport.is_closing():
+            self.send_400_response("The headers are too long.")
         self._await_request()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_headers = True
+
+    def on_headers_complete(self) -> None:
+        self._in_headers, self._unparsed = False, 0
+        if sum(len(name) + len(value) for name, value in self.headers) > _MOST_HEADERS:
+            raise ValueError  # which the parser makes an error of, to be answered 400
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unparsed = 0
+        super().on_body(body)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A request that ends half-way is answered as such; whoever sent all of it is answered."""
         answering = self.cycle is not None and not self.cycle.response_complete
-        if answering and self.conn.their_state is not h11.SEND_BODY:
+        if answering and not self.cycle.more_body:
             self.cycle.keep_alive = False
             return True
         if answering:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        begun = answering or bool(self.conn.trailing_data[0])
-        if begun and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        if self._in_headers or (answering and not self.cycle.response_started):
             self.send_400_response("The request was cut off.")
         return False  # what is written is still sent
 

@@ -109,5 +109,8 @@ def test_bench_study_prints_its_speeds_and_their_ratios(
     assert images["ratio"] == pytest.approx(
         trials["images_per_second"] / images["images_per_second"]
     )
+    (opened,) = document["last_block"]
+    speeds = opened["cached_images_per_second"], opened["images_per_second"]
+    assert opened["ratio"] == pytest.approx(speeds[0] / speeds[1])
     few = wbczoo(*command, "--steps", "1000", expect=2)
     assert "too few for 1000 steps" in few.stderr

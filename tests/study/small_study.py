@@ -45,7 +45,7 @@ seeds = [0]
 # What is not changed is a frozen backbone of random weights.
 COMPOSITION: dict[str, Any] = {
     "tasks": ("cell", "nucleus"), "backbone": "squeezenet1_1", "sequence": "none", "hidden": 4,
-    "weights": "none",
+    "weights": "none", "image_size": None,
 }  # fmt: skip
 TRAINING: dict[str, Any] = {
     "dataset": "synthetic", "batch_size": 8, "lr": 1e-2, "epochs": 2, "precision": "fp32",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from small_study import context, trial
 
-from wbczoo.study.run.branches import run_branch
+from wbczoo.study.run.cached import run_cached
 from wbczoo.study.run.heads import run_heads
 from wbczoo.study.run.networks import run_images
 
@@ -57,6 +57,32 @@ def test_a_branch_over_cached_features_ends_as_an_ordinary_training_does(
 ) -> None:
     one = trial(sequence=branch)
     shared = context(smears, tmp_path)
-    fast = run_branch(one, shared)
+    fast = run_cached(one, shared)
     shared.forget(one)  # or the ordinary training would find the other's state
     same(fast, run_images(one, shared))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "branch"), [("mobilenetv2", "bilstm_features"), ("squeezenet1_1", "gru")]
+)
+def test_a_last_block_over_its_trunk_s_features_ends_as_an_ordinary_training_does(
+    backbone: str, branch: str, smears: Path, tmp_path: Path
+) -> None:
+    # With batch norms, whose statistics move in the last block alone; and without.
+    one = trial(backbone=backbone, sequence=branch, image_size=64, trainable="last-block", lr=1e-3)
+    shared = context(smears, tmp_path)
+    fast = run_cached(one, shared)
+    assert fast["how"] == "cached trunk"
+    shared.forget(one)
+    same(fast, run_images(one, shared))
+
+
+def test_a_backbone_that_cannot_be_cut_trains_from_images(smears: Path, tmp_path: Path) -> None:
+    one = trial(
+        backbone="timm/vit_tiny_patch16_224", image_size=32, trainable="last-block", epochs=1
+    )
+    said: list[str] = []
+    shared = context(smears, tmp_path)
+    shared.tell = said.append
+    assert run_cached(one, shared)["how"] == "images"
+    assert [line for line in said if "cannot be cut before its last block" in line]

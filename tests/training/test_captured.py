@@ -13,7 +13,7 @@ from commands import call
 
 from wbczoo.model.build import build
 from wbczoo.model.compose import compose
-from wbczoo.study.run.branches import Inputs
+from wbczoo.study.run.cached import Inputs
 from wbczoo.tasks import DEFAULT
 from wbczoo.training.captured import Passes, worth_capturing
 

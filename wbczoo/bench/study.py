@@ -1,4 +1,4 @@
-"""The study's three speeds are measured here: cached heads, a branch's trial, and their ratios."""
+"""The study's speeds are measured here: cached heads, a branch's trial, an open last block's."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from wbczoo import machine
-from wbczoo.config import Part, Protocol, train_config
+from wbczoo.config import Part, Protocol, Trainable, train_config
 from wbczoo.data.batches import draw_order
 from wbczoo.data.prepared import prepare
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.model.build import build
 from wbczoo.progress import Tell
 from wbczoo.study.plan.trial import NetworkTrial
-from wbczoo.study.run.branches import prepare_branch
+from wbczoo.study.run.cached import prepare_cached
 from wbczoo.study.run.context import Context, build_trial, compose_trial, open_context
 from wbczoo.study.run.heads import run_heads
 from wbczoo.study.run.roles import Library
@@ -49,7 +49,7 @@ def bench_study(
     device: str = "auto",
     tell: Tell = print,
 ) -> dict[str, Any]:
-    """Run the CNN trials of Figures 4 and 5, and measure a branch's trial and the way from images.
+    """Run the CNN trials of Figures 4 and 5, and measure the other ways beside that from images.
 
     Nothing is extrapolated: what is printed was run. Decoding and features are computed in a
     fresh cache, and count.
@@ -63,7 +63,9 @@ def bench_study(
     Returns:
         `trials`, seconds and images/s of each backbone's trials; `branch`, images/s of a trial
         with the branch and of the bare branch's step, in turn, and their ratio; `images`, images/s
-        of an ordinary training of the same trial, and the ratio of the cached trials to it.
+        of an ordinary training of the same trial, and the ratio of the cached trials to it;
+        `last_block`, for each backbone, images/s of the steps of a trial that opens its last block,
+        over its trunk's features and from images.
 
     Raises:
         UsageError, WbczooError: as the trials do, and if there are too few training images.
@@ -73,10 +75,12 @@ def bench_study(
         context = open_context(Library({dataset.name: data}, tell), out, device, tell)
         context.cache = out / "cache"
 
-        def trial(backbone: str, branch: str, size: int, lr: float) -> NetworkTrial:
+        def trial(
+            backbone: str, branch: str, size: int, lr: float, trainable: Trainable = "head"
+        ) -> NetworkTrial:
             config = train_config(
                 dataset=dataset, protocol=protocol, batch_size=size, lr=lr, epochs=epochs,
-                precision="fp32",
+                precision="fp32", trainable=trainable,
             )  # fmt: skip
             return NetworkTrial(
                 train=config, tasks=("cell", "nucleus"), backbone=backbone, sequence=branch,
@@ -92,6 +96,11 @@ def bench_study(
         alone = trial(backbones[0], "none", batch_size, 1e-4)
         branch = _time_branch(beside, context, steps)
         from_images = _time_images(alone, context, out / "images", steps)
+        opened = []
+        for backbone in backbones:
+            one = trial(backbone, "none", batch_size, 1e-3, "last-block")
+            ordinary = _time_images(one, context, out / f"{backbone}-images", steps)
+            opened.append(_time_last_block(one, context, steps, ordinary))
     return {
         "trials": cached,
         "branch": {"name": beside.model, **branch},
@@ -101,6 +110,7 @@ def bench_study(
             "cached_images_per_second": cached[0]["images_per_second"],
             "ratio": cached[0]["images_per_second"] / from_images,
         },
+        "last_block": opened,
         "epochs": epochs,
         "batch_size": batch_size,
         "steps": steps,
@@ -131,7 +141,7 @@ def _time_heads(job: Sequence[NetworkTrial], context: Context) -> dict[str, Any]
 def _time_branch(trial: NetworkTrial, context: Context, steps: int) -> dict[str, float]:
     """Images/s of a trial's training steps and of the bare branch's, in turn."""
     split = context.library.split(trial, trial.folds[0])
-    fit, _, _ = prepare_branch(trial, split, context)
+    fit, _, _ = prepare_cached(trial, split, context)
     batches = _batches(fit, steps)
     bare = _bare_step(trial, fit, batches[0])
 
@@ -151,6 +161,34 @@ def _time_branch(trial: NetworkTrial, context: Context, steps: int) -> dict[str,
         "bare_images_per_second": shown / seconds["bare"],
         "ratio": seconds["bare"] / seconds["trial"],
     }
+
+
+def _time_last_block(
+    trial: NetworkTrial, context: Context, steps: int, from_images: float
+) -> dict[str, Any]:
+    """Images/s of a trial's training steps over its trunk's features, beside those from images."""
+    split = context.library.split(trial, trial.folds[0])
+    fit, _, _ = prepare_cached(trial, split, context)
+    cached = _time_steps(fit, context.device, steps)
+    return {
+        "name": trial.model,
+        "cached_images_per_second": cached,
+        "images_per_second": from_images,
+        "ratio": cached / from_images,
+    }
+
+
+def _time_steps(fit: Fit, device: torch.device, steps: int) -> float:
+    """Images/s of a training's steps."""
+    fit.wrapped.train()
+    batches = _batches(fit, steps)
+
+    def real() -> None:
+        for positions, images in zip(batches, fit.training.ahead(batches), strict=True):
+            train_step(fit, positions, images)
+
+    seconds = _in_turn({"steps": real}, device)["steps"]
+    return _ROUNDS * steps * fit.config.batch_size / seconds
 
 
 def _bare_step(
@@ -195,15 +233,7 @@ def _time_images(trial: NetworkTrial, context: Context, out: Path, steps: int) -
     accelerator = Accelerator(cpu=context.device.type == "cpu", mixed_precision="no")
     model = build(composition, weights=trial.weights)
     fit = prepare_fit(model, config, *prepared.sides(context.device), out, accelerator)
-    fit.wrapped.train()
-    batches = _batches(fit, steps)
-
-    def real() -> None:
-        for positions, images in zip(batches, fit.training.ahead(batches), strict=True):
-            train_step(fit, positions, images)
-
-    seconds = _in_turn({"images": real}, context.device)["images"]
-    return _ROUNDS * steps * config.batch_size / seconds
+    return _time_steps(fit, context.device, steps)
 
 
 def _batches(fit: Fit, steps: int) -> list[np.ndarray[Any, Any]]:

@@ -241,7 +241,7 @@ def study(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Time a study's trials: heads over cached features, a branch's trial, and the way from images.
+    """Time a study's trials: heads, a branch and a last block over cached features, and images.
 
     Example: wbczoo bench study blood-cells.zip --dataset bccd --backbone mobilenetv2
     """
@@ -281,6 +281,14 @@ def study(
             ("ratio", f"{branch['ratio']:.3f}"),
             (f"{images['name']} from images", f"{images['images_per_second']:.1f} images/s"),
             ("ratio of the cached trials to it", f"{images['ratio']:.1f}"),
+            *(
+                (
+                    f"{one['name']}, last block open",
+                    f"{one['cached_images_per_second']:.1f} images/s over its trunk's features, "
+                    f"{one['images_per_second']:.1f} from images: {one['ratio']:.1f} times",
+                )
+                for one in document["last_block"]
+            ),
             (
                 "measured",
                 f"{document['protocol']}, {document['rounds']} rounds of {document['steps']} steps "

@@ -14,7 +14,7 @@ from wbczoo.specs import Option
 from wbczoo.study.plan.grid import Statistics
 from wbczoo.study.plan.stated import Strict
 
-How = Literal["cached heads", "baseline", "cached branch", "images"]
+How = Literal["cached heads", "baseline", "cached branch", "cached trunk", "images"]
 
 # The names that plans, claims and lines of results give a trial's settings, in the order of the
 # lines; what means nothing to a trial is None or empty there.
@@ -142,10 +142,12 @@ class NetworkTrial(_Trial):
     def how(self) -> How:
         """By which way it is run (docs/study.md says what each does)."""
         changed = set(self.settings) - {"limit_photographs"}  # which only the split minds
-        plain = self.train.trainable == "head" and self.train.precision == "fp32"
+        plain = self.train.trainable != "all" and self.train.precision == "fp32"
         plain = plain and not (changed or self.backbone_options or self.statistics)
         if self.backbone == "none" or not plain:
             return "images"
+        if self.train.trainable == "last-block":
+            return "cached trunk"
         return "cached heads" if self.sequence == "none" else "cached branch"
 
     def _own_fields(self) -> dict[str, Any]:

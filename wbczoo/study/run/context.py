@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import softmax
+from torch import nn
 
 from wbczoo import machine
 from wbczoo.config import ModelConfig
@@ -46,8 +47,10 @@ class Context:
     cache: Path | None = None
     _caches: dict[str, FeatureCache] = field(default_factory=dict)
 
-    def features(self, model: FusedClassifier, kind: Kind) -> FeatureCache:
-        """The cache of a model's backbone; one for all models that share it.
+    def features(
+        self, model: FusedClassifier, kind: Kind, trunk: nn.Module | None = None
+    ) -> FeatureCache:
+        """The cache of a model's backbone or of its trunk; one for all models that share it.
 
         Raises:
             UsageError: if the backbone has adapters, which train and so change its features.
@@ -58,7 +61,7 @@ class Context:
                 "which are kept would be stale. Name the option that puts them there in the "
                 "block's backbone_options: such trials are trained from their images."
             )
-        cache = FeatureCache(model, kind, self.cache)
+        cache = FeatureCache(model, kind, self.cache, trunk)
         return self._caches.setdefault(cache.folder.name, cache)
 
     @property

@@ -7,9 +7,11 @@ from typing import Any
 
 from wbczoo.study.plan.trial import Trial
 
-# Rough figures of a machine of two cores: images that training sees in a second, of branches and
-# of what trains from images. They only serve until a study has done trials of its own.
+# Rough figures of a machine of two cores: images that training sees in a second, of branches,
+# of last blocks over what lies below them, and of what trains from images. They only serve until
+# a study has done trials of its own.
 _BRANCH = {8: 160.0, 16: 220.0}
+_TRUNK = 40.0
 _IMAGES = 12.0
 _HEADS = 15.0  # seconds of one trial among many
 _BASELINE = 300.0
@@ -52,5 +54,6 @@ def _one(trial: Trial, rows: Sequence[Mapping[str, Any]]) -> float:
         "cached heads": _HEADS,
         "baseline": _BASELINE,
         "cached branch": by_branch,
+        "cached trunk": images / _TRUNK,
         "images": by_branch if ours["backbone"] == "none" else images / _IMAGES,
     }[trial.how]

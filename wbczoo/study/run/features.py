@@ -31,8 +31,9 @@ from wbczoo.exporting.graph import trace
 from wbczoo.model.fused import FusedClassifier
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime.providers import open_on_cpu
+from wbczoo.specs import Size
 
-Kind = Literal["pooled", "map"]
+Kind = Literal["pooled", "map", "trunk"]
 
 _CHUNK = 256
 _BATCH = 32
@@ -45,16 +46,18 @@ class Features(nn.Module):
 
     Args:
         model: the classifier whose backbone, mean and std are used.
-        kind: `pooled` gives (N, C), `map` gives (N, C, h, w).
+        kind: `pooled` gives (N, C), `map` gives (N, C, h, w), `trunk` gives what the last block
+            reads, (N, C, h, w).
+        frozen: the part of the backbone that computes them, where it is not all of it.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, model: FusedClassifier, kind: Kind) -> None:
+    def __init__(self, model: FusedClassifier, kind: Kind, frozen: nn.Module | None = None) -> None:
         super().__init__()
         assert model.backbone is not None
-        self.backbone = model.backbone
+        self.backbone = frozen or model.backbone
         self.kind = kind
         self.register_buffer("mean", model.mean.clone())
         self.register_buffer("std", model.std.clone())
@@ -72,16 +75,24 @@ class FeatureCache:
     Args:
         model: its backbone's state, its options and its preprocessing decide the features.
         folder: where caches live; `files.cache_folder()` if None.
+        trunk: the part of the backbone that computes them; all of it if None.
     """
 
-    def __init__(self, model: FusedClassifier, kind: Kind, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        model: FusedClassifier,
+        kind: Kind,
+        folder: Path | None = None,
+        trunk: nn.Module | None = None,
+    ) -> None:
         self.model = model
         self.kind: Kind = kind
+        self.trunk = trunk
         self.pixels = PixelCache(model.config.preprocessing, folder)
         part, preprocessing = model.config.backbone, model.config.preprocessing
         recipe = {
             "backbone": part.model_dump(mode="json"),
-            "state": digest_state(model.backbone),
+            "state": digest_state(trunk or model.backbone),
             "pixels": self.pixels.folder.name,
             "mean": list(preprocessing.mean),
             "std": list(preprocessing.std),
@@ -141,7 +152,9 @@ class FeatureCache:
         pixels = self.pixels.pixels()
         places = self.pixels.rows(missing)
         first = _images(pixels[places[:_BATCH]])
-        self.engine, run = choose_engine(self.model, self.kind, first, len(missing), device, tell)
+        features = Features(self.model, self.kind, self.trunk)
+        size = self.model.config.preprocessing.size
+        self.engine, run = choose_engine(features, size, first, len(missing), device, tell)
         with bar(len(missing), "features", unit="image") as advance:
             for start in range(0, len(missing), _CHUNK):
                 chunk = list(missing[start : start + _CHUNK])
@@ -186,8 +199,8 @@ class FeatureCache:
 
 
 def choose_engine(
-    model: FusedClassifier,
-    kind: Kind,
+    features: Features,
+    size: Size,
     example: Tensor,
     images: int,
     device: torch.device,
@@ -199,13 +212,14 @@ def choose_engine(
     taken only where its features agree with PyTorch's.
 
     Args:
+        size: (H, W) of the images, in pixels.
         example: uint8 (N, 3, H, W).
         images: how many will follow.
 
     Returns:
         its name, and a function uint8 (n, 3, H, W) -> float32 features on the CPU.
     """
-    features = Features(model, kind).eval().to(device).to(memory_format=torch.channels_last)
+    features = features.eval().to(device).to(memory_format=torch.channels_last)
 
     def by_torch(images: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -214,7 +228,7 @@ def choose_engine(
 
     if device.type != "cpu" or images < _WORTH_AN_EXPORT:
         return "PyTorch", by_torch
-    by_onnx = open_by_onnxruntime(features, model.config.preprocessing.size)
+    by_onnx = open_by_onnxruntime(features, size)
     if by_onnx is None:
         tell("this backbone does not export to ONNX; PyTorch computes its features")
         return "PyTorch", by_torch
@@ -231,9 +245,7 @@ def choose_engine(
     return faster, by_onnx if faster == "onnxruntime" else by_torch
 
 
-def open_by_onnxruntime(
-    features: Features, size: tuple[int, int]
-) -> Callable[[Tensor], Tensor] | None:
+def open_by_onnxruntime(features: Features, size: Size) -> Callable[[Tensor], Tensor] | None:
     """A function that computes the features by onnxruntime on the CPU; None where none can.
 
     Args:

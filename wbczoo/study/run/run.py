@@ -69,7 +69,7 @@ def bundle(trials: Iterable[Trial], in_order: bool = False) -> list[list[Trial]]
         jobs.setdefault(shared if trial.how == "cached heads" else trial.key, []).append(trial)
     if in_order:
         return list(jobs.values())
-    order = ("cached heads", "baseline", "cached branch", "images")
+    order = ("cached heads", "baseline", "cached branch", "cached trunk", "images")
     return sorted(jobs.values(), key=lambda job: order.index(job[0].how))
 
 
@@ -171,7 +171,7 @@ def run_job(job: Sequence[Trial], context: Any) -> Iterator[tuple[Trial, Row | s
 
     None stands for one that another process still trains, which had been taken for dead.
     """
-    from wbczoo.study.run import branches, heads, networks
+    from wbczoo.study.run import cached, heads, networks
 
     left = list(job)
     try:
@@ -185,7 +185,7 @@ def run_job(job: Sequence[Trial], context: Any) -> Iterator[tuple[Trial, Row | s
             if isinstance(one, BaselineTrial):
                 row = run_baseline(one, context.library, context.tell)
             else:
-                by = branches.run_branch if one.how == "cached branch" else networks.run_images
+                by = networks.run_images if one.how == "images" else cached.run_cached
                 row = by(one, context)
             yield left.pop(0), row
     except Held:

@@ -1,4 +1,4 @@
-"""A sequence branch trains here beside the cached features of a frozen backbone."""
+"""A branch or a last block trains here over the cached features of what is frozen below it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from wbczoo.data.batches import Batches, fits
 from wbczoo.data.plan import Role, digest_of
 from wbczoo.data.prepared import fill
+from wbczoo.errors import WbczooError
 from wbczoo.model.fused import FusedClassifier
+from wbczoo.model.trunk import cut_trunk
 from wbczoo.study.plan.trial import NetworkTrial
 from wbczoo.study.run.context import (
     Context,
@@ -24,7 +26,8 @@ from wbczoo.study.run.context import (
     fill_features,
     used_rows,
 )
-from wbczoo.study.run.features import FeatureCache
+from wbczoo.study.run.features import FeatureCache, Kind
+from wbczoo.study.run.networks import run_images
 from wbczoo.study.run.roles import Split
 from wbczoo.study.run.row import Answered, Row, run_folds
 from wbczoo.training import checkpoint, log
@@ -41,31 +44,35 @@ class Inputs(NamedTuple):
 
 
 class CachedClassifier(FusedClassifier):
-    """A classifier whose frozen backbone is replaced by what it gave: it reads `Inputs`.
+    """A classifier whose frozen part is replaced by what it gave: it reads `Inputs`.
 
     Branch and heads are the whole model's own, so they start where an ordinary training starts.
+
+    Args:
+        whole: the classifier.
+        rest: what of its backbone trains and reads the features; None if all of it is frozen.
     """
 
-    def __init__(self, whole: FusedClassifier) -> None:
-        super().__init__(whole.config, None, whole.sequence, whole.reads)
+    def __init__(self, whole: FusedClassifier, rest: nn.Module | None = None) -> None:
+        super().__init__(whole.config, rest, whole.sequence, whole.reads)
         self.heads = whole.heads
         self.backbone_features = whole.backbone_features
 
     def forward(self, inputs: Any) -> dict[str, Tensor]:
         """The logits that the whole model gives for the same images: task -> (N, classes)."""
         pixels, features = inputs
-        assert self.sequence is not None
-        if self.reads == "pixels":
-            # What the whole model computes, bit for bit, as one product over the last axis: these
-            # steps are so short that the three passes over the pixels were a tenth of one.
-            read = (pixels.permute(0, 2, 3, 1).float() / 255) @ self.grey.view(3)  # (N, H, W)
-            pooled = features
-        else:
-            read, pooled = features, features.mean((2, 3))
-        fused = torch.cat([pooled, self.sequence(read).float()], 1)
-        return {
-            task.name: self.heads[f"{task.name}_head"](fused).float() for task in self.config.tasks
-        }
+        if self.backbone is not None:
+            features = self.backbone(features).float()
+        fused = features.mean((2, 3)) if features.ndim == 4 else features
+        if self.sequence is not None:
+            if self.reads == "pixels":
+                # What the whole model computes, bit for bit, as one product over the last axis:
+                # these steps are so short that three passes over the pixels were a tenth of one.
+                read = (pixels.permute(0, 2, 3, 1).float() / 255) @ self.grey.view(3)  # (N, H, W)
+            else:
+                read = features
+            fused = torch.cat([fused, self.sequence(read).float()], 1)
+        return self.logits(fused)
 
 
 class FeatureBatches(Batches):
@@ -122,11 +129,17 @@ class FeatureBatches(Batches):
         return super().ahead(chosen)
 
 
-def run_branch(trial: NetworkTrial, context: Context) -> Row:
-    """Train a trial with a sequence branch beside a frozen backbone, over cached features."""
+def run_cached(trial: NetworkTrial, context: Context) -> Row:
+    """Train a trial's branch, its last block and its heads, over cached features.
+
+    A backbone that cannot be cut before its last block is trained from images.
+    """
+    if trial.train.trainable == "last-block" and cut_trunk(build_trial(trial)) is None:
+        context.tell(f"{trial.backbone} cannot be cut before its last block; from images instead")
+        return run_images(trial, context)
 
     def answer(split: Split) -> Answered:
-        fit, test, used = prepare_branch(trial, split, context)
+        fit, test, used = prepare_cached(trial, split, context)
         fit.tell = context.tell
         digest = hashlib.sha256(f"{trial.key}{digest_of(split.rows, split.plan)}".encode())
         with checkpoint.alone_in(fit.out):
@@ -144,19 +157,29 @@ def run_branch(trial: NetworkTrial, context: Context) -> Row:
     return run_folds(trial, context.library, answer, device=context.machine)
 
 
-def prepare_branch(
+def prepare_cached(
     trial: NetworkTrial, split: Split, context: Context
 ) -> tuple[Fit, FeatureBatches, tuple[int, ...]]:
-    """A training of the branch and the heads, ready to run.
+    """A training of what is not frozen, ready to run.
 
     Returns:
         the training, the test's batches, and the rows that these hold.
+
+    Raises:
+        WbczooError: if the backbone cannot be cut before its last block.
     """
     model = build_trial(trial)
-    cache = context.features(model, "map" if model.reads == "features" else "pooled")
+    trunk = rest = None
+    kind: Kind = "map" if model.sequence is not None and model.reads == "features" else "pooled"
+    if trial.train.trainable == "last-block":
+        cut = cut_trunk(model)
+        if cut is None:
+            raise WbczooError(f"{trial.backbone} cannot be cut before its last block.")
+        (trunk, rest), kind = cut, "trunk"
+    cache = context.features(model, kind, trunk)
     fill_features(cache, split, context)
     pixels = None
-    if model.reads == "pixels":
+    if model.sequence is not None and model.reads == "pixels":
         for rows, numbers in split.everyone():
             fill(cache.pixels, rows, numbers, context.tell)
         pixels = cache.pixels.pixels()
@@ -169,7 +192,7 @@ def prepare_branch(
         return FeatureBatches(pixels, places, cache, hashes, targets, context.device)
 
     fit = prepare_fit(
-        CachedClassifier(model),
+        CachedClassifier(model, rest),
         trial.train,
         batches("train"),
         batches("validation"),

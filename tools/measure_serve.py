@@ -3,8 +3,11 @@
     python tools/measure_serve.py smears/test --model report-2020
 
 starts a server of its own and prints, for each turn, images a second and processor time an image of
-32 callers and of `predict` on the same files; then how much later than by `Session` alone one
-caller is answered, image by image in turn. Ratios of one run mean something on a busy machine too.
+32 callers and of `predict` on the same files, the latter without its start; then how much later
+than by `Session` alone one caller is answered, image by image in turn. Ratios of one run mean
+something on a busy machine too. With `--overload SECONDS` it sends so many callers that nine in
+ten find no place, and prints their waits beside what the queue and one batch take, and the
+server's memory.
 """
 
 from __future__ import annotations
@@ -17,7 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -25,6 +31,8 @@ import psutil
 from wbczoo.runtime.predict import load
 
 PORT = 8377
+PLACES = 32
+BATCH = 8
 
 
 def say(line: str) -> None:
@@ -33,26 +41,41 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def callers(
-    server: psutil.Process, folder: Path, number: int, seconds: float
-) -> tuple[float, float]:
-    """Images a second of so many callers, and the server's milliseconds of processor an image."""
-    before = sum(server.cpu_times()[:2])
+@contextmanager
+def serving(model: str, *more: str) -> Iterator[psutil.Process]:
+    """A server that listens, stopped at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "wbczoo", "serve", model, "--port", str(PORT), "--device", "cpu",
+         *more],
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    while b"listening" not in process.stderr.readline():
+        pass
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def callers(folder: Path, number: int, seconds: float) -> subprocess.Popen[str]:
+    """So many callers, on their way."""
     load_tool = Path(__file__).with_name("serve_load.py")
-    told = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, str(load_tool), f"http://127.0.0.1:{PORT}", str(folder), "--callers",
          str(number), "--seconds", str(seconds)],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    found = json.loads(told)
-    used = sum(server.cpu_times()[:2]) - before
-    return found["images_per_second"], 1000 * used / found["statuses"]["200"]
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
-def predict(folder: Path, model: str, images: int) -> tuple[float, float]:
-    """The same of `wbczoo predict`, starting and all."""
-    paths = sorted(folder.rglob("*.jpg"))
-    listed = "\n".join(str(paths[n % len(paths)]) for n in range(images)).encode()
+def told(asking: subprocess.Popen[str]) -> Any:
+    """What callers found."""
+    return json.loads(asking.communicate()[0])
+
+
+def predict(listed: list[Path], model: str) -> tuple[float, float]:
+    """Images a second of `wbczoo predict` behind its start, and its seconds of processor."""
     with tempfile.TemporaryDirectory() as place:
         process = subprocess.Popen(
             [sys.executable, "-m", "wbczoo", "predict", "-", "--model", model, "--device", "cpu",
@@ -61,12 +84,35 @@ def predict(folder: Path, model: str, images: int) -> tuple[float, float]:
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stderr is not None
-        process.stdin.write(listed)
+        process.stdin.write("\n".join(map(str, listed)).encode())
         process.stdin.close()
-        told = process.stderr.read().decode()
+        said = process.stderr.read().decode()
         _, _, used = os.wait4(process.pid, 0)
-    speed = float(told.split("images/s")[0].split(",")[-1])
-    return speed, 1000 * (used.ru_utime + used.ru_stime) / images
+    return float(said.split("images/s")[0].split(",")[-1]), used.ru_utime + used.ru_stime
+
+
+def compare(folder: Path, model: str, turns: int, seconds: float) -> None:
+    """32 callers and `predict` on as many images, in turn; then one caller."""
+    paths = sorted(folder.rglob("*.jpg"))
+    with serving(model) as server:
+        told(callers(folder, 32, 2))
+        ratios = []
+        for _ in range(turns):
+            before = sum(server.cpu_times()[:2])
+            found = told(callers(folder, 32, seconds))
+            speed, images = found["images_per_second"], found["statuses"]["200"]
+            cost = 1000 * (sum(server.cpu_times()[:2]) - before) / images
+            listed = [paths[n % len(paths)] for n in range(images)]
+            other, used = predict(listed, model)
+            few = len(listed) // 5
+            other_cost = 1000 * (used - predict(listed[:few], model)[1]) / (images - few)
+            ratios.append((speed / other, other_cost / cost))
+            say(f"32 callers: {speed:.1f} images/s, {cost:.1f} ms of processor an image, and "
+                f"{found['caller_ms']} of the callers; predict: {other:.1f} images/s, "
+                f"{other_cost:.1f} ms")  # fmt: skip
+        speeds, costs = np.median(ratios, axis=0)
+        say(f"serve / predict, median: {speeds:.2f} by the clock, {costs:.2f} by the processor")
+        one_caller(folder, model, 120)
 
 
 def one_caller(folder: Path, model: str, times: int) -> None:
@@ -89,6 +135,21 @@ def one_caller(folder: Path, model: str, times: int) -> None:
         f"the 95th percentile ({np.median(alone):.1f} ms alone)")  # fmt: skip
 
 
+def overload(folder: Path, model: str, seconds: float) -> None:
+    """Ten callers for each place."""
+    with serving(model, "--queue", str(PLACES), "--max-batch", str(BATCH)) as server:
+        asking = callers(folder, 10 * PLACES, seconds)
+        time.sleep(min(15, seconds / 2))
+        early = server.memory_info().rss / 1e6
+        found = told(asking)
+        late = server.memory_info().rss / 1e6
+    each = 1000 / found["images_per_second"]
+    say(f"{found['statuses']}; memory {early:.1f} MB at first, {late:.1f} MB at the end")
+    say(f"waits: median {found['median_ms']:.0f}, p95 {found['p95_ms']:.0f}, p99 "
+        f"{found['p99_ms']:.0f} ms; a full queue takes {PLACES * each:.0f} ms, a batch "
+        f"{BATCH * each:.0f}")  # fmt: skip
+
+
 def main() -> None:
     """Measure what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -96,31 +157,12 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15)
+    parser.add_argument("--overload", type=float, metavar="SECONDS")
     given = parser.parse_args()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wbczoo", "serve", given.model, "--port", str(PORT), "--device",
-         "cpu"],
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    while b"listening" not in process.stderr.readline():
-        pass
-    server = psutil.Process(process.pid)
-    try:
-        callers(server, given.folder, 32, 2)
-        ratios = []
-        for _ in range(given.turns):
-            speed, cost = callers(server, given.folder, 32, given.seconds)
-            other, other_cost = predict(given.folder, given.model, int(speed * given.seconds))
-            ratios.append((speed / other, cost / other_cost))
-            say(f"32 callers: {speed:.1f} images/s, {cost:.1f} ms of processor an image; predict: "
-                f"{other:.1f} images/s, {other_cost:.1f} ms")  # fmt: skip
-        speeds, costs = np.median(ratios, axis=0)
-        say(f"serve / predict, median: images/s {speeds:.2f}, processor an image {costs:.2f}")
-        one_caller(given.folder, given.model, 120)
-    finally:
-        process.terminate()
-        process.wait()
+    if given.overload:
+        overload(given.folder, given.model, given.overload)
+    else:
+        compare(given.folder, given.model, given.turns, given.seconds)
 
 
 if __name__ == "__main__":

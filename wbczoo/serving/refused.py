@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from wbczoo.errors import WbczooError
 
 
@@ -28,5 +30,7 @@ class Refused(WbczooError):  # noqa: N818 - a verdict on a request, no fault of 
 
 def overloaded() -> Refused:
     """What whoever comes while all places are taken is told."""
-    sentence = "All places in the queue are taken. Ask again in a second."
-    return Refused(503, "overload", sentence, retry_after=1)
+    # Callers that are refused together are not to come back together.
+    seconds = random.randint(1, 3)
+    sentence = f"All places in the queue are taken. Ask again in {seconds} s."
+    return Refused(503, "overload", sentence, retry_after=seconds)

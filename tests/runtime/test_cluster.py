@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import drawn_fields
+import numpy as np
 import psutil
 import pytest
 from commands import Completed
@@ -84,9 +86,30 @@ def test_workers_and_the_driver_killed_the_rows_are_those_of_one_machine(
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
 
 
+@pytest.mark.nightly
+def test_cells_and_features_of_a_cluster_are_those_of_one_machine(
+    listed: Path, model: Path, tmp_path: Path, wbczoo: Callable[..., Completed]
+) -> None:
+    images = (*sorted(drawn_fields.write_fields(tmp_path)), listed, listed / "more.tar")
+    for layout in ("jsonl", "csv"):
+        for name, more in (("here", ()), ("cluster", ("--ray",))):
+            out = tmp_path / f"{name}.{layout}"
+            wbczoo("locate", *images, "--format", layout, "--out", out, *more, expect=3)
+        assert (tmp_path / f"cluster.{layout}").read_bytes() == out.with_stem("here").read_bytes()
+    for name, more in (("here", ()), ("cluster", ("--ray",))):
+        out = tmp_path / f"{name}.npz"
+        asked = ("features", model, *images, "--layer", "fused", "--device", "cpu")
+        wbczoo(*asked, "--out", out, *more, expect=3)
+    with np.load(tmp_path / "here.npz") as here, np.load(tmp_path / "cluster.npz") as there:
+        assert {*here} == {*there}
+        for column in here:
+            np.testing.assert_array_equal(here[column], there[column])
+
+
 def test_a_cluster_is_for_rows_in_a_file(
     listed: Path, model: Path, tmp_path: Path, wbczoo: Callable[..., Completed]
 ) -> None:
     for more in ((), ("--out", tmp_path / "rows", "--draw", tmp_path / "drawn")):
-        told = wbczoo("predict", listed / "0.png", "--model", model, *more, "--ray", expect=2)
-        assert "--ray computes rows for a file" in told.stderr
+        for verb in (("predict", "--model", model), ("locate",)):
+            told = wbczoo(*verb, listed / "0.png", *more, "--ray", expect=2)
+            assert "--ray computes rows for a file" in told.stderr

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from wbczoo.cli.images import images_argument, images_from, null_option, tell_count, watch
+from wbczoo.cli.images import (
+    images_argument,
+    images_from,
+    null_option,
+    ray_option,
+    tell_count,
+    watch,
+)
 from wbczoo.cli.runtime_options import cells_option, model_argument, runtime_device_option
 from wbczoo.runtime.batches import BATCH
 
@@ -33,6 +41,7 @@ from wbczoo.runtime.batches import BATCH
 @null_option
 @click.option("--batch-size", type=click.IntRange(min=1), default=BATCH, show_default=True)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads that decode and compute.")
+@ray_option
 @cells_option
 @runtime_device_option
 @click.pass_context
@@ -46,6 +55,7 @@ def command(
     null: bool,
     batch_size: int,
     workers: int | None,
+    cluster: str | None,
     cells: Any,
     device: Any,
 ) -> None:
@@ -72,15 +82,25 @@ def command(
         claim_file(output.path, "--out", overwrite=overwrite, inputs=[*found.places, model])
     output.check(overwrite=overwrite)
     ctx.with_resource(ended_by_signals())
-    session = Session(model, device=device, parallel=workers or cores())
-    rows = predict_paths(
-        session, found, batch_size=batch_size, workers=workers, cells=cells, layers=(layer,)
-    )
+    session = Session(
+        model, device=device, parallel=workers or cores() if cluster is None else 1,
+        threads=None if cluster is None else 1,
+    )  # fmt: skip
+    compute: Callable[[Iterable[Any]], Iterator[Row]] = partial(
+        predict_paths, session, batch_size=batch_size, workers=workers if cluster is None else 1,
+        cells=cells, layers=(layer,),
+    )  # fmt: skip
+    if cluster is not None:
+        from wbczoo.runtime.cluster import on_cluster
+
+        compute = ctx.with_resource(
+            on_cluster(cluster, compute, batch_size=batch_size, provider=session.provider)
+        )
     count, before = Count(0, 0), None
 
     def counted() -> Iterator[Row]:
         nonlocal count, before
-        for row in rows:
+        for row in compute(found):
             one = count_row(row, before)
             count, before = count + one, row
             advance(one.images)

@@ -33,6 +33,15 @@ draw_option = click.option(
     help="Write a picture of each image with its cells into this folder.",
 )
 
+ray_option = click.option(
+    "--ray",
+    "cluster",
+    metavar="[ADDRESS]",
+    is_flag=False,
+    flag_value="",
+    help="Let the workers of a Ray cluster compute; without an address, of the one at hand.",
+)
+
 
 def images_from(given: Sequence[str], *, null: bool) -> Images:
     """What the arguments and, for `-`, the lines of stdin mean."""

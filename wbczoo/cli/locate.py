@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from wbczoo.cli.images import (
     images_from,
     kept_if_stopped,
     null_option,
+    ray_option,
     tell_count,
     watch,
     watch_rows,
@@ -48,6 +50,7 @@ from wbczoo.cli.results import stream
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out and --draw name.")
 @null_option
+@ray_option
 @click.option("--workers", type=click.IntRange(min=1), help="Images that are looked at at once.")
 @click.pass_context
 def command(
@@ -60,6 +63,7 @@ def command(
     resume: bool,
     overwrite: bool,
     null: bool,
+    cluster: str | None,
     workers: int | None,
 ) -> None:
     """Find the white cells of image files, folders, archives and patterns, in order.
@@ -81,6 +85,8 @@ def command(
         raise UsageError("--resume and --overwrite speak of a file; name it with --out.")
     if resume and layout == "geojson":
         raise UsageError("--resume goes on behind rows; --format geojson writes documents.")
+    if cluster is not None and (out is None or layout == "geojson" or draw is not None):
+        raise UsageError("--ray computes rows for a file; name it with --out, without pictures.")
     found = images_from(images, null=null)
     if draw is not None:
         claim_folder(draw, "--draw", overwrite=overwrite or resume, inputs=found.places)
@@ -89,10 +95,17 @@ def command(
         output = Output(out)
         check_place(output.path, resume=resume, overwrite=overwrite, inputs=found.places)
         output.check(overwrite=overwrite or resume)
-        with kept_if_stopped(output.path):
+        with kept_if_stopped(output.path), ExitStack() as held:
+            compute = None
+            if cluster is not None:
+                from wbczoo.runtime.cluster import on_cluster
+
+                alone = partial(locate_paths, least=least, workers=1)
+                compute = held.enter_context(on_cluster(cluster, alone))
             count = write_located(
-                out, found, layout=layout, least=least, workers=workers, draw=draw, resume=resume,
-                overwrite=overwrite, watch=partial(watch, found.total),
+                out, found, layout=layout, least=least, workers=workers, draw=draw,
+                compute=compute, resume=resume, overwrite=overwrite,
+                watch=partial(watch, found.total),
             ).count  # fmt: skip
     else:
         if layout == "geojson":

@@ -17,6 +17,7 @@ from wbczoo.cli.images import (
     images_from,
     kept_if_stopped,
     null_option,
+    ray_option,
     tell_count,
     watch,
     watch_rows,
@@ -32,7 +33,7 @@ from wbczoo.cli.runtime_options import (
     unknown_above_option,
     unsure_below_option,
 )
-from wbczoo.runtime.batches import BATCH, HERE
+from wbczoo.runtime.batches import BATCH
 
 
 @click.command("predict")
@@ -65,14 +66,7 @@ from wbczoo.runtime.batches import BATCH, HERE
     metavar="I/N",
     help="Answer the I-th of N shares of the images; wbczoo merge joins the files of --out.",
 )
-@click.option(
-    "--ray",
-    "cluster",
-    metavar="[ADDRESS]",
-    is_flag=False,
-    flag_value=HERE,
-    help="Let the workers of a Ray cluster answer; without an address, of the one at hand.",
-)
+@ray_option
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace what --out, --draw and --maps name.")
 @null_option
@@ -190,8 +184,11 @@ def command(
             if cluster is not None:
                 from wbczoo.runtime.cluster import on_cluster
 
+                alone = partial(
+                    predict_paths, session, batch_size=batch_size, workers=1, cells=cells
+                )
                 compute = held.enter_context(
-                    on_cluster(cluster, session, batch_size=batch_size, cells=cells)
+                    on_cluster(cluster, alone, batch_size=batch_size, provider=session.provider)
                 )
                 begun = time.perf_counter()
             written = write_rows(

@@ -25,9 +25,6 @@ Sources = images.Source | Iterable[images.Source]
 # are fastest, for what is between two layers then stays in the caches.
 BATCH = 8
 
-# In place of a cluster's address: the one that the surroundings name, or a local one.
-HERE = "here"
-
 # One batch is being answered while the others are decoded.
 WINDOW = 3
 

@@ -19,12 +19,9 @@ from wbczoo.images.archives.members import Bytes, Member, Refusal
 from wbczoo.images.archives.remote import Fetched
 from wbczoo.images.walk import Found
 from wbczoo.machine import how_to_install
-from wbczoo.runtime.batches import HERE, ahead
-from wbczoo.runtime.cells import Cells
-from wbczoo.runtime.devices import CPU
-from wbczoo.runtime.predict import predict_paths
+from wbczoo.runtime.batches import BATCH, ahead
+from wbczoo.runtime.devices import CPU, CUDA, TENSORRT
 from wbczoo.runtime.rows import Row
-from wbczoo.runtime.session import Session
 from wbczoo.text import one_line
 
 Compute = Callable[[Iterable[Found]], Iterator[Row]]
@@ -33,33 +30,29 @@ _WAITING = 2  # batches for each worker: one is computed, one is on its way
 
 
 class _Worker:
-    """What runs in a worker's process: a model that was opened there."""
+    """What runs in a worker's process, with a model that was opened there if it asks one."""
 
-    def __init__(self, session: Session, batch_size: int, cells: Cells | None) -> None:
-        self._session, self._batch_size, self._cells = session, batch_size, cells
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
 
     def answer(self, images: list[Found]) -> list[Row]:
-        return [
-            *predict_paths(
-                self._session, images, batch_size=self._batch_size, workers=1, cells=self._cells
-            )
-        ]
+        return [*self._compute(images)]
 
 
 @contextmanager
 def on_cluster(
-    address: str, session: Session, *, batch_size: int, cells: Cells | None = None
+    address: str, compute: Compute, *, batch_size: int = BATCH, provider: str = CPU
 ) -> Iterator[Compute]:
-    """Yield what answers images on a cluster, as `predict_paths` does on one machine.
+    """Yield what makes rows of images on a cluster, as `compute` does of each batch.
 
-    Each processor of the cluster gets a worker, or each graphics card if the session computes on
+    Each processor of the cluster gets a worker, or each graphics card if the provider computes on
     one. At most two batches for each worker are under way.
 
     Args:
-        address: of a Ray cluster, or `HERE`.
-        session: of one thread; the workers open its model by the same path, and read images by
-            the same paths or URLs. What stands in archives is sent to them.
-        cells: as `Session.answers` takes it.
+        address: of a Ray cluster; if empty that of the surroundings, or a local one is started.
+        compute: by one thread. Pickled for the workers, where a session of it opens its model by
+            the same path; images are read by the same paths or URLs. What stands in archives is
+            sent to them.
 
     Raises:
         UsageError: if Ray is not installed.
@@ -67,13 +60,13 @@ def on_cluster(
     """
     ray = _open_ray(address)
     try:
-        cards = session.provider != CPU
+        cards = provider in (CUDA, TENSORRT)
         count = int(ray.cluster_resources().get("GPU" if cards else "CPU", 0))
         if not count:
             raise WbczooError(f"The cluster has no {'graphics card' if cards else 'processor'}.")
         needs = {"num_gpus": 1} if cards else {"num_cpus": 1}
         start = ray.remote(max_restarts=-1, max_task_retries=-1, **needs)(_Worker)
-        workers = [start.remote(session, batch_size, cells) for _ in range(count)]
+        workers = [start.remote(compute) for _ in range(count)]
         idle: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for worker in workers * _WAITING:
             idle.put(worker)
@@ -89,20 +82,20 @@ def on_cluster(
                 raise WbczooError(f"A worker failed: {one_line(cause or error)}.") from None
             except ray.exceptions.RayError as error:
                 raise WbczooError(
-                    f"No worker of the cluster can answer: {one_line(error)}. Each opens "
-                    f"{session.path} and needs this version of wbczoo."
+                    f"No worker of the cluster can answer: {one_line(error)}. Each needs this "
+                    "version of wbczoo, and the model at the same path as here."
                 ) from None
             finally:
                 idle.put(worker)
 
-        def compute(images: Iterable[Found]) -> Iterator[Row]:
+        def shared(images: Iterable[Found]) -> Iterator[Row]:
             coming = map(_carried, images)
             batches = iter(lambda: [*islice(coming, batch_size)], [])
             many = count * _WAITING
             for rows in ahead(batches, answer, workers=many, window=many + 1):
                 yield from rows
 
-        yield compute
+        yield shared
     finally:
         ray.shutdown()
 
@@ -129,8 +122,8 @@ def _open_ray(address: str) -> Any:
         ) from None
     try:
         ray.init(
-            None if address == HERE else address, log_to_driver=False, logging_level=logging.ERROR,
-            include_dashboard=None if address != HERE or "RAY_ADDRESS" in os.environ else False,
+            address or None, log_to_driver=False, logging_level=logging.ERROR,
+            include_dashboard=None if address or "RAY_ADDRESS" in os.environ else False,
         )  # fmt: skip
     except Exception as error:  # Ray's own share no base with those of its parts
         raise WbczooError(f"The cluster cannot be reached: {one_line(error)}.") from None

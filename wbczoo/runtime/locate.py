@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -130,6 +130,7 @@ def write_located(
     least: float = THRESHOLD,
     workers: int | None = None,
     draw: Path | None = None,
+    compute: Callable[[Iterable[Any]], Iterator[Row]] | None = None,
     resume: bool = False,
     overwrite: bool = False,
     watch: Watch,
@@ -140,6 +141,7 @@ def write_located(
         out: as of `Output`.
         least, workers, draw: as of `locate_paths`; pictures are drawn of the images that are
             looked at.
+        compute: what looks at them as `locate_paths` would, where that is not to be done here.
         watch: is given the number of images that are there, and yields what counts further ones.
 
     Raises:
@@ -155,7 +157,7 @@ def write_located(
         "finder": f"{RULES} {finder_sha256()}",
         "lowest score": least,
     }
-    compute = partial(locate_paths, least=least, workers=workers, draw=draw)
+    compute = compute or partial(locate_paths, least=least, workers=workers, draw=draw)
     output = Output(out)
     return write_part(
         output.path, paths, compute, form, made_by, resume=resume, overwrite=overwrite,

@@ -91,8 +91,9 @@ def test_the_page_needs_nothing_beside_it(made: Path) -> None:
     assert "@import" not in text
     assert "url(" not in re.sub(r'src="data:[^"]+"', "", text)
     drawings = re.findall(r"data:image/webp;base64,([^\"]+)", text)
-    # A forest plot; for each of two protocols curves, and confusion and reliability of two tasks.
-    assert len(drawings) == 1 + 2 * (1 + 2 * 2)
+    # A forest plot; curves of both protocols side by side, and of the honest one with all seeds;
+    # for each of two protocols confusion and reliability of two tasks.
+    assert len(drawings) == 1 + 2 + 2 * 2 * 2
     for drawing in drawings:
         with Image.open(io.BytesIO(base64.b64decode(drawing))) as image:
             image.load()
@@ -112,6 +113,24 @@ def test_both_files_hold_the_same_facts(made: Path) -> None:
         assert "LEAKY report" in text
         assert "300 files of 60 photographs in 60 groups" in text
         assert "corrected" in text
+
+
+def test_the_page_begins_with_what_was_found_in_the_figures_of_its_tables(made: Path) -> None:
+    markdown = (made / "report.md").read_text(encoding="utf-8")
+    found, rest = markdown.split("## What the study found", 1)[1].split("trials of the study", 1)
+    sentences = [line for line in found.splitlines() if line.startswith("- ")]
+    leaky, honest, branch, _, claims = sentences
+    figure = re.compile(r"\d\.\d{4} \[\d\.\d\d, \d\.\d\d\]")
+    first, second = figure.findall(leaky)
+    assert f"| {first}<br>" in rest
+    assert f"| {second}<br>" in rest
+    assert leaky.index("LEAKY report") < leaky.index(first) < leaky.index("under official")
+    cells = rest.split("cell: accuracy", 1)[1].split("nucleus: accuracy", 1)[0]
+    accuracies = [row.split("|")[3] for row in cells.splitlines() if row.startswith("| squeezenet")]
+    best = max(one for text in accuracies for one in figure.findall(text.split("<br>")[0]))
+    assert figure.findall(honest) == [best]
+    assert "ahead in 0 by its whole interval" in branch
+    assert "claims" in claims
 
 
 def test_published_values_stand_beside_ours_and_what_is_not_run_says_so(made: Path) -> None:

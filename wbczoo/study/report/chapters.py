@@ -22,6 +22,7 @@ from wbczoo.study.report.pages import (
     Table,
     Text,
 )
+from wbczoo.study.report.summary import side_by_side, summarise
 from wbczoo.study.report.words import NEEDS_WEIGHTS, NOT_RUN
 from wbczoo.text import format_duration
 
@@ -50,6 +51,9 @@ def compose_report(
         pictured: data set -> where its images lie; None where no photograph may be shown.
     """
     done, planned = found.counts
+    if sentences := summarise(found):
+        yield Heading("What the study found")
+        yield Items(tuple(sentences))
     yield Text(
         f"{done} of {planned} {BEGUN} `{found.plan.name}` are done. What is not done "
         f"says “{NOT_RUN}”, or “{NEEDS_WEIGHTS}” where no ImageNet weights of the backbone were "
@@ -153,10 +157,21 @@ def _drawings(found: Findings) -> Iterator[Block]:
         if (shown := tables.shown_series(found.plan, found.series, name))
     ]
     yield Heading("Drawings", drawn=True)
+    beside = side_by_side(found)
+    if beside:
+        yield Heading("The same trainings where it leaks and where it does not", 3, drawn=True)
+        yield Picture(
+            plots.draw_beside(beside),
+            "Loss and accuracy by epoch, as the report's Figures 6 to 13 draw them of its own "
+            "systems: on the left where validation shows photographs that training saw, on the "
+            "right where it shows others. A line is the mean over seeds and folds.",
+        )
     for shown in by_protocol:
         arena, counts = shown[0].arena, shown[0].counts
         yield Heading(arena, 3, drawn=True)
-        trained = [one for one in shown if one.network]
+        # What stands in the drawing above is not drawn again.
+        drawn = {each[0].kind for each in beside} if shown[0].leaky else set()
+        trained = [one for one in shown if one.network and one.kind not in drawn]
         if trained:
             yield Picture(
                 plots.draw_curves(trained),

@@ -28,6 +28,7 @@ from wbczoo.study.report.tally import tally_together
 from wbczoo.study.report.words import format_seeds
 
 _WIDTH = 9.6  # inches of a page's picture
+_COLOURS = (BLUE, ORANGE, GREEN)  # of a panel's tasks
 
 
 def draw_curves(shown: Sequence[Series]) -> bytes:
@@ -64,6 +65,42 @@ def draw_curves(shown: Sequence[Series]) -> bytes:
         panel.set_xlabel("epoch")
     panels[0][0].legend(fontsize="x-small")
     return _to_webp(figure, _title(shown, "training and validation"))
+
+
+def draw_beside(shown: Sequence[Sequence[Series]]) -> bytes:
+    """Loss and accuracy by epoch of equal trainings, the leaking one beside the first honest one.
+
+    Args:
+        shown: of each network its series, those that leak first.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _open(_WIDTH, 0.6 + 1.55 * len(shown))
+    panels = figure.subplots(len(shown), 4, squeeze=False)
+    for line, each in zip(panels, shown, strict=True):
+        honest = next(one for one in each if not one.leaky)
+        for (left, right), one in zip((line[:2], line[2:]), (each[0], honest), strict=True):
+            curves = [curve for row in one.rows.values() for curve in row["curves"] if curve]
+            epochs = [epoch["epoch"] for epoch in curves[0]]
+            drawn = [(left, "loss", "loss", GREY)]
+            for task, colour in zip(next(iter(one.rows.values()))["tasks"], _COLOURS, strict=False):
+                drawn.append((right, f"{task}_accuracy", task, colour))
+            for panel, name, told, colour in drawn:
+                for side, style in (("train", "--"), ("validation", "-")):
+                    values = [[epoch.get(f"{side}_{name}", np.nan) for epoch in c] for c in curves]
+                    mean = np.mean(values, 0)
+                    panel.plot(epochs, mean, style, color=colour, label=f"{told}, {side}")
+            right.set_ylim(0, 1.02)
+            trains = f"trains: {one.fields['trainable']}"
+            left.set_title(f"{one.model}\n{one.arena}: loss", fontsize="x-small")
+            right.set_title(f"{trains}\n{one.arena}: accuracy", fontsize="x-small")
+            for panel in (left, right):
+                panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+                panel.tick_params(labelsize="x-small")
+                panel.grid(alpha=0.3)
+    for panel in panels[0, :2]:
+        panel.legend(fontsize="xx-small")
+    return _to_webp(figure, "The same trainings by epoch, LEAKY on the left, honest on the right")
 
 
 def draw_confusions(shown: Sequence[Series], task: str) -> bytes:

@@ -69,16 +69,15 @@ def test_workers_and_the_driver_killed_the_rows_are_those_of_one_machine(
 ) -> None:
     assert start(listed, model, tmp_path / "whole").wait() == 3
     out, chance = tmp_path / "rows", random.Random(0)
-    for kill_driver in (True, False):
+    for kill_driver in (True, True, True, True, False):
         process = start(listed, model, out, "--ray", "--resume")
         until = rows(out)
-        for _ in range(3):
-            until += chance.randrange(100, 300)
-            while rows(out) < until:
+        for _ in range(4):
+            until += chance.randrange(40, 130)
+            while rows(out) < until or not (alive := workers(process)):
                 assert process.poll() is None
                 time.sleep(0.005)
-            victim = chance.choice(workers(process))
-            os.kill(victim.pid, signal.SIGKILL)
+            os.kill(chance.choice(alive).pid, signal.SIGKILL)
         if kill_driver:
             process.kill()
             process.wait()

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from commands import Completed
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.model import weights
+from wbczoo.model.build import build
+from wbczoo.model.compose import compose
 from wbczoo.model.convert import convert_weights
 from wbczoo_timm import RESNET18
 
@@ -112,3 +115,35 @@ def test_what_cannot_be_converted_is_told(tmp_path: Path) -> None:
     save_file({"x.a": tied}, tmp_path / "b.safetensors")
     renamed = convert_weights(tmp_path / "b.safetensors", out, strip=["x."], overwrite=True)
     assert renamed == {"a": (2,)}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "file"), [("vgg16", "vgg16-397923af.pth"), ("googlenet", "googlenet-1378be20.pth")]
+)
+def test_torchvision_s_own_files_become_imagenet_weights_of_the_report_s_backbones(
+    backbone: str, file: str, wbczoo: Run, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    # Made here, for the true ones cannot be had without a network: the same names of file and keys.
+    torch.manual_seed(3)
+    whole = torchvision.models.get_model(backbone, weights=None, init_weights=False).eval()
+    state = {  # VGG16's classifier alone is 494 MB
+        key: tensor[:1].clone() if key.startswith("classifier.") else tensor
+        for key, tensor in whole.state_dict().items()
+    }
+    torch.save(state, tmp_path / file)
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    out = folder / f"{backbone}.safetensors"
+    wbczoo("weights", "convert", tmp_path / file, "--out", out)
+    monkeypatch.setenv("WBCZOO_WEIGHTS", str(folder))
+    model = build(compose(backbone, image_size=(64, 64)), weights="imagenet").eval()
+    assert model.config.weights.source == out.name
+    images = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    seen: list[Tensor] = []
+    last = whole.features if backbone == "vgg16" else whole.inception5b
+    last.register_forward_hook(lambda *call: seen.append(call[-1]))
+    with torch.inference_mode():
+        whole((images.float() / 255 - model.mean) / model.std)
+        pooled = model.fuse(images)
+    torch.testing.assert_close(pooled, seen[0].mean((2, 3)))

@@ -97,7 +97,10 @@ MOBILENETV2 = _declare(
 # The report's weights are torchvision's; timm's own default for this one was trained otherwise.
 RESNET18 = _declare("resnet18", "resnet18.tv_in1k", ("fc.",), "He et al. 2016, arXiv:1512.03385")
 VGG16 = _declare(
-    "vgg16", "vgg16", ("pre_logits.", "head."), "Simonyan and Zisserman 2015, arXiv:1409.1556"
+    "vgg16",
+    "vgg16",
+    ("pre_logits.", "head.", "classifier."),  # the last in torchvision's file, whose keys fit too
+    "Simonyan and Zisserman 2015, arXiv:1409.1556",
 )
 EFFICIENTNET_LITE0 = _declare(
     "efficientnet_lite0",

@@ -177,16 +177,19 @@ def _drawings(found: Findings) -> Iterator[Block]:
                 plots.draw_curves(trained),
                 f"Loss and accuracy by epoch under {arena} ({counts} in the test). A line is the "
                 "mean over seeds and folds, a band reaches from the least to the largest.",
+                folded=True,
             )
         for task in found.plan.task_names:
             yield Picture(
                 plots.draw_confusions(shown, task),
                 f"Confusion in the task {task} under {arena}, {counts}; files of all seeds.",
+                folded=True,
             )
             yield Picture(
                 plots.draw_reliability(shown, task),
                 f"Reliability in the task {task} under {arena}, {counts}. By file, so without "
                 "intervals. Grey bars: the share of files.",
+                folded=True,
             )
 
 

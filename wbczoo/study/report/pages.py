@@ -65,10 +65,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawing as WebP, shown in the page alone; `told` says in words what it shows."""
+    """A drawing as WebP, shown in the page alone; `told` says in words what it shows.
+
+    `folded`: it is shown when asked for.
+    """
 
     webp: bytes
     told: str
+    folded: bool = False
 
     @property
     def width(self) -> int:

@@ -100,7 +100,7 @@ class Queue:
             with self._changed:
                 self._coming[id(session)] -= 1
                 if self._queue:
-                    self._changed.notify_all()
+                    self._changed.notify()
 
     def ask(self, session: Session, pixels: Pixels) -> Future[Outputs]:
         """What `Session.run` says about one image, less the batch: a future of it or its error.
@@ -111,7 +111,7 @@ class Queue:
         waiting = _Waiting(session, pixels)
         with self._changed:
             self._queue.append(waiting)
-            self._changed.notify_all()
+            self._changed.notify()  # one thread sees to it; each looks at the same
         return waiting.answered
 
     def close(self) -> None:
@@ -151,6 +151,8 @@ class Queue:
                 if len(alike) == self._most or none_to_come or left <= 0:
                     taken = set(map(id, alike))
                     self._queue = [each for each in self._queue if id(each) not in taken]
+                    if self._queue:
+                        self._changed.notify()  # this thread is busy from now on
                     alive = [e for e in alike if e.answered.set_running_or_notify_cancel()]
                     if alive:
                         return alive

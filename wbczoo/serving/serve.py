@@ -104,6 +104,7 @@ def serve(
             log_config=None,
             log_level="error",
             access_log=False,
+            proxy_headers=False,  # nobody asks who called
             server_header=False,
             timeout_graceful_shutdown=int(options.time_limit + options.seconds + _DRAIN),
         )

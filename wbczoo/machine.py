@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
-from urllib.request import url2pathname
 
 _PACKAGES = (
     "wbczoo",
@@ -83,6 +82,8 @@ def how_to_install(extra: str) -> str:
         home = distribution("wbczoo")
     except PackageNotFoundError:
         return f"pip install 'wbczoo[{extra}]'"
+    from urllib.request import url2pathname  # which brings HTTP and TLS along
+
     if installed("onnxruntime") and not installed("onnxruntime-gpu") and _HAS_GPU_BUILD:
         own = [
             f"'{one.split(';')[0].strip()}'"

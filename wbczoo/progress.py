@@ -6,10 +6,9 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import click
-from tqdm import tqdm
 
 from wbczoo.text import format_duration
 
@@ -21,7 +20,8 @@ _EVERY = 30.0  # seconds
 def tell(sentence: str) -> None:
     """Say something to the user on stderr, above any progress bar; one voice of many devices."""
     if int(os.environ.get("RANK", "0")) == 0:
-        with tqdm.external_write_mode(file=sys.stderr):
+        bars = sys.modules.get("tqdm")  # where nobody imported it, no bar is shown
+        with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
             click.echo(sentence, err=True)
 
 
@@ -34,18 +34,21 @@ def bar(
     Where stderr is no terminal there is no bar, for it would be one endless line: a sentence says
     from time to time how far it is.
     """
-    shown = tqdm(
+    if not sys.stderr.isatty() or int(os.environ.get("RANK", "0")) > 0:
+        yield _Sentences(total, label, done, unit).advance
+        return
+    from tqdm import tqdm
+
+    with tqdm(
         total=total,
         desc=label,
         initial=done,
         unit=unit,
         file=sys.stderr,
         leave=False,
-        disable=not sys.stderr.isatty() or int(os.environ.get("RANK", "0")) > 0,
         dynamic_ncols=True,
-    )
-    with shown:
-        yield shown.update if not shown.disable else _Sentences(total, label, done, unit).advance
+    ) as shown:
+        yield shown.update
 
 
 class _Sentences:

@@ -24,6 +24,9 @@ from wbczoo.cli.results import alone_on_stdout
 from wbczoo.errors import WbczooError
 from wbczoo.machine import how_to_install
 
+# pydantic would look through every installed distribution for plugins, before the first answer.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")
+
 # Verb -> its one-line help, so that `wbczoo --help` imports none of them.
 VERBS = {
     "list": "Show every backbone, sequence branch and data set.",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,6 +97,24 @@ def test_a_refused_image_disturbs_no_neighbour(model: Path) -> None:
     assert "no image" in answers[0]["error"]
     assert all("error" in answer for answer in session.predict([b"", b"x"], batch_size=1))
     assert session.predict([]) == []
+
+
+@pytest.mark.parametrize(("fixed", "sizes"), [(None, [8, 8, 4]), (20, [20])])
+def test_a_processor_is_asked_about_eight_images_at_once(
+    model: Path, fixed: int | None, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(model, device="cpu", fixed_batch=fixed)
+    asked, run = [], session.run
+
+    def watched(pixels: images.Pixels, **options: Any) -> dict[str, Any]:
+        asked.append(len(pixels))
+        return run(pixels, **options)
+
+    monkeypatch.setattr(session, "run", watched)
+    sources = [np.full((20, 20, 3), number, np.uint8) for number in range(20)]
+    answers = session.predict(sources, batch_size=20)
+    assert asked == sizes
+    assert answers == session.predict(sources, batch_size=8)
 
 
 def test_however_many_images_only_a_window_of_them_is_in_memory(model: Path) -> None:

@@ -141,8 +141,8 @@ def _of_size(image: Pixels, size: tuple[int, int] | None) -> Pixels:
     return image
 
 
-def alike(batch: Sequence[Shown]) -> Iterator[tuple[list[int], Pixels]]:
-    """The places of images of one shape in a batch, and their pixels stacked.
+def alike(batch: Sequence[Shown], most: int) -> Iterator[tuple[list[int], Pixels]]:
+    """The places of at most so many images of one shape in a batch, and their pixels stacked.
 
     Only of a model that resizes by itself may several shapes meet.
     """
@@ -150,5 +150,7 @@ def alike(batch: Sequence[Shown]) -> Iterator[tuple[list[int], Pixels]]:
     for place, shown in enumerate(batch):
         if shown.pixels is not None:
             places.setdefault(shown.pixels.shape, []).append(place)
-    for some in places.values():
-        yield some, np.stack([np.asarray(batch[place].pixels) for place in some])
+    for same in places.values():
+        for start in range(0, len(same), most):
+            some = same[start : start + most]
+            yield some, np.stack([np.asarray(batch[place].pixels) for place in some])

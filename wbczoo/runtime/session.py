@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -121,6 +122,8 @@ class Session:
         on_cpu = self.provider == devices.CPU or self.provider.startswith("OpenVINO")
         self._parallel = parallel if on_cpu else 1
         self._share = max(1, (threads or devices.cores()) // self._parallel)
+        # On a processor more at once leave its caches; a fixed batch would be filled up with zeros.
+        self._most = BATCH if on_cpu and fixed_batch is None else sys.maxsize
         self._layered: LayeredNetwork | None = None
         self._mapped: MappedNetwork | None = None
         self._opening = threading.Lock()
@@ -206,7 +209,8 @@ class Session:
         Args:
             sources: paths, bytes, Pillow images or uint8 arrays (H, W, 3), or one of them alone;
                 see `wbczoo.images.decode`.
-            batch_size: images, or cells, that the network is asked about at once.
+            batch_size: images, or cells, that are answered together; on a processor the network is
+                asked about eight of them at once.
             workers: threads that decode; as many as there are cores if None. Where `parallel`
                 batches are computed at once, the threads that compute them decode too.
             cells: of a model that was trained with the crop `cell`: `one`, the best cell of each
@@ -311,7 +315,7 @@ class Session:
 
     def _answer(self, batch: list[Shown], layers: Sequence[Layer], maps: bool) -> list[Answer]:
         answers = [dict(shown.known) for shown in batch]
-        for places, pixels in alike(batch):
+        for places, pixels in alike(batch, self._most):
             outputs = self.run(pixels, layers=layers, maps=maps)
             for row, place in enumerate(places):
                 mine = {name: each[row] for name, each in outputs.items()}

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo release test test-all check mutants docs pictures clean setup
+.PHONY: bench demo release test test-all check mutants docs pictures clean setup
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ test-all: $(READY) check
 mutants: $(READY)
 	rm -rf mutants
 	OMP_NUM_THREADS=1 $(BIN)/python tools/mutants.py
+
+# Ratios of speed, which docs/benchmarks.jsonl keeps and docs/benchmarks.md shows; on an idle machine.
+bench: $(READY)
+	$(BIN)/python tools/speed_history.py
 
 # A site in build/site, without a network; a warning is an error.
 docs: $(READY)

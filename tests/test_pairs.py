@@ -24,7 +24,7 @@ BACKBONES = (
     "mobilenetv2", "resnet18", "vgg16", "efficientnet_lite0", "mobilenetv3_small",
     "convnext_atto", "googlenet", "squeezenet1_1", "none",
 )  # fmt: skip
-BRANCHES = ("none", "bilstm", "gru", "bilstm_features")
+BRANCHES = ("none", "bilstm", "gru", "nucleus", "bilstm_features")
 REFUSED = {("none", "none"), ("none", "bilstm_features")}
 PAIRS = [(b, s) for b in BACKBONES for s in BRANCHES if (b, s) not in REFUSED]
 SIZE = (96, 96)
@@ -55,7 +55,7 @@ def test_the_built_in_parts_are_these() -> None:
     }
     assert home["backbones"] == set(BACKBONES)
     assert home["sequences"] == set(BRANCHES)
-    assert len(PAIRS) == 34
+    assert len(PAIRS) == 43
 
 
 @pytest.mark.parametrize(("backbone", "sequence"), sorted(REFUSED))

@@ -34,6 +34,7 @@ def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:
         "wbczoo_timm/__init__.py",
         "wbczoo_torchvision/__init__.py",
         "wbczoo_recurrent/__init__.py",
+        "wbczoo_nucleus/__init__.py",
         "wbczoo_datasets/bccd_photographs.csv",
         "wbczoo_datasets/bccd_augmented.csv",
     ):

@@ -16,6 +16,7 @@ Option = str | int | float | bool | None
 Unit = Literal["patient", "slide", "photograph", "unknown"]
 Split = Literal["train", "validation", "test"]
 Size = tuple[int, int]  # (H, W)
+Reads = Literal["pixels", "colours", "features"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the file
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -109,15 +110,16 @@ class SequenceSpec(Spec):
         build: `build(*, image_size: (H, W), in_channels: int | None, hidden: int = 64,
             **options)` returns a torch module with `num_features: int` that gives
             (N, num_features). `hidden` is the user's `--hidden`, in units of one direction.
-        reads: `pixels`, grey images (N, H, W) in [0, 1], with `in_channels` None; or
-            `features`, the feature map (N, C, h, w), with `in_channels` C.
+        reads: `pixels`, grey images (N, H, W) in [0, 1], or `colours`, RGB images (N, 3, H, W) in
+            [0, 1], both with `in_channels` None; or `features`, the feature map (N, C, h, w),
+            with `in_channels` C.
 
     Raises:
         UsageError: from `build`, for a size, a number of channels or an option that cannot be.
     """
 
     build: Callable[..., Any]
-    reads: Literal["pixels", "features"] = "pixels"
+    reads: Reads = "pixels"
 
 
 @dataclass(frozen=True, slots=True)

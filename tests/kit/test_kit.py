@@ -143,6 +143,7 @@ NIGHTLY_PARTS = [
     ("backbones", "torchvision/mnasnet0_5"),
     ("sequences", "bilstm"),
     ("sequences", "bilstm_features"),
+    ("sequences", "nucleus"),
     ("datasets", "synthetic"),
 ]
 

@@ -24,7 +24,7 @@ BACKBONES = (
     "mobilenetv2", "resnet18", "vgg16", "efficientnet_lite0", "mobilenetv3_small",
     "convnext_atto", "googlenet", "squeezenet1_1", "none",
 )  # fmt: skip
-SEQUENCES = ("none", "bilstm", "gru", "bilstm_features")
+SEQUENCES = ("none", "bilstm", "gru", "nucleus", "bilstm_features")
 REFUSED = {("none", "none"), ("none", "bilstm_features")}
 
 SMALL = (64, 64)
@@ -36,7 +36,7 @@ def pictures(count: int, side: int = 64) -> Tensor:
     return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
 
 
-def test_34_pairs_compose_without_a_framework_and_two_are_refused() -> None:
+def test_43_pairs_compose_without_a_framework_and_two_are_refused() -> None:
     script = (
         "import itertools, sys\n"
         "from wbczoo.model.build import compose\n"
@@ -55,7 +55,7 @@ def test_34_pairs_compose_without_a_framework_and_two_are_refused() -> None:
         parts = [part for part in (backbone, sequence) if part != "none"]
         assert name == ("refused" if (backbone, sequence) in REFUSED else "+".join(parts))
     assert [(b, s) for b, s, _ in told] == list(itertools.product(BACKBONES, SEQUENCES))
-    assert sum(name != "refused" for _, _, name in told) == 34
+    assert sum(name != "refused" for _, _, name in told) == 43
 
 
 def test_the_two_refusals_say_what_to_do() -> None:
@@ -122,6 +122,7 @@ def test_the_reports_shapes_hold() -> None:
     [
         (("resnet18", "none"), (512, 0)),
         (("none", "bilstm"), (0, (2 * 8) ** 2)),
+        (("none", "nucleus"), (0, 2 * 8)),
         (("squeezenet1_1", "bilstm_features"), (512, 2 * 8)),
     ],
 )

@@ -251,7 +251,7 @@ def test_only_pretrained_asks_the_network(asked: list[object], tmp_path: Path) -
 
 def test_declaring_parts_imports_no_framework() -> None:
     code = (
-        "import sys, wbczoo_timm, wbczoo_torchvision, wbczoo_recurrent\n"
+        "import sys, wbczoo_timm, wbczoo_torchvision, wbczoo_recurrent, wbczoo_nucleus\n"
         "assert wbczoo_timm.TIMM['resnet50'].name == 'timm/resnet50'\n"
         "print(*({'torch', 'timm', 'torchvision', 'numpy', 'PIL'} & set(sys.modules)))\n"
     )

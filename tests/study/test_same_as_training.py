@@ -51,7 +51,7 @@ def test_heads_of_every_fold_end_as_ordinary_trainings_do(smears: Path, tmp_path
     same(row, run_images(one, shared))
 
 
-@pytest.mark.parametrize("branch", ["gru", "bilstm_features"])
+@pytest.mark.parametrize("branch", ["gru", "nucleus", "bilstm_features"])
 def test_a_branch_over_cached_features_ends_as_an_ordinary_training_does(
     branch: str, smears: Path, tmp_path: Path
 ) -> None:

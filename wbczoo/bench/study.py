@@ -207,7 +207,7 @@ def _bare_step(
     if pixels is None:
         read: Tensor = features
     else:
-        read = (pixels.float() / 255 * whole.grey).sum(1)
+        read = whole.shown(pixels.float() / 255)
     targets = fit.training.targets_at(positions)
 
     def step() -> None:

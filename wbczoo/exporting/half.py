@@ -9,8 +9,10 @@ from onnx import TensorProto, helper
 
 from wbczoo.runtime.model_file import INPUT, NOVELTY
 
-# What scales and normalises an image. It stays in fp32, for its constants have no exact halves.
-_PREPARES = frozenset({"Cast", "Div", "Sub", "Mul", "Add", "ReduceSum"})
+# What begins a network: layers with weights, and a shape or a constant that hangs on no pixel.
+_BEGINS = frozenset(
+    {"Conv", "Gemm", "MatMul", "LSTM", "GRU", "RNN", "BatchNormalization", "Shape", "Transpose"}
+)
 
 
 def half_graphs(proto: onnx.ModelProto) -> Iterator[tuple[str, onnx.ModelProto]]:
@@ -96,12 +98,16 @@ def convert(proto: onnx.ModelProto, last_kept: onnx.NodeProto | None) -> onnx.Mo
 
 
 def _preparing(graph: onnx.GraphProto) -> set[int]:
-    """Places of the nodes that scale and normalise: they read the images and constants alone."""
+    """Places of the nodes that scale, normalise and measure, before any layer with weights.
+
+    They read the images and constants alone. They stay in fp32, for their constants have no exact
+    halves, and what is measured in pixels is counted by the thousand.
+    """
     constants = {tensor.name for tensor in graph.initializer}
     reached, places = {INPUT}, set()
     for place, node in enumerate(graph.node):
         reads = {name for name in node.input if name} - constants
-        if node.op_type in _PREPARES and reads and reads <= reached:
+        if node.op_type not in _BEGINS and reads and reads <= reached:
             reached |= set(node.output)
             places.add(place)
     return places

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, Literal, Self, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from wbczoo.config import ModelConfig, Norm, Trainable
 from wbczoo.model.novelty import Novelty
 from wbczoo.model.pretrained import HubModel
+from wbczoo.specs import Reads
 
 # ITU-R BT.601 luma, the grey of Pillow's and OpenCV's conversions.
 GREY = (0.299, 0.587, 0.114)
@@ -24,8 +25,9 @@ class FusedClassifier(nn.Module, HubModel):
     Args:
         config: the composition; its preprocessing gives mean and std.
         backbone: (N, 3, H, W) -> (N, num_features, h, w), or None.
-        sequence: grey (N, H, W) or feature map (N, C, h, w) -> (N, num_features), or None.
-        reads: what the branch reads, `pixels` or `features`.
+        sequence: what it reads -> (N, num_features), or None.
+        reads: what the branch reads: `pixels`, grey (N, H, W); `colours`, RGB (N, 3, H, W), both
+            in [0, 1]; or `features`, the feature map (N, C, h, w).
 
     Attributes:
         novelty: tells how far an image lies from all that the model learned; None before that is
@@ -43,7 +45,7 @@ class FusedClassifier(nn.Module, HubModel):
         config: ModelConfig,
         backbone: nn.Module | None,
         sequence: nn.Module | None,
-        reads: Literal["pixels", "features"],
+        reads: Reads,
     ) -> None:
         super().__init__()
         self.config = config
@@ -102,9 +104,13 @@ class FusedClassifier(nn.Module, HubModel):
             feature_map = self.backbone(normalised)  # (N, C, h, w)
             features.append(feature_map.float().mean((2, 3)))  # (N, C)
         if self.sequence is not None:
-            read = (scaled * self.grey).sum(1) if self.reads == "pixels" else feature_map
+            read = feature_map if self.reads == "features" else self.shown(scaled)
             features.append(self.sequence(read).float())  # (N, S)
         return torch.cat(features, 1)  # (N, C + S)
+
+    def shown(self, scaled: Tensor) -> Tensor:
+        """What of images (N, 3, H, W) in [0, 1] a branch is shown that reads no feature map."""
+        return (scaled * self.grey).sum(1) if self.reads == "pixels" else scaled
 
     @property
     def widths(self) -> tuple[int, int]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from wbczoo import registry
 from wbczoo.config import ModelConfig
 from wbczoo.registry.sandbox import explained
+from wbczoo.specs import Reads
 
 
-def build_sequence(config: ModelConfig, backbone: Any) -> tuple[Any, Literal["pixels", "features"]]:
+def build_sequence(config: ModelConfig, backbone: Any) -> tuple[Any, Reads]:
     """A config's sequence branch, or None, and what it reads.
 
     Args:

@@ -18,6 +18,7 @@ from wbczoo.specs import (
     BackboneSpec,
     BaselineSpec,
     DatasetSpec,
+    Reads,
     SequenceSpec,
     Spec,
     Unit,
@@ -89,8 +90,8 @@ def check_declaration(spec: Spec) -> None:
             raise CheckFailed(f"The option {name!r} has the default {value!r}, no plain value.")
     if strange := sorted(set(spec.formerly) - set(spec.options)):
         raise CheckFailed(f"`formerly` names {strange[0]!r}, which is none of its options.")
-    if isinstance(spec, SequenceSpec) and spec.reads not in ("pixels", "features"):
-        raise CheckFailed(f"`reads` is {spec.reads!r}; it is 'pixels' or 'features'.")
+    if isinstance(spec, SequenceSpec) and spec.reads not in get_args(Reads):
+        raise CheckFailed(f"`reads` is {spec.reads!r}; it is 'pixels', 'colours' or 'features'.")
     if isinstance(spec, BackboneSpec):
         if not isinstance(spec.classifier_keys, tuple):
             raise CheckFailed(f"`classifier_keys` is {spec.classifier_keys!r}, no tuple.")

@@ -9,7 +9,7 @@ from wbczoo.testing.subject import CheckFailed, answer, build_module, disturb, n
 
 def check_order(spec: SequenceSpec) -> None:
     """The answer changes when the order changes: of the rows of a grey image, of the positions of
-    a feature map.
+    a coloured image or a feature map.
     """
     import torch
 
@@ -23,7 +23,7 @@ def check_order(spec: SequenceSpec) -> None:
             read[0, 0].numel(), generator=torch.Generator().manual_seed(0)
         )  # (h w,)
         other = read.flatten(2)[:, :, places].view(read.shape)
-        what = "positions of the feature map"
+        what = f"positions of the {'image' if spec.reads == 'colours' else 'feature map'}"
     if close(answer(module, read), answer(module, other)):
         raise CheckFailed(
             f"Its answer stays the same when the {what} change places: it reads no sequence."

@@ -72,7 +72,7 @@ def noise(spec: ModuleSpec, count: int, seed: int = 0, size: Size | None = None)
 
 def shape_of(spec: ModuleSpec, size: Size) -> tuple[int, ...]:
     """The shape of one image, grey image or feature map."""
-    if isinstance(spec, BackboneSpec):
+    if isinstance(spec, BackboneSpec) or spec.reads == "colours":
         return (3, *size)
     return size if spec.reads == "pixels" else (CHANNELS, *GRID)
 

@@ -69,6 +69,8 @@ class CachedClassifier(FusedClassifier):
                 # What the whole model computes, bit for bit, as one product over the last axis:
                 # these steps are so short that three passes over the pixels were a tenth of one.
                 read = (pixels.permute(0, 2, 3, 1).float() / 255) @ self.grey.view(3)  # (N, H, W)
+            elif self.reads == "colours":
+                read = self.shown(pixels.float() / 255)
             else:
                 read = features
             fused = torch.cat([fused, self.sequence(read).float()], 1)
@@ -79,7 +81,7 @@ class FeatureBatches(Batches):
     """The pixels (or none), features and targets of one role, by position.
 
     Args:
-        pixels: the pixel cache where the branch reads pixels, else None.
+        pixels: the pixel cache, but None where the branch reads features alone.
         cache: of the backbone's features.
         hashes: the content of each image of the role.
         targets: task -> class index of each.
@@ -179,7 +181,7 @@ def prepare_cached(
     cache = context.features(model, kind, trunk)
     fill_features(cache, split, context)
     pixels = None
-    if model.sequence is not None and model.reads == "pixels":
+    if model.sequence is not None and model.reads != "features":
         for rows, numbers in split.everyone():
             fill(cache.pixels, rows, numbers, context.tell)
         pixels = cache.pixels.pixels()

@@ -180,9 +180,12 @@ class Answering:
         path, content = named
         coming = ExitStack()
         coming.enter_context(self.queue.coming(session))
-        shown, asked = await asyncio.wrap_future(
-            self.readers.submit(self._read, content, session, cells, coming)
-        )
+        try:
+            shown, asked = await asyncio.wrap_future(
+                self.readers.submit(self._read, content, session, cells, coming)
+            )
+        finally:
+            coming.close()  # of one that is given up before a thread had time for it
         rows = []
         for each, outputs in zip(shown, await _all(asked), strict=True):
             known = {"path": path, **each.known}

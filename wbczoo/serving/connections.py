@@ -13,6 +13,7 @@ _FULL = (
     b"Connection: close\r\n\r\n"
 )
 _MOST_HEADERS = 65536  # bytes of a request's headers, and of whatever else is no body
+_FRAME = 64  # bytes, at most, that a chunk's length and the ends of its lines take
 
 
 class Connection(HttpToolsProtocol):
@@ -30,7 +31,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **options)
         self._patience, self._most = patience, most
         self._in_headers = False
-        self._unparsed = 0  # bytes since headers ended or some of a body came
+        self._unparsed = 0  # bytes that were neither headers nor body, as trailers are
         self._unasked: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
 
@@ -56,6 +57,7 @@ class Connection(HttpToolsProtocol):
             return
         self._unparsed += len(data)
         super().data_received(data)
+        self._unparsed = max(self._unparsed, 0)
         if self._unparsed > _MOST_HEADERS and not self.transport.is_closing():
             self.send_400_response("The headers are too long.")
         self._await_request()
@@ -65,14 +67,23 @@ class Connection(HttpToolsProtocol):
         self._in_headers = True
 
     def on_headers_complete(self) -> None:
-        self._in_headers, self._unparsed = False, 0
-        if sum(len(name) + len(value) for name, value in self.headers) > _MOST_HEADERS:
+        self._in_headers = False
+        size = sum(len(name) + len(value) for name, value in self.headers)
+        self._unparsed -= size + 4 * len(self.headers)
+        if size > _MOST_HEADERS:
             raise ValueError  # which the parser makes an error of, to be answered 400
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._unparsed = 0
+        self._unparsed -= len(body)
         super().on_body(body)
+
+    def on_chunk_header(self) -> None:
+        self._unparsed -= _FRAME
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._unparsed = 0
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A request that ends half-way is answered as such; whoever sent all of it is answered."""

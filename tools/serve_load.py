@@ -5,6 +5,7 @@
 Each caller sends one image file at a time, as a raw body, and asks again as soon as it is answered;
 after a 503 it waits for as long as Retry-After says. All of them are one thread, so that they take
 little of the processor that they share with the server: `caller_ms` of it for a request.
+`windows` are of ten seconds each: images that were answered, and the 99th percentile of the wait.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from pathlib import Path
 
 import numpy as np
 
+WINDOW = 10  # seconds
+
 
 class Load:
     """What callers send until `end`, and how they are answered."""
 
     def __init__(self, host: str, port: int, requests: Iterator[bytes], end: float) -> None:
         self.statuses: Counter[str] = Counter()
-        self.waits: list[float] = []
+        self.waits: list[tuple[float, float]] = []  # when one was answered, and after how long
         self._host, self._port, self._requests, self._end = host, port, requests, end
 
     async def call(self) -> None:
@@ -41,7 +44,8 @@ class Load:
                         status, after = await _answer(reader)
                         self.statuses[status] += 1
                         if status == "200":
-                            self.waits.append(time.perf_counter() - sent)
+                            now = time.perf_counter()
+                            self.waits.append((now, now - sent))
                         else:
                             await asyncio.sleep(after)
                 finally:
@@ -68,11 +72,18 @@ async def run(given: argparse.Namespace) -> None:
     load = Load(host, int(port), cycle(requests), begun + given.seconds)
     await asyncio.gather(*(load.call() for _ in range(given.callers)))
     took, used = time.perf_counter() - begun, time.process_time() - used
-    median, p95, p99 = np.percentile(load.waits or [np.nan], [50, 95, 99]) * 1000
+    ended, waits = np.array(load.waits or [(begun, np.nan)]).T
+    median, p95, p99 = np.percentile(waits, [50, 95, 99]) * 1000
+    windows = [
+        [len(some), round(np.percentile(some, 99) * 1000)]
+        for n in range(int(given.seconds / WINDOW))
+        if len(some := waits[(ended - begun) // WINDOW == n])
+    ]
     told = {
         "callers": given.callers, "images_per_second": round(len(load.waits) / took, 2),
         "median_ms": round(median, 2), "p95_ms": round(p95, 2), "p99_ms": round(p99, 2),
         "caller_ms": round(1000 * used / load.statuses.total(), 2), "statuses": load.statuses,
+        "windows": windows,
     }  # fmt: skip
     sys.stdout.write(json.dumps(told) + "\n")
 

@@ -63,7 +63,7 @@ class Standardised(nn.Module):
         """Values (N, width) -> as many standard deviations from the mean, at most 4."""
         if self.training:
             self._meet(values.detach())
-        scaled = (values - self.mean) / self.variance.clamp(min=1e-6).sqrt()
+        scaled = (values - self.mean) / self.variance.clamp(min=1e-5).sqrt()
         return scaled.clamp(-_FURTHEST, _FURTHEST)
 
     @torch.no_grad()

@@ -129,7 +129,7 @@ def distance(mask: Tensor) -> Tensor:
     further away the less it belongs.
     """
     height, width = mask.shape[-2:]
-    cost = ((1 - 2 * mask).clamp(min=0.0) * _FAR) ** 2
+    cost = ((1 - mask) * _FAR) ** 2
     down = (cost.unsqueeze(-3) + _squares(height, mask).unsqueeze(-1)).amin(-2)  # (N, C, h, w)
     return (down.unsqueeze(-2) + _squares(width, mask)).amin(-1).sqrt()
 

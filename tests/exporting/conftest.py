@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+
+from wbczoo.data.cache import PixelCache
+from wbczoo.training.checkpoint import load_model
 
 Array = NDArray[Any]
 
@@ -56,8 +60,14 @@ def photographs(smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def sure_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small run with heads that prefer one class: none of its answers is a near tie."""
+def sure_run(small_run: Path, smears: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small run with heads that prefer one class: none of its answers is a near tie.
+
+    Its images are in the pixel cache, whichever of the tests' processes trained it.
+    """
+    config, _ = load_model(small_run)
+    files = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in smears.rglob("*.jpg")}
+    PixelCache(config.model.preprocessing).fill({k: p.read_bytes for k, p in files.items()})
     return change_heads(
         small_run,
         tmp_path_factory.mktemp("runs") / "sure",

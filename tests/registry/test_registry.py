@@ -135,7 +135,7 @@ def ask(site: Path, listed: dict[str, Row]) -> Ask:
 def test_the_built_in_parts_are_listed_in_order_and_all_usable() -> None:
     assert [entry.name for entry in registry.backbones.entries()] == BACKBONES
     names = [entry.name for entry in registry.sequences.entries()]
-    assert names == ["bilstm", "bilstm_features", "gru", "none", "nucleus"]
+    assert names == ["bilstm", "bilstm_features", "gru", "nucleus", "none"]
     names = [entry.name for entry in registry.datasets.entries()]
     assert names == ["bccd", "bionet", "folder", "lmu_aml", "pbc", "raabin", "synthetic"]
     for parts in registry.ALL.values():

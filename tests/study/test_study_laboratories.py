@@ -105,7 +105,9 @@ def test_laboratories_count_alike_whatever_their_cells(tmp_path: Path) -> None:
     append_results(tmp_path / "small" / RESULTS, rows)
     written = write_report(path, resamples=50, tell=lambda _: None)
     lines = Path(written["markdown"]).read_text().splitlines()
-    found = next(line for line in lines if "lr 1e-2, 32 pixels" in line and "1 epochs" in line)
+    tables = [line for line in lines if line.startswith("|")]
+    found = next(line for line in tables if "lr 1e-2, 32 pixels" in line and "1 epochs" in line)
+    assert "the highest mean of macro-F1 in the task cell is 0.500" in "".join(lines)
     cells = [cell.split("[")[0].strip() for cell in found.strip("|").split("|")]
     assert cells[1:5] == ["1.0000", "0.0000", "0.5000", "0.0000"]
 

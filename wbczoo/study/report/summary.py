@@ -15,9 +15,12 @@ from wbczoo.study.report.tables import shown_series
 from wbczoo.study.report.tally import measure_seeds
 from wbczoo.study.report.words import NEEDS_WEIGHTS, NOT_RUN, format_published
 
+# What tells two protocols of one data set apart among a trial's fields.
+_DATA = ("protocol", "folds", "part", "train_part", "dataset_options")
+
 
 def summarise(found: Findings) -> list[str]:
-    """At most five sentences: what the models reach, what leaks, the branch, the bar, the claims.
+    """At most six sentences: what leaks, what is best, the branch, the bar, the claims.
 
     Each says how it was chosen or counted; one whose trials are not done is left out.
     """
@@ -54,10 +57,6 @@ def side_by_side(found: Findings) -> list[list[Series]]:
                                                each[0].epochs))  # fmt: skip
             shown.append(sorted(most, key=lambda one: not one.leaky))
     return shown
-
-
-# What tells two protocols of one data set apart among a trial's fields.
-_DATA = ("protocol", "folds", "part", "train_part", "dataset_options")
 
 
 def _reach(found: Findings) -> Iterator[str]:

@@ -53,7 +53,7 @@ def time_field(job: dict[str, Any]) -> dict[str, Any]:
     image = _laid_out(images.decode(Tree(Path(job["root"])).read(job["path"])), *job["size"])
     cells = len(find(image))  # opens the network as well
     peak = machine.peak_memory()
-    bare = _network_alone(image)
+    bare = network_alone(image)
     bare()
     turns: tuple[Callable[[], object], ...] = (lambda: find(image), bare)
     seconds: tuple[list[float], ...] = ([], [])
@@ -78,8 +78,12 @@ def _laid_out(image: Pixels, width: int, height: int) -> Pixels:
     return np.ascontiguousarray(np.tile(first, times)[:height, :width])
 
 
-def _network_alone(image: Pixels) -> Callable[[], object]:
-    """A call of onnxruntime for each level of an image, with pixels that are there."""
+def network_alone(image: Pixels, looks: int = 1) -> Callable[[], object]:
+    """A call of onnxruntime for each level of an image, with pixels that are there.
+
+    Args:
+        looks: at each level but the first, which the finder looks at once.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -91,5 +95,5 @@ def _network_alone(image: Pixels) -> Callable[[], object]:
     sides = [
         [-(-side // _ALIGN) * _ALIGN for side in level.shape[:2]] for _, level in levels(image)
     ]
-    inputs = [np.zeros((1, 3, *each), np.float32) for each in sides]
+    inputs = [np.zeros((1, 3, *each), np.float32) for each in sides[:1] + looks * sides[1:]]
     return lambda: [session.run(None, {name: each}) for each in inputs]

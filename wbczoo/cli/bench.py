@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.bench_fields import fields
 from wbczoo.cli.bench_locate import locate
 from wbczoo.cli.bench_maps import maps
 from wbczoo.cli.datasets import data_argument, dataset_from, dataset_options
@@ -30,6 +31,7 @@ def command() -> None:
     """
 
 
+command.add_command(fields)
 command.add_command(locate)
 command.add_command(maps)
 

@@ -9,7 +9,9 @@ from PIL import Image
 
 from wbczoo import images
 from wbczoo.cells import Found, Nucleus, find
-from wbczoo.cells.crop import WHITE, WIDTHS, best_cell, crop_best_cell, crop_cell
+from wbczoo.cells.crop import WHITE, WIDTHS, best_cell, crop_best_cell, crop_cell, crop_cells
+from wbczoo.cells.finder import find_on_slide
+from wbczoo.cells.slide import balance
 from wbczoo.specs import Preprocessing
 from wbczoo_datasets.smear import render_photograph
 
@@ -127,3 +129,25 @@ def test_every_way_to_an_image_crops_alike() -> None:
     resized = np.asarray(square.resize((96, 96), Image.Resampling.BILINEAR))
     assert np.array_equal(read, resized)
     assert np.array_equal(read, images.pixels(np.asarray(drawn), cropped))
+
+
+def test_a_balance_is_each_channel_over_the_slide_s() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (37, 41, 3)).astype(np.uint8)
+    part, slide = image[3:30:2, 5:40], (200, 255, 0)
+    shares = (part + 1.0) / (np.array(slide) + 1) * WHITE
+    balanced = balance(part, slide, WHITE)
+    assert np.array_equal(balanced, np.rint(shares).clip(0, 255))
+    balanced[0] = 0  # it is the caller's own
+    assert np.array_equal(image[3, 5:40], part[0])
+
+
+def test_the_slide_that_was_found_gives_the_same_crops() -> None:
+    image = np.asarray(render_photograph("neutrophil", np.random.default_rng(3)).image)
+    found, slide = find_on_slide(image)
+    assert found == find(image)
+    for given, measured in zip(
+        crop_cells(image, found, "cell-wide", slide=slide),
+        crop_cells(image, found, "cell-wide"),
+        strict=True,
+    ):
+        assert np.array_equal(given, measured)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from wbczoo.bench.locating import Located, measure_locating
-from wbczoo.cells import Found, find
+from wbczoo.cells import Found, find, network
 from wbczoo.cells.overlap import overlap
 from wbczoo_datasets.smear import render_photograph
 
@@ -145,3 +145,17 @@ def test_models_were_trained_on_what_was_found_here(
     assert found.box == pytest.approx(box, abs=1)
     assert found.score == pytest.approx(score, abs=0.01)
     assert found.red_cell == pytest.approx(red_cell, abs=0.5)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (5, 3), (13, 17)])
+def test_a_peak_is_a_place_that_no_neighbour_exceeds(size: tuple[int, int]) -> None:
+    random = np.random.default_rng(1)
+    heat = random.integers(0, 6, (2, *size)).astype(np.float32) / 10  # many are equal
+    around = np.pad(heat, ((0, 0), (1, 1), (1, 1)))
+    expected = [
+        (kind, row, column)
+        for kind, row, column in np.ndindex(heat.shape)
+        if heat[kind, row, column] >= 0.1
+        and heat[kind, row, column] >= around[kind, row : row + 3, column : column + 3].max()
+    ]
+    assert [*zip(*network._peaks(heat), strict=True)] == expected

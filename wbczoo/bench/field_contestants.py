@@ -16,7 +16,7 @@ import numpy as np
 
 from wbczoo import images, machine
 from wbczoo.bench.finder_speed import network_alone
-from wbczoo.cells.crop import best_cell, crop_cells
+from wbczoo.cells.crop import best_cell, crop_cell
 from wbczoo.runtime import Session, predict_paths
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import Cells, decode_and_find
@@ -112,9 +112,9 @@ def _bound(model: str, paths: list[str]) -> dict[str, Any]:
     whole = replace(session.preprocessing, crop="none")
     crops = []
     for path in paths[: 2 * BATCH]:
-        image, found = decode_and_find(path)
+        image, found, slide = decode_and_find(path)
         if found:
-            (square,) = crop_cells(image, [best_cell(found)], session.preprocessing.crop)
+            square = crop_cell(image, best_cell(found), session.preprocessing.crop, slide=slide)
             crops.append(images.preprocess(square, whole).transpose(2, 0, 1))
     decoded = [images.decode(path) for path in paths[:3]]
     finder = [network_alone(image, looks=2) for image in decoded]

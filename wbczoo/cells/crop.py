@@ -8,10 +8,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from wbczoo.cells.finder import Found, find
+from wbczoo.cells.finder import Found, find_on_slide
 from wbczoo.cells.network import NETWORK
 from wbczoo.cells.nucleus import Nucleus
-from wbczoo.cells.slide import Pixels, balance, levels, slide_colour
+from wbczoo.cells.slide import Pixels, Slide, balance, levels, slide_colour
 from wbczoo.files import sha256_of
 
 # The square's side in units of the scale, by the crop's name. Of the box's longer side, 1.5 leaves
@@ -77,25 +77,30 @@ def crop_best_cell(image: Pixels, crop: str = "cell") -> Pixels:
     Returns:
         uint8 RGB (s, s, 3), s in pixels of the image.
     """
-    found = find(image) or find(image, threshold=_FAINT)
+    found, slide = find_on_slide(image)
+    if not found:
+        found, slide = find_on_slide(image, _FAINT)
     if found:
-        return next(crop_cells(image, [best_cell(found)], crop))
+        return crop_cell(image, best_cell(found), crop, slide=slide)
     height, width = image.shape[:2]
     frame = Found((0, 0, width, height), Nucleus(0.0, 0.0), 0.0, at_edge=True)
-    return crop_cell(image, frame, crop, scale=min(height, width) / WIDTHS[crop])
+    return crop_cell(image, frame, crop, scale=min(height, width) / WIDTHS[crop], slide=slide)
 
 
-def crop_cells(image: Pixels, found: Iterable[Found], crop: str = "cell") -> Iterator[Pixels]:
+def crop_cells(
+    image: Pixels, found: Iterable[Found], crop: str = "cell", *, slide: Slide | None = None
+) -> Iterator[Pixels]:
     """Each of these cells of an image as a crop shows it, at the cell's own scale.
 
     Args:
         image: uint8 RGB (H, W, 3), in which the cells were found.
         crop: a name in `WIDTHS`, as the model's preprocessing has it.
+        slide: the empty slide's colour; measured if none is given.
 
     Yields:
         uint8 RGB (s, s, 3) for each, s in pixels of the image.
     """
-    slide = slide_colour(levels(image))
+    slide = slide or slide_colour(levels(image))
     for each in found:
         yield crop_cell(image, each, crop, slide=slide)
 
@@ -115,7 +120,7 @@ def crop_cell(
     crop: str = "cell",
     *,
     scale: float | None = None,
-    slide: tuple[int, int, int] | None = None,
+    slide: Slide | None = None,
 ) -> Pixels:
     """A square around one cell, with the colour of the empty slide made white.
 
@@ -140,8 +145,11 @@ def crop_cell(
     height, width = image.shape[:2]
     rows = slice(max(down, 0), min(down + side, height))
     columns = slice(max(across, 0), min(across + side, width))
+    inside = balance(image[rows, columns], slide, WHITE)
+    if inside.shape[:2] == (side, side):
+        return inside
     square = np.full((side, side, 3), WHITE, np.uint8)
     square[rows.start - down : rows.stop - down, columns.start - across : columns.stop - across] = (
-        balance(image[rows, columns], slide, WHITE)
+        inside
     )
     return square

@@ -11,7 +11,7 @@ from wbczoo.cells.network import candidates
 from wbczoo.cells.nucleus import Nucleus, chromatic, measure_nucleus
 from wbczoo.cells.overlap import drop_dwarfs, keep_best
 from wbczoo.cells.ruler import likely_width, red_cell_width, red_share
-from wbczoo.cells.slide import Pixels, absorbed, levels, slide_colour
+from wbczoo.cells.slide import Pixels, Slide, absorbed, levels, slide_colour
 
 # Changes whenever the same network is made to find other cells, so that no cached crop stays.
 RULES = 2
@@ -56,6 +56,11 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
         ValueError: if the image is not uint8 RGB, or has no pixel.
         MemoryError: if it needs more memory than there is.
     """
+    return find_on_slide(image, threshold)[0]
+
+
+def find_on_slide(image: Pixels, threshold: float = THRESHOLD) -> tuple[list[Found], Slide]:
+    """The same, and the empty slide's colour, by which cells are compared and shown."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(
             f"Cells are found in uint8 RGB of shape (H, W, 3), not in {image.dtype} of shape "
@@ -76,7 +81,7 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
     order = order[scores[order] >= threshold]
     boxes, scores = drop_dwarfs(boxes[order], scores[order])
     whole = _whole_pixels(boxes, (height, width))
-    return [
+    found = [
         Found(
             box=box,
             nucleus=measure_nucleus(seen, box),
@@ -86,6 +91,7 @@ def find(image: Pixels, *, threshold: float = THRESHOLD) -> list[Found]:
         )
         for box, score in zip(whole, scores, strict=True)
     ]
+    return found, slide
 
 
 def _whole_pixels(

@@ -49,14 +49,16 @@ def weight(wide: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @cache
-def _session() -> onnxruntime.InferenceSession:
+def _session() -> tuple[onnxruntime.InferenceSession, str]:
+    """The network, and the name of what it reads."""
     import onnxruntime  # takes its time, and those who crop alone need none of it
 
     options = onnxruntime.SessionOptions()
     # One thread: the answer is then the same whatever the machine's load and settings.
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4  # what fails is raised, and said once
-    return onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+    return session, session.get_inputs()[0].name
 
 
 def candidates(
@@ -74,26 +76,48 @@ def candidates(
     Raises:
         MemoryError: if the network needs more than there is.
     """
-    marked: tuple[list[Marked], list[Marked]] = ([], [])
-    for number, (factor, level) in enumerate(seen):
-        # The first level takes three quarters of the time, and there a cell has most pixels.
-        kinds, boxes, scores = _boxes(level, turned=number > 0)
-        for kind, kept in enumerate(marked):
-            mine = kinds == kind
-            kept.append(Marked(boxes[mine] * factor, scores[mine], np.full(mine.sum(), factor)))
-    white, red = (_best(some, size) for some in marked)
+    # The first level takes three quarters of the time, and there a cell has most pixels.
+    peaks = [_mark(level, turned=number > 0) for number, (_, level) in enumerate(seen)]
+    counts = [len(one.kinds) for one in peaks]
+    factors = np.repeat([factor for factor, _ in seen], counts)
+    edges = np.repeat([[*light.shape[:0:-1]] * 2 for _, light in seen], counts, axis=0)
+    kinds = np.concatenate([one.kinds for one in peaks])
+    middle = np.concatenate([one.places for one in peaks])[:, [1, 0, 1, 0]] * STRIDE + STRIDE / 2
+    reach = np.concatenate([one.distances for one in peaks]).astype(np.float64) * STRIDE
+    boxes = (middle + reach * (-1, -1, 1, 1)).clip(0, edges.astype(float))
+    wide = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
+    scores = np.concatenate([one.heat for one in peaks]) * weight(wide)
+    boxes = np.minimum(boxes * factors[:, None], np.array([size[1], size[0]] * 2, float))
+    white, red = (
+        _best(boxes[mine], scores[mine], factors[mine])
+        for mine in ((kinds == kind) & (scores >= _FAINTEST) for kind in (0, 1))
+    )
     return white, red
 
 
-def _boxes(level: NDArray[np.float32], *, turned: bool) -> tuple[NDArray[np.intp], Boxes, Scores]:
-    """What the network marks on absorbed light (3, h, w), in the order of its places.
+@dataclass(frozen=True, slots=True)
+class _Peaks:
+    """Places of a level's answer that no neighbour exceeds, in their order.
+
+    Attributes:
+        kinds: (N,), 0 of white cells and 1 of red ones.
+        places: (N, 2), row and column.
+        heat: (N,).
+        distances: (N, 4), strides to the left, top, right and bottom of the cell.
+    """
+
+    kinds: NDArray[np.intp]
+    places: NDArray[np.intp]
+    heat: NDArray[np.float32]
+    distances: NDArray[np.float32]
+
+
+def _mark(level: NDArray[np.float32], *, turned: bool) -> _Peaks:
+    """What the network marks on absorbed light (3, h, w).
 
     Args:
         turned: the mean of the level's answers and of those to it upside down, for the network's
             answer depends on where a cell lies on its grid.
-
-    Returns:
-        kinds (N,), 0 of white cells and 1 of red ones; boxes (N, 4) in pixels of the level; scores.
     """
     height, width = level.shape[1:]
     padded = np.zeros((1, 3, -(-height // _ALIGN) * _ALIGN, -(-width // _ALIGN) * _ALIGN), "f4")
@@ -101,39 +125,29 @@ def _boxes(level: NDArray[np.float32], *, turned: bool) -> tuple[NDArray[np.intp
     heat, sides = _run(padded)
     rows, columns = -(-height // STRIDE), -(-width // STRIDE)
     if not turned:
-        kinds, row, column = _peaks(heat[:, :rows, :columns])
+        heat = heat[:, :rows, :columns]
+        kinds, row, column = _peaks(heat)
         distances = sides[kinds, :, row, column]
     else:
         other, far = _run(np.ascontiguousarray(padded[..., ::-1, ::-1]))
-        heat = np.asarray((heat + other[..., ::-1, ::-1]) / 2, np.float32)
-        kinds, row, column = _peaks(heat[:, :rows, :columns])
+        heat = np.asarray((heat + other[..., ::-1, ::-1])[:, :rows, :columns] / 2, np.float32)
+        kinds, row, column = _peaks(heat)
         # Upside down, the side on the left is the one on the right, and the upper one the lower.
         opposite = far[kinds, :, -1 - row, -1 - column][:, [2, 3, 0, 1]]
         distances = np.asarray((sides[kinds, :, row, column] + opposite) / 2, np.float32)
-    middle = np.stack([column, row, column, row], 1) * STRIDE + STRIDE / 2
-    reach = distances.astype(np.float64) * STRIDE
-    edge = np.array([width, height, width, height], float)
-    boxes = (middle + reach * (-1, -1, 1, 1)).clip(0, edge)
-    scores = heat[kinds, row, column] * weight((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0))
-    kept = scores >= _FAINTEST
-    return kinds[kept], boxes[kept], scores[kept]
+    return _Peaks(kinds, np.stack([row, column], 1), heat[kinds, row, column], distances)
 
 
-def _best(marked: Sequence[Marked], size: tuple[int, int]) -> Marked:
-    scores = np.concatenate([one.scores for one in marked])
+def _best(boxes: Boxes, scores: Scores, factors: NDArray[np.int64]) -> Marked:
     order = np.argsort(-scores, kind="stable")[:_MOST]
-    boxes = np.concatenate([one.boxes for one in marked])[order]
-    factors = np.concatenate([one.factors for one in marked])[order]
-    return Marked(
-        np.minimum(boxes, np.array([size[1], size[0]] * 2, float)), scores[order], factors
-    )
+    return Marked(boxes[order], scores[order], factors[order])
 
 
 def _run(padded: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Heat (2, h, w) and sides (2, 4, h, w) of absorbed light (1, 3, H, W)."""
-    session = _session()
+    session, name = _session()
     try:
-        heat, sides = session.run(None, {session.get_inputs()[0].name: padded})
+        heat, sides = session.run(None, {name: padded})
     except Exception as error:  # onnxruntime's share no base; of this graph only memory can fail
         raise MemoryError(str(error)) from None
     return heat[0], sides.reshape(2, 4, *sides.shape[2:])
@@ -146,9 +160,9 @@ def _peaks(
     kinds, height, width = heat.shape
     framed = np.zeros((kinds, height + 2, width + 2), np.float32)
     framed[:, 1:-1, 1:-1] = heat
-    kind, row, column = np.nonzero(heat >= _FAINTEST)
-    place = (kind * (height + 2) + row + 1) * (width + 2) + column + 1
-    steps = np.array([[-1], [0], [1]]) * (width + 2) + np.array([-1, 0, 1])
-    near = framed.ravel()[place[:, None] + steps.ravel()]
-    highest = (near[:, 4:5] >= near).all(axis=1)
-    return kind[highest], row[highest], column[highest]
+    across = np.maximum(np.maximum(framed[..., :-2], framed[..., 2:]), framed[..., 1:-1])
+    near = np.maximum(np.maximum(across[:, :-2], across[:, 2:]), across[:, 1:-1])
+    place = np.flatnonzero((heat >= near) & (heat >= _FAINTEST))
+    kind, place = np.divmod(place, height * width)
+    row, column = np.divmod(place, width)
+    return kind, row, column

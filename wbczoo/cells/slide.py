@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Pixels = NDArray[np.uint8]
+Slide = tuple[int, int, int]  # the empty slide's red, green and blue, 0 to 255
 
 _EMPTY = 0.9  # the slide is as bright as this quantile of the pixels
 _BLACK = 16  # what is nowhere brighter is a border or the fill of an augmentation
@@ -17,7 +18,7 @@ _ENOUGH = 20_000  # pixels that show the slide's colour
 _SMALLEST = 24  # the longer side of the last level: a cell that fills the image is found there
 
 
-def slide_colour(pyramid: Sequence[tuple[int, Pixels]]) -> tuple[int, int, int]:
+def slide_colour(pyramid: Sequence[tuple[int, Pixels]]) -> Slide:
     """The empty slide's red, green and blue: each channel's 90 % quantile outside black.
 
     Args:
@@ -61,7 +62,7 @@ def levels(image: Pixels) -> list[tuple[int, Pixels]]:
     return found
 
 
-def absorbed(image: Pixels, slide: tuple[int, int, int]) -> NDArray[np.float32]:
+def absorbed(image: Pixels, slide: Slide) -> NDArray[np.float32]:
     """The share of the slide's light that does not come through, 1 - image / slide.
 
     Args:
@@ -92,8 +93,6 @@ def _brightest(image: Pixels) -> Pixels:
 def balance(image: Pixels, slide: Sequence[int], white: int) -> Pixels:
     """Each channel scaled so that the slide's colour becomes a grey of this level, (H, W, 3)."""
     values = np.arange(256) + 1.0
-    balanced = np.empty_like(image)
-    for channel, empty in enumerate(slide):
-        table = np.rint(values / (empty + 1) * white).clip(0, 255).astype(np.uint8)
-        balanced[..., channel] = table[image[..., channel]]
-    return balanced
+    tables = np.rint(values / (np.array(slide)[:, None] + 1) * white).clip(0, 255)
+    # Pillow looks three tables up at once, in half the time that numpy takes for one by one.
+    return np.array(Image.fromarray(image).point(tables.astype(np.uint8).ravel().tolist()))

@@ -105,7 +105,9 @@ def decode(source: Source) -> Pixels:
     if isinstance(source, np.ndarray):
         return _decode_array(source)
     with contextlib.ExitStack() as held:
-        return np.array(_open_rgb(source, held))  # a copy, for what Pillow lends is read-only
+        found = _open_rgb(source, held)
+        # Of Pillow's a copy, for what it lends is read-only.
+        return found if isinstance(found, np.ndarray) else np.array(found)
 
 
 def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
@@ -133,7 +135,10 @@ def pixels(source: Source, preprocessing: Preprocessing) -> Pixels:
     if preprocessing.crop == "none" and not isinstance(source, np.ndarray):
         # The same, without a way through an array that costs a quarter of the time.
         with contextlib.ExitStack() as held:
-            return _resize(_open_rgb(source, held), preprocessing)
+            found = _open_rgb(source, held)
+            image = Image.fromarray(found) if isinstance(found, np.ndarray) else found
+            del found  # an image is held as seldom as can be, for it may be large
+            return _resize(image, preprocessing)
     return preprocess(decode(source), preprocessing)
 
 
@@ -174,7 +179,7 @@ def _decode_array(array: NDArray[np.generic]) -> Pixels:
 
 def _open_rgb(
     source: bytes | str | Path | Readable | Image.Image, held: contextlib.ExitStack
-) -> Image.Image:
+) -> Image.Image | Pixels:
     """The image as RGB; while `held` lasts, no other large one is decoded if this one is."""
     if isinstance(source, str | Path):
         source = read_file(Path(source))
@@ -192,7 +197,10 @@ def _open_rgb(
             if isinstance(source, bytes) and image.format == "JPEG" and image.mode == "RGB":
                 decoded = jpeg.decode(source)
                 if decoded is not None:
-                    orientation, image = _orientation(image), Image.fromarray(decoded)
+                    orientation = _orientation(image)
+                    if orientation not in _UPRIGHT:
+                        return decoded
+                    image = Image.fromarray(decoded)
                     del decoded  # an image is held as seldom as can be, for it may be large
                     return _turned(image, orientation)
             image.load()

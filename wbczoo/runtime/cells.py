@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 
 from wbczoo import images
-from wbczoo.cells import Found, find
+from wbczoo.cells import Found
 from wbczoo.cells.crop import best_cell, crop_cells
-from wbczoo.cells.finder import THRESHOLD
+from wbczoo.cells.finder import THRESHOLD, find_on_slide
+from wbczoo.cells.slide import Slide
 from wbczoo.errors import ImageRefused, UsageError
 from wbczoo.images import Pixels
 from wbczoo.images.archives.members import Member
@@ -63,15 +64,15 @@ def choose_cells(cells: Cells | None, file: ModelFile) -> Cells | None:
 
 def decode_and_find(
     source: images.Source, threshold: float = THRESHOLD
-) -> tuple[Pixels, list[Found]]:
-    """An image, and its white cells from this score on.
+) -> tuple[Pixels, list[Found], Slide]:
+    """An image, its white cells from this score on, and its empty slide's colour.
 
     Raises:
         ImageRefused: as `images.decode` does, and if finding needs more memory than there is.
     """
     image = images.decode(source)
     try:
-        return image, find(image, threshold=threshold)
+        return image, *find_on_slide(image, threshold)
     except MemoryError:
         raise ImageRefused(
             "Finding its cells needs more memory than there is; cut the image into tiles."
@@ -95,11 +96,11 @@ def show(place: int, source: images.Source, file: ModelFile, cells: Cells | None
             return [Shown(_of_size(images.decode(source), file.size), known)]
         whole = replace(file.preprocessing, crop="none")
         if cells in FOUND:
-            image, found = decode_and_find(source)
+            image, found, slide = decode_and_find(source)
             if not found:
                 return [Shown(None, {**known, "flags": [NO_CELL]})]
             chosen = [best_cell(found)] if cells == "one" else _each_once(found)
-            squares = crop_cells(image, chosen, file.preprocessing.crop)
+            squares = crop_cells(image, chosen, file.preprocessing.crop, slide=slide)
             crops = (images.preprocess(crop, whole) for crop in squares)
             return [
                 Shown(_channels_first(crop), {**known, **_describe(each)})

@@ -84,7 +84,7 @@ def _rows(
     def look(source: images.Source) -> Row:
         row: Row = {"path": str(source)} if named else {}
         try:
-            image, found = decode_and_find(source, least)
+            image, found, _ = decode_and_find(source, least)
         except ImageRefused as refusal:
             return {**row, "error": str(refusal)}
         height, width = image.shape[:2]

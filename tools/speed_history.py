@@ -50,6 +50,7 @@ RATIOS = {
     "start": "start of a bare script, times predict's",
     "finder": "the finder, of its network alone",
     "training": "a real epoch, of a resident batch",
+    "plain step": "a real epoch, times a plain step",
 }
 FALLEN = 0.9  # of the median of earlier lines
 
@@ -102,7 +103,7 @@ def measure(
     ratios["finder"] = found["of_bound"]
     config, _ = load_model(run)
     trained = bench_train(config.model, config.train, smears, steps=steps, device="cpu", tell=tell)
-    return {**ratios, "training": trained["ratio"]}
+    return {**ratios, "training": trained["ratio"], "plain step": trained["ratio_to_plain"]}
 
 
 def _start(model: Path, image: str, turns: int) -> float:
@@ -189,7 +190,9 @@ def draw(lines: Sequence[Line], path: Path) -> None:
     rows = -(-len(RATIOS) // 2)
     figure = Figure(figsize=(9, 1.7 * rows), facecolor="white", layout="constrained")
     panels = figure.subplots(rows, 2).ravel()
-    for panel, (name, what) in zip(panels, RATIOS.items(), strict=True):
+    for panel in panels[len(RATIOS) :]:
+        panel.set_visible(False)
+    for panel, (name, what) in zip(panels, RATIOS.items(), strict=False):
         panel.set_title(what, loc="left", fontsize=8)
         for number, processor in enumerate(dict.fromkeys(line["processor"] for line in lines)):
             points = [

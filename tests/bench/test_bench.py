@@ -14,15 +14,18 @@ from wbczoo.bench.prediction import Contestant
 from wbczoo.process import JobProcess
 
 
-def test_bench_train_prints_both_speeds_and_their_ratio(
+def test_bench_train_prints_each_speed_and_the_ratios(
     wbczoo: Callable[..., Completed], smears: Path
 ) -> None:
     command = ("bench", "train", smears, "--dataset", "synthetic", *SMALL)
     done = wbczoo(*command, "--batch-size", "8", "--steps", "4", "--json")
     document = json.loads(done.stdout)
-    epoch, resident = (document[f"{kind}_images_per_second"] for kind in ("epoch", "resident"))
+    epoch, resident, plain = (
+        document[f"{kind}_images_per_second"] for kind in ("epoch", "resident", "plain")
+    )
     assert epoch > 0
     assert document["ratio"] == pytest.approx(epoch / resident)
+    assert document["ratio_to_plain"] == pytest.approx(epoch / plain)
     assert document["steps"] == 4
     few = wbczoo(*command, "--batch-size", "32", expect=2)
     assert "too few" in few.stderr

@@ -94,6 +94,13 @@ def test_openvino_reads_what_onnxruntime_reads_and_no_more(tmp_path: Path, model
             Session(model, engine="openvino", **options)  # type: ignore[arg-type]
 
 
+def test_openvino_refuses_int8_whose_answers_it_may_change(tmp_path: Path) -> None:
+    quantised = write_model(tmp_path / "model.onnx", {"wbczoo.precision": "int8"})
+    assert Session(quantised).file.precision == "int8"
+    with pytest.raises(UsageError, match="Use --engine onnxruntime, or export in fp32"):
+        Session(quantised, engine="openvino")
+
+
 def test_openvino_that_is_not_there_is_named_with_its_cure(model: Path) -> None:
     program = (
         "import sys; sys.modules['openvino'] = None\n"

@@ -27,6 +27,7 @@ from matplotlib import rcParams
 from matplotlib.figure import Figure
 
 from wbczoo import export, files, machine, train
+from wbczoo.bench.field_speed import OURS, bench_fields
 from wbczoo.bench.fields import read_fields
 from wbczoo.bench.finder_speed import SIZES, measure_speed
 from wbczoo.bench.prediction import bench_predict
@@ -34,6 +35,7 @@ from wbczoo.bench.training import bench_train
 from wbczoo.progress import tell
 from wbczoo.registry import datasets
 from wbczoo.runtime import find_images
+from wbczoo.runtime.named import resolve
 from wbczoo.training.checkpoint import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +51,7 @@ RATIOS = {
     "bare call": "a bare call, times Session (one image)",
     "start": "start of a bare script, times predict's",
     "finder": "the finder, of its network alone",
+    "fields": "fields to CSV, times a plain loop",
     "training": "a real epoch, of a resident batch",
     "plain step": "a real epoch, times a plain step",
 }
@@ -71,12 +74,21 @@ print(session.run(None, {"images": numpy.asarray(image).transpose(2, 0, 1)[None]
 
 
 def measure(
-    smears: Path, run: Path, model: Path, *, limit: int, batch: int, rounds: int, steps: int
+    smears: Path,
+    fields: Path,
+    run: Path,
+    model: Path,
+    *,
+    limit: int,
+    batch: int,
+    rounds: int,
+    steps: int,
 ) -> dict[str, float]:
     """The ratios by name; what cannot be measured here is left out.
 
     Args:
         smears: a synthetic set.
+        fields: a folder of images, about which the published default is asked.
         run, model: of one training, which is not judged.
         limit: images from files to CSV in each round.
         batch: the larger one.
@@ -101,6 +113,8 @@ def measure(
         ratios["bf16"] = half["ratio_to_pytorch"]
     (found,) = measure_speed(read_fields("synthetic", smears).boxed[0], SIZES[:1])
     ratios["finder"] = found["of_bound"]
+    asked = bench_fields(find_images([str(fields)]), resolve(None), rounds=rounds)
+    ratios["fields"] = next(row["ratio"] for row in asked["rows"] if row["name"] == OURS)
     config, _ = load_model(run)
     trained = bench_train(config.model, config.train, smears, steps=steps, device="cpu", tell=tell)
     return {**ratios, "training": trained["ratio"], "plain step": trained["ratio_to_plain"]}
@@ -240,14 +254,16 @@ def main() -> int:
 
 def _measure_all(folder: Path) -> dict[str, float]:
     smears, run, model = folder / "smears", folder / "run", folder / "export"
+    fields = folder / "fields"
     os.environ["WBCZOO_CACHE"] = str(folder / "cache")
     prepare = datasets.spec("synthetic").prepare
     assert prepare is not None
     prepare(smears, photographs=48, views=3, seed=0)
+    prepare(fields, photographs=32, seed=0, cells_per_field="0..5")
     train("mobilenetv2", smears, dataset="synthetic", sequence="bilstm", weights="none",
           trainable="all", epochs=1, batch_size=16, device="cpu", out=run, tell=tell)  # fmt: skip
     export(run, model, speed="none", tell=tell)
-    return measure(smears, run, model, limit=96, batch=32, rounds=2, steps=4)
+    return measure(smears, fields, run, model, limit=96, batch=32, rounds=2, steps=4)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import drawn_fields
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,9 +83,12 @@ def test_the_kept_history_holds_measurements_alone() -> None:
 
 
 @pytest.mark.nightly  # a minute of processes, each of which other tests ask alone
-def test_every_ratio_is_measured(smears: Path, small_run: Path, small_export: Path) -> None:
+def test_every_ratio_is_measured(
+    smears: Path, small_run: Path, small_export: Path, tmp_path: Path
+) -> None:
+    drawn_fields.write_fields(tmp_path / "fields")
     ratios = speed_history.measure(
-        smears, small_run, small_export, limit=4, batch=2, rounds=1, steps=4
+        smears, tmp_path / "fields", small_run, small_export, limit=4, batch=2, rounds=1, steps=4
     )
     assert {*ratios} >= {*speed_history.RATIOS} - {"bf16"}
     assert all(value > 0 for value in json.loads(json.dumps(ratios)).values())

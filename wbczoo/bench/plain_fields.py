@@ -203,18 +203,20 @@ def _cut(box: Box, image: Pixels, reach: int) -> bool:
 def _slide_colour(pyramid: Sequence[tuple[int, Pixels]]) -> Floats:
     """The 90 % quantile of each channel outside black, on the first level that is small enough."""
     small = [level for _, level in pyramid if level.shape[0] * level.shape[1] <= _ENOUGH]
-    colours = (small or [pyramid[-1][1]])[0].reshape(-1, 3)
-    colours = colours[colours.max(axis=1) > _BLACK]
-    if not len(colours):
+    colours = (small or [pyramid[-1][1]])[0].reshape(-1, 3).T
+    colours = colours[:, colours.max(axis=0) > _BLACK]
+    if not colours.size:
         return np.full(3, 255, np.float32)
-    return np.asarray(np.quantile(colours, 0.9, axis=0, method="inverted_cdf"), np.float32)
+    return np.asarray(np.quantile(colours, 0.9, axis=1, method="inverted_cdf"), np.float32)
 
 
 def _absorbed(level: Pixels, slide: Floats) -> Floats:
     """1 - image / slide, (3, h, w)."""
-    light = np.maximum(1 - (level + np.float32(1)) / (slide + 1), np.float32(-0.25))
-    light[level.max(axis=2) <= _BLACK] = 0
-    return np.asarray(light.transpose(2, 0, 1))
+    planes = np.ascontiguousarray(level.transpose(2, 0, 1))
+    light = 1 - (planes + np.float32(1)) / (slide + 1)[:, None, None]
+    light = np.maximum(light, np.float32(-0.25))
+    light[:, planes.max(axis=0) <= _BLACK] = 0
+    return np.asarray(light)
 
 
 def _averaged(heat: Floats, sides: Floats) -> tuple[Floats, Floats]:

@@ -7,6 +7,7 @@ folded into convolutions there, so that this is no slower than the modules were 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,17 @@ from torch.nn import functional
 from wbczoo.errors import WbczooError
 
 _Operator = Callable[..., Any]  # of a node's inputs, and its attributes by name
+
+
+@dataclass
+class _Step:
+    """An operator with what it reads and makes; `last` are values that nobody reads after it."""
+
+    operator: _Operator
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+    last: list[str] = field(default_factory=list)
 
 
 class TorchGraph:
@@ -41,26 +53,33 @@ class TorchGraph:
         for constant in graph.initializer:
             self._known[constant.name] = self._constant(constant)
         self._input = next(each.name for each in graph.input if each.name not in self._known)
-        self._steps: list[tuple[_Operator, tuple[str, ...], tuple[str, ...], dict[str, Any]]] = []
-        for node in _needed(graph.node, self.outputs):
+        nodes = _needed(graph.node, self.outputs)
+        for node in nodes:
             if node.op_type == "Constant":
                 self._known[node.output[0]] = self._constant(node.attribute[0].t)
-                continue
+        self._steps: list[_Step] = []
+        for node in (one for one in nodes if one.op_type != "Constant"):
             if node.op_type not in _OPERATORS:
                 raise WbczooError(
                     f"{path} has the operator {node.op_type}, which is not computed by PyTorch "
                     "here. Compare another export."
                 )
             attributes = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-            step = (_OPERATORS[node.op_type], tuple(node.input), tuple(node.output), attributes)
-            self._steps.append(step)
+            operator = _OPERATORS[node.op_type]
+            self._steps.append(_Step(operator, [*node.input], [*node.output], attributes))
+        held = {*self._known, *self.outputs}
+        for step in reversed(self._steps):
+            step.last = [name for name in {*step.inputs} if name not in held]
+            held.update(step.inputs)
 
     def __call__(self, values: Tensor) -> tuple[Tensor, ...]:
         """The outputs in the order in which they were asked for, of one batch (N, C, H, W)."""
         found = {**self._known, self._input: values.contiguous(memory_format=self._format)}
-        for operator, inputs, outputs, attributes in self._steps:
-            made = operator(*[found[name] for name in inputs], **attributes)
-            found.update(zip(outputs, made if isinstance(made, tuple) else (made,), strict=False))
+        for step in self._steps:
+            made = step.operator(*[found[name] for name in step.inputs], **step.attributes)
+            found[step.outputs[0]] = made
+            for name in step.last:
+                del found[name]
         return tuple(found[name] for name in self.outputs)
 
     def _constant(self, constant: TensorProto) -> Any:

@@ -73,12 +73,12 @@ def absorbed(image: Pixels, slide: Slide) -> NDArray[np.float32]:
         float32 (3, H, W), at least -0.25 and below 1; 0 where the slide is empty, and where the
         image is black: no light at all came from there, as from a border.
     """
-    values = np.arange(256, dtype=np.float32) + 1
-    share = np.empty((3, *image.shape[:2]), np.float32)
-    planes = np.ascontiguousarray(image.transpose(2, 0, 1))  # each read twice
-    for channel, empty in enumerate(slide):
-        table = np.maximum(1 - values / np.float32(empty + 1), np.float32(-0.25))
-        np.take(table, planes[channel], out=share[channel], mode="clip")  # the quickest mode
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
+    share = planes.astype(np.float32)
+    share += 1
+    share /= (np.array(slide, np.float32) + 1)[:, None, None]
+    np.subtract(1, share, out=share)
+    np.maximum(share, np.float32(-0.25), out=share)
     black = planes.max(axis=0) <= _BLACK
     if black.any():
         share[:, black] = 0

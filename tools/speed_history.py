@@ -181,14 +181,18 @@ def append_line(path: Path, line: Line) -> None:
 
 
 def fallen(lines: Sequence[Line]) -> list[str]:
-    """A sentence for each ratio of the last line that is well below what this processor had."""
+    """A sentence for each ratio of the last line that is well below what this processor had.
+
+    Lines that other commands measured, of other images and models (`by`), are no measure of it.
+    """
     *earlier, last = lines
     told = []
     for name, value in last["ratios"].items():
         mine = [
             line["ratios"][name]
             for line in earlier
-            if line["processor"] == last["processor"] and name in line["ratios"]
+            if all(line.get(key) == last.get(key) for key in ("processor", "by"))
+            and name in line["ratios"]
         ]
         if mine and value < FALLEN * statistics.median(mine):
             told.append(

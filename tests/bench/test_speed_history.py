@@ -55,6 +55,8 @@ def test_what_fell_below_its_own_processor_s_median_is_said() -> None:
     assert "3.50" in said
     assert "3 earlier lines of this processor is 4.00" in said
     assert speed_history.fallen([line("a", loop=1.0)]) == []
+    by_hand = {**line("c", loop=9.0), "by": "another command"}
+    assert speed_history.fallen([by_hand, line("c", loop=3.0)]) == []
 
 
 def test_the_picture_has_each_processor_and_is_the_same_each_time(

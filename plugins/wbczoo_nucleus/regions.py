@@ -21,6 +21,7 @@ _FLAT = 1e-4  # where the best threshold parts less variance, there is nothing t
 _WEAK = 0.25  # of the nucleus's stain is the least of the cytoplasm's
 _AROUND = 4.0  # pixels that the ring is wide
 _FAR = 10.0  # pixels; nothing is looked at further away
+_STRIP = 8  # rows whose surroundings are looked at together
 
 
 @dataclass(frozen=True)
@@ -128,16 +129,27 @@ def distance(mask: Tensor) -> Tensor:
     Toriwaki 1994), so two sums and two minima find it. A pixel that belongs in part counts as
     further away the less it belongs.
     """
-    height, width = mask.shape[-2:]
     cost = ((1 - mask) * _FAR) ** 2
-    down = (cost.unsqueeze(-3) + _squares(height, mask).unsqueeze(-1)).amin(-2)  # (N, C, h, w)
-    return (down.unsqueeze(-2) + _squares(width, mask)).amin(-1).sqrt()
+    return _nearest(_nearest(cost).transpose(-2, -1)).transpose(-2, -1).sqrt()
 
 
-def _squares(count: int, like: Tensor) -> Tensor:
-    """Squared distances of so many places in a row, (count, count)."""
-    places = torch.arange(count, device=like.device).to(like)
-    return (places[:, None] - places) ** 2
+def _nearest(cost: Tensor) -> Tensor:
+    """The least of each pixel's cost (N, C, h, w) and of those above and below it, by distance.
+
+    No cost is above that of the furthest, so what is further away is not looked at: strips of
+    rows see what lies within reach of them. With the columns innermost every sum and minimum
+    runs along neighbours in memory.
+    """
+    height, reach = cost.shape[-2], int(_FAR) - 1
+    strips, seen = -(-height // _STRIP), _STRIP + 2 * reach
+    framed = F.pad(cost, (0, 0, reach, reach + strips * _STRIP - height), value=_FAR**2)
+    place = torch.arange(seen, device=cost.device)
+    rows = torch.arange(strips, device=cost.device)[:, None] * _STRIP + place
+    windows = framed.index_select(-2, rows.flatten())
+    windows = windows.view(*cost.shape[:-2], strips, 1, seen, cost.shape[-1])
+    away = (place - reach - place[:_STRIP, None]) ** 2  # (strip, seen)
+    least: Tensor = (windows + away.to(cost)[..., None]).amin(-2)  # (N, C, strips, strip, w)
+    return least.flatten(-3, -2)[..., :height, :]
 
 
 def grown(outside: Tensor, radius: float | Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from wbczoo import images, machine
+from wbczoo.bench.turns import ask
 from wbczoo.cells.overlap import overlap
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.images.walk import Found
-from wbczoo.process import JobError, JobProcess
+from wbczoo.process import JobProcess
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime import Session
 from wbczoo.runtime.batches import BATCH
@@ -114,20 +115,20 @@ def bench_fields(
     try:
         for each in contestants:
             tell(f"opening {each.name}")
-            _ask(each, processes, "open", kind=each.kind, options=each.options)
+            ask(each, processes, "open", kind=each.kind, options=each.options)
             for batch in each.batches:  # what is made ready at first, is made ready now
-                _ask(each, processes, "folder", paths=good[:BATCH], batch=batch)
+                ask(each, processes, "folder", paths=good[:BATCH], batch=batch)
         with bar(rounds * len(contestants), "timing", unit="turn") as advance:
             for number in range(rounds):
                 for each in contestants if number % 2 else contestants[::-1]:
                     for batch in each.batches:
-                        turn = _ask(each, processes, "folder", paths=good, batch=batch)
+                        turn = ask(each, processes, "folder", paths=good, batch=batch)
                         if turn:
                             each.turns.setdefault(batch, []).append(turn)
                     advance(1)
         for each in contestants:
-            each.peak_bytes = _ask(each, processes, "memory").get("peak_bytes")
-            each.answers = _ask(each, processes, "answers", paths=good, tasks=tasks)
+            each.peak_bytes = ask(each, processes, "memory").get("peak_bytes")
+            each.answers = ask(each, processes, "answers", paths=good, tasks=tasks)
     finally:
         for process in processes.values():
             process.close()
@@ -150,20 +151,6 @@ def bench_fields(
         "bound_ms": {step: seconds * 1e3 for step, seconds in spent.items()},
         "rows": [_row(each, contestants, sum(spent.values())) for each in contestants],
     }
-
-
-def _ask(
-    each: Contestant, processes: Mapping[str, JobProcess], what: str, **job: Any
-) -> dict[str, Any]:
-    """What a contestant's process answers; nothing once something failed, which is kept."""
-    if each.error is not None:
-        return {}
-    try:
-        answer: dict[str, Any] = processes[each.name].ask({"do": what, **job})
-    except JobError as ended:
-        answer = {"error": f"It {ended}."}
-    each.error = answer.get("error")
-    return {} if each.error else answer
 
 
 def _row(each: Contestant, contestants: Sequence[Contestant], bound: float) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from wbczoo import images, machine
+from wbczoo.bench.turns import ask
 from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.images.walk import Found
-from wbczoo.process import JobError, JobProcess
+from wbczoo.process import JobProcess
 from wbczoo.progress import Tell, bar
 from wbczoo.runtime import Session
 from wbczoo.runtime.batches import BATCH
@@ -110,9 +111,9 @@ def bench_predict(
     try:
         for each in contestants:
             tell(f"opening {each.name}")
-            _ask(each, processes, "open", kind=each.kind, options=each.options, **place)
+            ask(each, processes, "open", kind=each.kind, options=each.options, **place)
             for size in (1, batch):  # what compiles or builds, does it now
-                _ask(each, processes, "latency", batch=size, repeats=1)
+                ask(each, processes, "latency", batch=size, repeats=1)
         with bar(rounds * len(contestants), "timing", unit="turn") as advance:
             for number in range(rounds):
                 # Whoever goes first meets the colder caches; take turns.
@@ -171,26 +172,12 @@ def _line_up(
     return found
 
 
-def _ask(
-    each: Contestant, processes: Mapping[str, JobProcess], what: str, **job: Any
-) -> dict[str, Any]:
-    """What a contestant's process answers; nothing once something failed, which is kept."""
-    if each.error is not None:
-        return {}
-    try:
-        answer: dict[str, Any] = processes[each.name].ask({"do": what, **job})
-    except JobError as ended:
-        answer = {"error": f"It {ended}."}
-    each.error = answer.get("error")
-    return {} if each.error else answer
-
-
 def _measure(
     each: Contestant, processes: Mapping[str, JobProcess], batch: int, count: int, repeats: int
 ) -> None:
     for size in (1, batch):
         turns = repeats if size == 1 else max(3, repeats // 5)
-        answer = _ask(each, processes, "latency", batch=size, repeats=turns)
+        answer = ask(each, processes, "latency", batch=size, repeats=turns)
         each.latencies.setdefault(size, []).extend(answer.get("seconds", ()))
         if each.kind == "bare":
             continue
@@ -203,7 +190,7 @@ def _measure(
 def _time_folder(
     each: Contestant, processes: Mapping[str, JobProcess], batch: int, count: int
 ) -> None:
-    answer = _ask(each, processes, "folder", batch=batch, count=count)
+    answer = ask(each, processes, "folder", batch=batch, count=count)
     if answer:
         each.folders.setdefault(batch, []).append((answer["images"], answer["seconds"]))
 
@@ -212,8 +199,8 @@ def _finish(
     each: Contestant, processes: Mapping[str, JobProcess], batch: int, place: dict[str, Any]
 ) -> None:
     """Memory, answers, and in a process with one thread the processor time of the bound."""
-    each.peak_bytes = _ask(each, processes, "memory").get("peak_bytes")
-    each.answers = _ask(each, processes, "answers", batch=batch)
+    each.peak_bytes = ask(each, processes, "memory").get("peak_bytes")
+    each.answers = ask(each, processes, "answers", batch=batch)
     if each.kind != "runtime" or each.error:
         return
     with JobProcess(_WORK, _LIMIT) as alone:

@@ -62,15 +62,18 @@ def test_a_whole_export_verifies(export: Path) -> None:
         assert found.bound == pytest.approx(1e-4 * max(1, largest))
 
 
-def test_half_precision_is_allowed_its_own_rounding_and_no_more(export: Path) -> None:
-    """On another processor an fp16 graph rounds to the other side at times, by 2^-10 of a value."""
+@pytest.mark.parametrize(("precision", "step"), [("fp16", 1e-3), ("int8", 1e-2)])
+def test_a_precision_is_allowed_its_own_rounding_and_no_more(
+    export: Path, precision: str, step: float
+) -> None:
+    """On another processor a value rounds to the other side at times, in fp16 by 2^-10 of it."""
     with np.load(export / "example.npz") as archive:
         recorded = {**archive}
     largest = max(np.abs(v).max() for n, v in recorded.items() if n.endswith("_logits"))
-    write_model(export / "model.onnx", {"wbczoo.precision": "fp16"})
+    write_model(export / "model.onnx", {"wbczoo.precision": precision})
     name = next(name for name in recorded if name.endswith("_logits"))
-    for far, holds in ((9e-4, True), (2e-3, False)):
-        rewrite(export, **{name: recorded[name] + np.float32(far * max(1, largest))})
+    for steps, holds in ((0.9, True), (2, False)):
+        rewrite(export, **{name: recorded[name] + np.float32(steps * step * max(1, largest))})
         assert verify(export, "cpu").ok is holds
 
 

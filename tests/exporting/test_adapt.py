@@ -17,6 +17,7 @@ from commands import Completed
 from sklearn.linear_model import LogisticRegression
 
 import wbczoo
+from wbczoo.exporting.adapting.middle import FEATURES
 from wbczoo.exporting.adapting.refit import (
     FOLDS,
     PENALTIES,
@@ -30,6 +31,7 @@ from wbczoo.exporting.adapting.refit import (
 from wbczoo.metrics.limits import quantile
 from wbczoo.runtime import Session
 from wbczoo.runtime.layers import open_layers
+from wbczoo.runtime.onnx_graph import open_with
 
 
 def draw(root: Path, photographs: int, seed: int) -> Path:
@@ -142,14 +144,16 @@ def test_the_adapted_export_is_an_export_that_answers_by_its_corrections(
     given, now = Session(small_export, device="cpu"), Session(adapted, device="cpu")
     images = np.load(adapted / "example.npz")["images"]
     np.testing.assert_array_equal(images, np.load(small_export / "example.npz")["images"])
-    features, again = (
+    read, again = (
         open_layers(each.file, each.provider, 1).run(["fused"], images)[0] for each in (given, now)
     )
-    np.testing.assert_array_equal(features, again)
+    np.testing.assert_array_equal(read, again)
+    proto = onnx.load(adapted / "model.onnx")
     constants = {
-        tensor.name: onnx.numpy_helper.to_array(tensor)
-        for tensor in onnx.load(adapted / "model.onnx").graph.initializer
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer
     }
+    opened = open_with(adapted, proto, [FEATURES], now.provider, 1)
+    (features,) = opened.run([FEATURES], {"images": images})
     card = json.loads((adapted / "card.json").read_text())
     before, after = given.run(images), now.run(images)
     for task in given.tasks:
@@ -180,6 +184,7 @@ def test_the_card_keeps_what_it_was_adapted_to_and_both_figures(adapted: Path) -
     assert (found["files"], found["groups"], found["dataset"]) == (24, 24, "synthetic")
     assert sum(found["classes"]["cell"].values()) == 24
     assert (found["crossed"]["files"], found["rest"]["files"]) == (24, 8)
+    assert found["positions"] == []  # a branch alone has no maps
     for when in ("before", "after"):
         figure = found["rest"]["tasks"]["cell"][when]["accuracy"]
         assert figure["low"] <= figure["value"] <= figure["high"]
@@ -190,6 +195,22 @@ def test_the_card_keeps_what_it_was_adapted_to_and_both_figures(adapted: Path) -
     told = onnx.load(adapted / "model.onnx").metadata_props
     kept = {each.key: json.loads(each.value) for each in told if each.key == "wbczoo.adapted"}
     assert kept["wbczoo.adapted"] == found
+
+
+def test_a_network_is_adapted_by_what_its_middle_layers_see(
+    network_export: Path, tmp_path: Path
+) -> None:
+    """Convolutions that learned nothing see colours and edges, by which drawn cells differ."""
+    out = tmp_path / "ours"
+    cells = draw(tmp_path / "cells", 64, seed=7)
+    card = wbczoo.adapt(network_export, cells, dataset="synthetic", out=out, resamples=10)
+    before, after = (
+        card["adaptation"]["crossed"]["tasks"]["cell"][when]["accuracy"]["value"]
+        for when in ("before", "after")
+    )
+    assert after > before + 0.1
+    assert card["adaptation"]["positions"] == [[31, 31], [15, 15], [7, 7], [3, 3]]
+    assert wbczoo.verify(out, device="cpu").ok
 
 
 def test_it_is_not_measured_on_what_it_was_adapted_to(

@@ -12,10 +12,11 @@ import onnxruntime
 import pytest
 import torch
 from commands import call
+from middle_graphs import middle_features
 from tiny_export import SIZE, write_model
 
 from wbczoo.errors import UsageError
-from wbczoo.exporting.adapting.graph import write_adapted
+from wbczoo.exporting.adapting.graph import read_adaptable, write_adapted
 from wbczoo.exporting.adapting.refit import Correction, Refit
 from wbczoo.exporting.half import half_graphs
 from wbczoo.exporting.maps import add_maps, drop_maps
@@ -99,7 +100,8 @@ def test_a_graph_that_resizes_and_one_of_half_precision_have_them_too(
 def test_an_adapted_model_has_maps_of_its_corrected_logits(mapped: Path, tmp_path: Path) -> None:
     session = Session(mapped, device="cpu")
     shown = np.load(mapped / "example.npz")["images"]
-    (width,) = session.run(shown, layers=["fused"])["fused"].shape[1:]
+    given = read_adaptable(session.file, shown)
+    width = middle_features(given, shown).shape[1]
     random = np.random.default_rng(0)
     corrections = {
         task.name: Correction(
@@ -109,11 +111,13 @@ def test_an_adapted_model_has_maps_of_its_corrected_logits(mapped: Path, tmp_pat
     }
     ones = {task.name: 1.0 for task in session.tasks}
     ours = tmp_path / "ours.onnx"
-    write_adapted(session.file, Refit(corrections), ones, {}, shown, ours)
+    write_adapted(given, Refit(corrections), ones, {}, shown, ours)
     found, before = outputs(ours, shown), outputs(mapped / "model.onnx", shown)
     assert [*found] == [*before]
-    assert np.abs(found["cell_map"] - before["cell_map"]).max() > 0.01
-    whole = found["cell_map"].sum((2, 3)) + found["cell_branch"]
+    assert found["cell_map"].shape[2:] == given.positions[0]  # of the finest that is read now
+    sums = [each["cell_map"].sum((2, 3)) for each in (found, before)]
+    assert np.abs(sums[0] - sums[1]).max() > 0.01
+    whole = sums[0] + found["cell_branch"]
     np.testing.assert_allclose(whole, found["cell_logits"], rtol=1e-4, atol=1e-4)
 
 

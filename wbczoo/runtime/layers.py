@@ -22,6 +22,10 @@ from wbczoo.runtime.stopping import TIME_LIMIT, limited
 Layer = Literal["pooled", "sequence", "fused"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 
+# Names of what `adapt` added to a graph; the given heads' outputs stand behind it.
+ADAPTED = "adapted/"
+GIVEN = f"{ADAPTED}given_"
+
 _DENSE = ("Gemm", "MatMul")
 # What stands between a layer and who reads it: another way to store it, or a bias.
 _STEPS = ("Add", *STEPS)
@@ -104,7 +108,9 @@ def find_layers(file: ModelFile, graph: Any) -> dict[Layer, str]:
         WbczooError: if the layers cannot be told from the graph.
     """
     makes = {output: node for node in graph.node for output in node.output}
-    fused = {_origin(_head_of(f"{task.name}_logits", makes), makes) for task in file.tasks}
+    logits = [f"{task.name}_logits" for task in file.tasks]
+    given = [f"{GIVEN}{name}" if f"{GIVEN}{name}" in makes else name for name in logits]
+    fused = {_origin(_head_of(name, makes), makes) for name in given}
     model = file.config.model
     if len(fused) != 1 or None in fused:
         raise _untold(file.path)

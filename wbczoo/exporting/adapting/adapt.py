@@ -24,28 +24,29 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.evaluation.leakage import draw_again, refuse_seen
 from wbczoo.evaluation.score import BY_FILE
 from wbczoo.exporting import place
-from wbczoo.exporting.adapting.graph import write_adapted, write_metadata
+from wbczoo.exporting.adapting.answered import answer_cells
+from wbczoo.exporting.adapting.graph import (
+    Adaptable,
+    read_adaptable,
+    write_adapted,
+    write_metadata,
+)
 from wbczoo.exporting.adapting.measured import compare
 from wbczoo.exporting.adapting.refit import FOLDS, Cells, Refit, cross_fit, refit
 from wbczoo.exporting.card_page import to_markdown
 from wbczoo.exporting.speed import measure_speed
-from wbczoo.metrics.formulas import Floats
 from wbczoo.metrics.intervals import METHOD
-from wbczoo.progress import Tell, bar
+from wbczoo.progress import Tell
 from wbczoo.registry import datasets
-from wbczoo.runtime import devices
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.flags import LIMIT, Limits
 from wbczoo.runtime.folder import EXAMPLE, find_model, folder_of
-from wbczoo.runtime.layers import open_layers
-from wbczoo.runtime.model_file import INPUT, NOVELTY
+from wbczoo.runtime.model_file import INPUT
 from wbczoo.runtime.named import resolve
 from wbczoo.runtime.session import Session
 from wbczoo.runtime.sets import Sets, fit_sets
 from wbczoo.runtime.verify import verify
 from wbczoo.tasks import Task
-
-_BATCH = 32
 
 # Of groups, below which a fold holds too little to choose or to measure by.
 FEWEST = 4 * FOLDS
@@ -101,7 +102,8 @@ def adapt(
             f"{rows.source.root} gives {len(chosen)} labelled cells of {groups} groups that must "
             f"stay together, and at least {FEWEST} groups are needed. Label more."
         )
-    cells, temperatures = _answered(session, cache, rows, wanted)
+    given = read_adaptable(session.file, images)
+    cells, temperatures = answer_cells(given, session, cache, rows, wanted)
     strata = [rows.strata[row] for row in wanted]
     here = np.isin(wanted, chosen)
     ours, others = np.flatnonzero(here), np.flatnonzero(~here)
@@ -127,6 +129,7 @@ def adapt(
             for task, each in found.corrections.items()
         },
         "novelty": {"slope": found.slope, "offset": found.offset},
+        "positions": [[*size] for size in given.positions],
         "interval": f"{BY_FILE}; {METHOD}" if rows.unit == "unknown" else METHOD,
         "crossed": crossed,
         "rest": rest,
@@ -136,7 +139,7 @@ def adapt(
         graph = aside / path.name
         promised = _promise(session.tasks, found, cells.take(ours))
         document = _write(
-            session, card, images, found, promised, temperatures, adaptation, hashes, graph
+            given, session, card, images, found, promised, temperatures, adaptation, hashes, graph
         )
         licences = {f"data set {p.name}": datasets.spec(p.selector).licence or "not stated"
                     for p in TrainConfig(**parts).parts.values()}  # fmt: skip
@@ -197,48 +200,6 @@ def _draw(rows: Rows, wanted: Sequence[int], limit: int | None, seed: int) -> li
     return sorted(chosen)
 
 
-def _answered(
-    session: Session, cache: PixelCache, rows: Rows, wanted: Sequence[int]
-) -> tuple[Cells, dict[str, float]]:
-    """What the model gives for rows of the cache, and the temperature of each task."""
-    network = open_layers(session.file, devices.CPU, devices.cores())
-    names = ["fused", *session.file.outputs]
-    pixels, at = cache.pixels(), cache.rows([rows.hashes[row] for row in wanted])
-    parts: dict[str, list[Floats]] = {name: [] for name in names}
-    with bar(len(at), "answering", unit="image") as advance:
-        for start in range(0, len(at), _BATCH):
-            batch = pixels[at[start : start + _BATCH]]  # (N, H, W, 3)
-            asked = batch if session.file.embedded else batch.transpose(0, 3, 1, 2)
-            told = network.run(names, np.ascontiguousarray(asked))
-            for name, values in zip(names, told, strict=True):
-                parts[name].append(values.astype(np.float64))
-            advance(len(batch))
-    whole = {name: np.concatenate(values) for name, values in parts.items()}
-    if not all(np.isfinite(values).all() for values in whole.values()):
-        raise WbczooError(f"{session.path} answers with what is no number; it is damaged.")
-    temperatures, logits = {}, {}
-    for task in session.tasks:
-        given = whole[f"{task.name}_logits"]
-        temperatures[task.name] = _temperature(given, whole[f"{task.name}_probabilities"])
-        logits[task.name] = given / temperatures[task.name]
-    targets = {name: values[[*wanted]] for name, values in rows.targets(session.tasks).items()}
-    groups = np.array([rows.groups[row] for row in wanted], object)
-    return Cells(whole["fused"], logits, whole.get(NOVELTY), targets, groups), temperatures
-
-
-def _temperature(logits: Floats, probabilities: Floats) -> float:
-    """The one that was divided by: logits are it times the probabilities' logarithms, moved."""
-    surest = probabilities.clip(1e-6)
-    moved = [
-        values - values.mean(1, keepdims=True)
-        for values in (np.where(probabilities > 1e-6, logits, np.nan), np.log(surest))
-    ]
-    whole = np.isfinite(moved[0]).all(1)
-    if not (moved[1][whole] ** 2).sum() > 0:
-        return 1.0
-    return float((moved[0][whole] * moved[1][whole]).sum() / (moved[1][whole] ** 2).sum())
-
-
 def _promise(tasks: Sequence[Task], found: Refit, cells: Cells) -> Sets:
     """The sets of this laboratory, by what was told of each cell without it."""
     told = {t: each.crossed for t, each in found.corrections.items() if each.crossed is not None}
@@ -257,16 +218,17 @@ def _count_classes(
 
 
 def _write(
-    session: Session, card: Mapping[str, Any], images: Any, found: Refit, promised: Sets,
-    temperatures: Mapping[str, float], adaptation: dict[str, Any], hashes: list[str], graph: Path,
+    given: Adaptable, session: Session, card: Mapping[str, Any], images: Any, found: Refit,
+    promised: Sets, temperatures: Mapping[str, float], adaptation: dict[str, Any],
+    hashes: list[str], graph: Path,
 ) -> dict[str, Any]:  # fmt: skip
     """Write the graph and its example; what the card then holds, but for licences."""
     corrections = found.corrections
-    given = session.limits or Limits()
+    limited = (session.limits or Limits()).unsure_below
     unsure = {
-        task: each.unsure_below if each.unsure_below is not None else given.unsure_below[task]
+        task: each.unsure_below if each.unsure_below is not None else limited[task]
         for task, each in corrections.items()
-        if each.unsure_below is not None or task in given.unsure_below
+        if each.unsure_below is not None or task in limited
     }
     limits = Limits(LIMIT if session.file.has_novelty else None, unsure)
     whole = hashlib.sha256(session.weights_sha256.encode())
@@ -279,12 +241,13 @@ def _write(
         "wbczoo.reviewed": write_metadata(hashes),
         "wbczoo.adapted": write_metadata(adaptation),
     }
-    write_adapted(session.file, found, temperatures, told, images, graph)
+    maps = write_adapted(given, found, temperatures, told, images, graph)
     adapted = Session(graph, device="cpu")
     arrays: dict[str, Any] = {INPUT: images, **adapted.run(images)}
     np.savez_compressed(graph.parent / EXAMPLE, **arrays)
     return {
         **card,
+        **({"maps": maps} if maps else {}),
         "temperatures": {task: each.temperature for task, each in corrections.items()},
         "limits": {
             **limits.to_dict(), "groups": adaptation["groups"], "files": adaptation["files"],

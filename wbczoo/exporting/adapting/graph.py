@@ -4,36 +4,67 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
+from wbczoo.exporting.adapting.middle import FEATURES, add_features
 from wbczoo.exporting.adapting.refit import Refit
 from wbczoo.exporting.flags import add_flags, drop_flags
 from wbczoo.exporting.half import leading_to
 from wbczoo.exporting.maps import add_maps, drop_maps
 from wbczoo.images import Pixels
 from wbczoo.runtime.flags import LIMITS
-from wbczoo.runtime.layers import find_layers
+from wbczoo.runtime.layers import ADAPTED, GIVEN
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
 
-_PREFIX = "adapted/"
+
+@dataclass(frozen=True)
+class Adaptable:
+    """A model's graph with the features that its heads are corrected by.
+
+    Attributes:
+        proto: without flags and maps, which are of the given answers.
+        positions: (height, width) of the maps that the features are taken from.
+        had_maps: whether the given graph had maps.
+    """
+
+    file: ModelFile
+    proto: onnx.ModelProto
+    positions: list[tuple[int, int]]
+    had_maps: bool
+
+
+def read_adaptable(file: ModelFile, images: Pixels) -> Adaptable:
+    """Read a model's graph, and add the features to it.
+
+    Args:
+        images: as the graph reads them.
+
+    Raises:
+        WbczooError: as `add_features` does.
+    """
+    proto = onnx.load(file.path)
+    drop_flags(proto)
+    had_maps = drop_maps(proto.graph)
+    return Adaptable(file, proto, add_features(file, proto, images), had_maps)
 
 
 def write_adapted(
-    file: ModelFile,
+    given: Adaptable,
     found: Refit,
     temperatures: Mapping[str, float],
     metadata: Mapping[str, str],
     images: Pixels,
     place: Path,
-) -> None:
-    """Write a copy of a graph whose heads are corrected; the given ones stay within it.
+) -> dict[str, Any] | None:
+    """Write a graph whose heads are corrected; the given ones stay within it.
 
-    A correction is a dense layer on what the heads read, added to the logits that they gave, in
+    A correction is a dense layer on the features, added to the logits that the heads gave, in
     fp32 whatever the precision of the rest.
 
     The novelty's energy is still that of the given logits, so that it tells how far an image lies
@@ -44,22 +75,19 @@ def write_adapted(
         metadata: what is changed of them, and added.
         images: as the graph reads them; on these its maps, if it has any, are held to the logits.
 
-    Raises:
-        WbczooError: if what the heads read cannot be told from the rest.
+    Returns:
+        what a card says of its maps, if it has any.
     """
-    proto = onnx.load(file.path)
-    drop_flags(proto)
-    had_maps = drop_maps(proto.graph)
-    features = find_layers(file, proto.graph)["fused"]
-    graph = proto.graph
+    proto = onnx.ModelProto()
+    proto.CopyFrom(given.proto)
+    graph, tasks = proto.graph, given.file.tasks
     outputs = [output.name for output in graph.output]
-    _rename(graph, {name: f"{_PREFIX}given_{name}" for name in outputs})
+    _rename(graph, {name: f"{GIVEN}{name}" for name in outputs})
     for output in graph.output:
-        output.name = output.name.removeprefix(f"{_PREFIX}given_")
-    _cast(graph, features, f"{_PREFIX}features")
-    for task in file.tasks:
+        output.name = output.name.removeprefix(GIVEN)
+    for task in tasks:
         name, correction = task.name, found.corrections[task.name]
-        own = f"{_PREFIX}{name}_"
+        own = f"{ADAPTED}{name}_"
         _constants(
             graph,
             {
@@ -71,18 +99,18 @@ def write_adapted(
         )
         _nodes(
             graph,
-            ("Gemm", [f"{_PREFIX}features", f"{own}weights", f"{own}bias"], f"{own}added"),
-            ("Mul", [f"{_PREFIX}given_{name}_logits", f"{own}cooler"], f"{own}given"),
+            ("Gemm", [FEATURES, f"{own}weights", f"{own}bias"], f"{own}added"),
+            ("Mul", [f"{GIVEN}{name}_logits", f"{own}cooler"], f"{own}given"),
             ("Add", [f"{own}added", f"{own}given"], f"{name}_logits"),
             ("Mul", [f"{name}_logits", f"{own}cooler_now"], f"{own}calibrated"),
         )
         _nodes(graph, ("Softmax", [f"{own}calibrated"], f"{name}_probabilities"), axis=1)
     if NOVELTY in outputs:
-        own = f"{_PREFIX}{NOVELTY}_"
+        own = f"{ADAPTED}{NOVELTY}_"
         _constants(graph, {f"{own}slope": found.slope, f"{own}offset": found.offset})
         _nodes(
             graph,
-            ("Mul", [f"{_PREFIX}given_{NOVELTY}", f"{own}slope"], f"{own}scaled"),
+            ("Mul", [f"{GIVEN}{NOVELTY}", f"{own}slope"], f"{own}scaled"),
             ("Add", [f"{own}scaled", f"{own}offset"], NOVELTY),
         )
     kept = leading_to(graph, outputs)
@@ -93,11 +121,10 @@ def write_adapted(
     del proto.metadata_props[:]
     helper.set_model_props(proto, {**known, **metadata})
     if limits := LIMITS.validate_json(metadata.get("wbczoo.limits", "null")):
-        add_flags(proto, file.tasks, limits)
+        add_flags(proto, tasks, limits)
     onnx.checker.check_model(proto)
     onnx.save(proto, place)
-    if had_maps:
-        add_maps(place, images)
+    return add_maps(place, images) if given.had_maps else None
 
 
 def write_metadata(document: Mapping[str, Any] | Sequence[str]) -> str:
@@ -113,10 +140,6 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         output.name = names.get(output.name, output.name)
 
 
-def _cast(graph: onnx.GraphProto, name: str, to: str) -> None:
-    _nodes(graph, ("Cast", [name], to), to=TensorProto.FLOAT)
-
-
 def _constants(graph: onnx.GraphProto, values: Mapping[str, Any]) -> None:
     graph.initializer.extend(
         numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name)
@@ -128,6 +151,6 @@ def _constants(graph: onnx.GraphProto, values: Mapping[str, Any]) -> None:
 
 def _nodes(graph: onnx.GraphProto, *nodes: tuple[str, list[str], str], **attributes: Any) -> None:
     graph.node.extend(
-        helper.make_node(kind, reads, [gives], name=f"{_PREFIX}{gives}", **attributes)
+        helper.make_node(kind, reads, [gives], name=f"{ADAPTED}{gives}", **attributes)
         for kind, reads, gives in nodes
     )

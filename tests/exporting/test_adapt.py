@@ -32,6 +32,7 @@ from wbczoo.metrics.limits import quantile
 from wbczoo.runtime import Session
 from wbczoo.runtime.layers import open_layers
 from wbczoo.runtime.onnx_graph import open_with
+from wbczoo.tasks import CELL
 
 
 def draw(root: Path, photographs: int, seed: int) -> Path:
@@ -118,6 +119,17 @@ def test_a_task_without_two_classes_stays_as_it_is() -> None:
     correction = refit(cells).corrections["it"]
     assert not correction.weights.any()
     assert (correction.temperature, correction.unsure_below) == (1.0, None)
+
+
+def test_a_class_without_cells_keeps_what_the_head_gave_it() -> None:
+    cells, given = some_cells(), np.random.default_rng(3).normal(size=(60, 3))
+    groups = np.array([f"g{row}" for row in range(60)], object)
+    for correction in fit(cells.features, given, cells.targets["it"] * 2, groups):  # never 1
+        before, after = softmax(given), correction.probabilities(cells.features, given)
+        np.testing.assert_allclose(after[:, 1], before[:, 1], atol=1e-9)
+    assert np.abs(after - before).max() == pytest.approx(0)  # the last adds nothing
+    first = fit(cells.features, given, cells.targets["it"] * 2, groups)[0]
+    assert np.abs(first.probabilities(cells.features, given) - before).max() > 0.3
 
 
 def test_each_cell_is_answered_by_what_was_fitted_without_its_group() -> None:
@@ -211,6 +223,28 @@ def test_a_network_is_adapted_by_what_its_middle_layers_see(
     assert after > before + 0.1
     assert card["adaptation"]["positions"] == [[31, 31], [15, 15], [7, 7], [3, 3]]
     assert wbczoo.verify(out, device="cpu").ok
+
+
+def test_without_cells_of_a_class_the_export_answers_it_as_before(
+    network_export: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in draw(tmp_path / "cells", 64, seed=7).rglob("*.jpg"):
+        if path.parent.name != "monocyte":
+            place = tmp_path / "three" / path.parent.name / path.name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(place)
+    out, alone = tmp_path / "ours", {"each_file_a_photograph": True}
+    three = tmp_path / "three"
+    wbczoo.adapt(network_export, three, dataset_options=alone, out=out, resamples=10)
+    assert "no cell of monocyte, so they keep what the model gives" in capsys.readouterr().err
+    images = np.load(out / "example.npz")["images"]
+    before, after = (Session(each, device="cpu").run(images) for each in (network_export, out))
+    constants = onnx.load(out / "model.onnx").graph.initializer
+    cooler = {each.name: onnx.numpy_helper.to_array(each) for each in constants}
+    given = softmax(before["cell_logits"] * cooler["adapted/cell_cooler"])
+    now, monocyte = softmax(after["cell_logits"]), CELL.classes.index("monocyte")
+    np.testing.assert_allclose(now[:, monocyte], given[:, monocyte], atol=1e-4)
+    assert np.abs(now - given).max() > 0.05
 
 
 def test_it_is_not_measured_on_what_it_was_adapted_to(

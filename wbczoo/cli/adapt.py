@@ -11,6 +11,7 @@ from wbczoo.cli.datasets import dataset_from, dataset_options
 from wbczoo.cli.options import json_option, out_option, print_json
 from wbczoo.cli.results import echo
 from wbczoo.machine import how_to_install
+from wbczoo.progress import tell
 
 
 @click.command("adapt")
@@ -50,3 +51,4 @@ def command(model: str, reviewed: Path, as_json: bool, **options: Any) -> None:
         print_json(card)
     else:
         echo(adaptation_table(card["adaptation"]))
+        tell(f"written: {options['out']}")

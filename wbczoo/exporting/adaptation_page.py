@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tabulate import tabulate
@@ -45,9 +45,9 @@ def adaptation_table(adaptation: Mapping[str, Any], *, layout: str = "simple") -
         if found is None:
             continue
         rows = [
-            [task, word, *(format_figure(found["tasks"][task][w][n]) for w in ("before", "after"))]
-            for task in found["tasks"]
-            for n, word in _FIGURES.items()
+            [task, word, *map(format_figure, figures)]
+            for task, both in found["tasks"].items()
+            for word, figures in _beside(both["before"], both["after"])
         ]
         if found["called_unknown"]:
             figures = [format_figure(found["called_unknown"][when]) for when in ("before", "after")]
@@ -58,3 +58,11 @@ def adaptation_table(adaptation: Mapping[str, Any], *, layout: str = "simple") -
             tabulate(rows, ["task", "", "before", "after"], layout, disable_numparse=True),
         ]
     return "\n\n".join([*parts, f"Intervals: {adaptation['interval']}."])
+
+
+def _beside(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Each figure's name, and what it was and is."""
+    for name, word in _FIGURES.items():
+        yield word, (before[name], after[name])
+    for name, figure in before.get("recall", {}).items():  # cards before 0.2.0 have none
+        yield f"recall of {name}", (figure, after["recall"][name])

@@ -97,16 +97,13 @@ def adapt(
     refused = fill(cache, rows, wanted, tell)
     wanted = [row for row in wanted if rows.samples[row].path not in refused]
     chosen = _draw(rows, wanted, limit, seed)
-    if (groups := len({rows.groups[row] for row in chosen})) < FEWEST:
-        raise UsageError(
-            f"{rows.source.root} gives {len(chosen)} labelled cells of {groups} groups that must "
-            f"stay together, and at least {FEWEST} groups are needed. Label more."
-        )
+    _refuse_few(rows, wanted, chosen)
     given = read_adaptable(session.file, images)
     cells, temperatures = answer_cells(given, session, cache, rows, wanted)
     strata = [rows.strata[row] for row in wanted]
     here = np.isin(wanted, chosen)
     ours, others = np.flatnonzero(here), np.flatnonzero(~here)
+    _warn_of_rare(rows, chosen, session, tell)
     tell(f"refitting the heads to {len(ours)} cells, in {FOLDS} folds and once for all")
     mine = [strata[row] for row in ours]
     crossed = compare(
@@ -183,6 +180,35 @@ def _labelled(rows: Rows, session: Session) -> list[int]:
     if seen is not None:
         refuse_seen(rows, plan, seen)
     return [*plan.test]
+
+
+def _refuse_few(rows: Rows, wanted: Sequence[int], chosen: Sequence[int]) -> None:
+    groups, whole = (len({rows.groups[row] for row in each}) for each in (chosen, wanted))
+    if groups >= FEWEST:
+        return
+    more = "Label more." if whole < FEWEST else "Give a larger --limit."
+    raise UsageError(
+        f"{rows.source.root} gives {len(chosen)} labelled cells of {groups} groups that must stay "
+        f"together, and at least {FEWEST} groups are needed. {more}"
+    )
+
+
+def _warn_of_rare(rows: Rows, chosen: Sequence[int], session: Session, tell: Tell) -> None:
+    """Say which classes of the model have hardly a group, or none."""
+    for task in session.tasks:
+        groups: dict[str, set[str]] = {}
+        for row in chosen:
+            if name := rows.class_of(task, row):
+                groups.setdefault(name, set()).add(rows.groups[row])
+        counts = {name: len(groups.get(name, ())) for name in task.classes}
+        if rare := [f"{name} ({n})" for name, n in counts.items() if 0 < n < FOLDS]:
+            tell(
+                f"WARNING: {task.name}: few groups of {', '.join(rare)}: they are hardly learned, "
+                "and their figures tell little. Label more of them."
+            )
+        missing = [name for name in task.classes if name not in groups]
+        if groups and missing:
+            tell(f"{task.name}: no cell of {', '.join(missing)}, so they keep what the model gives")
 
 
 def _draw(rows: Rows, wanted: Sequence[int], limit: int | None, seed: int) -> list[int]:

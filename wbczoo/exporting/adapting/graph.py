@@ -18,6 +18,7 @@ from wbczoo.exporting.flags import add_flags, drop_flags
 from wbczoo.exporting.half import leading_to
 from wbczoo.exporting.maps import add_maps, drop_maps
 from wbczoo.images import Pixels
+from wbczoo.metrics.formulas import Ints
 from wbczoo.runtime.flags import LIMITS
 from wbczoo.runtime.layers import ADAPTED, GIVEN
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
@@ -101,7 +102,11 @@ def write_adapted(
             graph,
             ("Gemm", [FEATURES, f"{own}weights", f"{own}bias"], f"{own}added"),
             ("Mul", [f"{GIVEN}{name}_logits", f"{own}cooler"], f"{own}given"),
-            ("Add", [f"{own}added", f"{own}given"], f"{name}_logits"),
+        )
+        told = _keep_unseen(graph, own, correction.seen, len(task.classes))
+        _nodes(
+            graph,
+            ("Add", [f"{own}given", told], f"{name}_logits"),
             ("Mul", [f"{name}_logits", f"{own}cooler_now"], f"{own}calibrated"),
         )
         _nodes(graph, ("Softmax", [f"{own}calibrated"], f"{name}_probabilities"), axis=1)
@@ -125,6 +130,28 @@ def write_adapted(
     onnx.checker.check_model(proto)
     onnx.save(proto, place)
     return add_maps(place, images) if given.had_maps else None
+
+
+def _keep_unseen(graph: onnx.GraphProto, own: str, seen: Ints | None, classes: int) -> str:
+    """What is added in all: classes without a cell keep their share of the probability."""
+    added = f"{own}added"
+    if seen is None:
+        return added
+    graph.initializer.append(numpy_helper.from_array(seen.astype(np.int64), f"{own}seen"))
+    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), f"{own}axis"))
+    _constants(graph, {f"{own}has_cells": np.isin(np.arange(classes), seen)[None]})
+    _nodes(graph, ("Add", [f"{own}given", added], f"{own}moved"))
+    for tensor in (f"{own}given", f"{own}moved"):
+        _nodes(graph, ("Gather", [tensor, f"{own}seen"], f"{tensor}_seen"), axis=1)
+        summed = ("ReduceLogSumExp", [f"{tensor}_seen", f"{own}axis"], f"{tensor}_whole")
+        _nodes(graph, summed, keepdims=1)
+    _nodes(
+        graph,
+        ("Sub", [f"{own}given_whole", f"{own}moved_whole"], f"{own}back"),
+        ("Mul", [f"{own}back", f"{own}has_cells"], f"{own}back_of_seen"),
+        ("Add", [added, f"{own}back_of_seen"], f"{own}told"),
+    )
+    return f"{own}told"
 
 
 def write_metadata(document: Mapping[str, Any] | Sequence[str]) -> str:

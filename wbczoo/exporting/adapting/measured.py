@@ -32,8 +32,8 @@ def compare(
 
     Returns:
         what JSON can hold: `files`, `groups`; `tasks`, task -> `before` and `after` -> each of
-        `FIGURES`; `called_unknown`, the share of these cells above the limit of novelty, likewise,
-        or None.
+        `FIGURES`, and `recall` by class; `called_unknown`, the share of these cells above the
+        limit of novelty, likewise, or None.
     """
     before = {task.name: softmax(cells.logits[task.name]) for task in tasks}
     after = {name: np.zeros_like(values) for name, values in before.items()}
@@ -53,7 +53,14 @@ def compare(
         told[task.name] = {}
         for when, probabilities in (("before", before), ("after", after)):
             measured = measure(task, targets, probabilities[task.name], groups, strata, **settings)
-            told[task.name][when] = {name: measured[name] for name in FIGURES}
+            told[task.name][when] = {
+                **{name: measured[name] for name in FIGURES},
+                "recall": {
+                    name: each["recall"]
+                    for name, each in measured["per_class"].items()
+                    if each["files"]
+                },
+            }
     called = None
     if cells.novelty is not None:
         called = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import logsumexp
 
 from wbczoo.data.plan import deal
 from wbczoo.metrics import fit_temperature
@@ -61,8 +62,12 @@ class Cells:
 class Correction:
     """What is added to a head's logits; the sum is divided by a temperature.
 
+    Classes without a cell keep the probability that the head gave them, and what is added parts
+    the rest among the others: what tells those from one another is no evidence against these.
+
     Attributes:
-        weights, bias: (C, D) and (C,).
+        weights, bias: (C, D) and (C,); 0 of classes without a cell.
+        seen: the classes that have cells; all if None.
         penalty: of their squares; infinite where nothing is added.
         unsure_below: the least probability that holds the error at 5 %; None where no cell tells.
         crossed: (N, C) what each cell is given by a correction that was fitted without its fold;
@@ -71,6 +76,7 @@ class Correction:
 
     weights: Floats
     bias: Floats
+    seen: Ints | None = None
     penalty: float = math.inf
     temperature: float = 1.0
     unsure_below: float | None = None
@@ -79,6 +85,9 @@ class Correction:
     def logits(self, features: Floats, given: Floats) -> Floats:
         """The corrected logits (N, C), before the temperature."""
         corrected: Floats = given + features @ self.weights.T + self.bias
+        if self.seen is not None:
+            whole = logsumexp(given[:, self.seen], 1) - logsumexp(corrected[:, self.seen], 1)
+            corrected[:, self.seen] += whole[:, None]
         return corrected
 
     def probabilities(self, features: Floats, given: Floats) -> Floats:
@@ -162,7 +171,7 @@ def _correct(cells: Cells, task: str) -> Correction:
     best = fit(features, given, truth, groups)[chosen]
     told = np.zeros((len(cells.groups), given.shape[1]))
     told[known] = likely
-    return Correction(best.weights, best.bias, best.penalty, temperature, least, told)
+    return Correction(best.weights, best.bias, best.seen, best.penalty, temperature, least, told)
 
 
 def fit(
@@ -183,23 +192,26 @@ def fit(
     _, sizes, axes = np.linalg.svd((features - centre) / scale, full_matrices=False)
     axes = axes[sizes > 1e-9 * max(sizes[0], 1e-9)].T  # (D, K)
     placed = np.column_stack([(features - centre) / scale @ axes, np.ones(len(truth))])
-    classes = given.shape[1]
+    classes, seen = given.shape[1], np.unique(truth)
+    given, truth = given[:, seen], np.searchsorted(seen, truth)
     weights = (weigh(groups.tolist()) * len(np.unique(groups)))[:, None]
-    right = np.eye(classes)[truth]
-    added = np.zeros((classes, placed.shape[1]))
+    right = np.eye(len(seen))[truth]
+    added = np.zeros((len(seen), placed.shape[1]))
     found = {}
     for penalty in sorted(PENALTIES, reverse=True):  # each begins where the stronger one ended
         if math.isfinite(penalty):
 
             def loss(flat: Floats, penalty: float = penalty) -> tuple[float, Floats]:
-                guess = flat.reshape(classes, -1)
+                guess = flat.reshape(len(seen), -1)
                 likely = softmax(given + placed @ guess.T)
                 wrong = -(weights * right * np.log(likely.clip(1e-300))).sum()
                 slope = (weights * (likely - right)).T @ placed + penalty * guess
                 return float(wrong + penalty / 2 * (guess**2).sum()), slope.ravel()
 
             added = minimize(loss, added.ravel(), jac=True, method="L-BFGS-B").x
-            added = added.reshape(classes, -1)
-        moved = added[:, :-1] @ axes.T / scale
-        found[penalty] = Correction(moved, added[:, -1] - moved @ centre, penalty)
+            added = added.reshape(len(seen), -1)
+        weight, bias = np.zeros((classes, features.shape[1])), np.zeros(classes)
+        weight[seen] = added[:, :-1] @ axes.T / scale
+        bias[seen] = added[:, -1] - weight[seen] @ centre
+        found[penalty] = Correction(weight, bias, None if len(seen) == classes else seen, penalty)
     return [found[penalty] for penalty in PENALTIES]

@@ -112,3 +112,15 @@ def test_balanced_weights_let_each_class_count_alike() -> None:
     assert (weights.numpy() * counts)[[0, 1, 3]] == pytest.approx([4, 4, 4])
     assert weights[2] == 0
     assert class_weights(targets, 4, "none").tolist() == [1, 1, 1, 1]
+
+
+def test_a_random_backbone_that_is_frozen_is_told_before_it_trains(
+    wbczoo: Run, smears: Path, tmp_path: Path
+) -> None:
+    small = ("--backbone", "squeezenet1_1", "--weights", "none", "--image-size", "32",
+             "--epochs", "1", "--limit-photographs", "8")  # fmt: skip
+    words = "squeezenet1_1: the backbone has no weights and is frozen, so it stays random"
+    for trainable, told in (("head", True), ("all", False)):
+        done = wbczoo("train", smears, "--dataset", "synthetic", *small,
+                      "--trainable", trainable, "--out", tmp_path / trainable)  # fmt: skip
+        assert (words in done.stderr) == told

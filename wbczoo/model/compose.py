@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -74,3 +74,22 @@ def compose(
         )
     except ValidationError as error:
         raise UsageError(f"This composition cannot be: {describe_findings(error)}") from None
+
+
+def explain_random(networks: Iterable[tuple[str, str, str]]) -> str | None:
+    """A sentence about backbones that are neither learned already nor learn; None without any.
+
+    Args:
+        networks: (backbone, initial weights, what of it trains) of each that is to be trained.
+    """
+    random = dict.fromkeys(
+        backbone
+        for backbone, weights, trainable in networks
+        if backbone != "none" == weights and trainable == "head"
+    )
+    if not random:
+        return None
+    return (
+        f"{', '.join(random)}: the backbone has no weights and is frozen, so it stays random, "
+        "and only heads and branches learn. Leave out --weights none, or say --trainable all"
+    )

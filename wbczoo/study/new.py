@@ -11,6 +11,7 @@ from wbczoo.data.choice import Data as Places
 from wbczoo.data.choice import choose_data
 from wbczoo.data.classes import explain_left_out, refuse_one_class, settle_tasks
 from wbczoo.errors import UsageError
+from wbczoo.model.compose import explain_random
 from wbczoo.parts import Part
 from wbczoo.progress import Tell
 from wbczoo.registry import datasets
@@ -60,11 +61,9 @@ def new_plan(
     settled = settle_tasks(rows, asked)
     plan = compose_plan(described, **options | {"tasks": [_written(task) for task in settled]})
     _check(plan, library)
-    if random := _learn_little(plan):
-        tell(
-            f"{', '.join(random)}: the backbone has no weights and is frozen, so it stays random, "
-            "and only heads and branches learn. Leave out --weights none, or say --trainable all"
-        )
+    networks = (trial for trial in plan.trials().values() if isinstance(trial, NetworkTrial))
+    if random := explain_random((n.backbone, n.weights, n.train.trainable) for n in networks):
+        tell(random)
     return plan, library
 
 
@@ -99,17 +98,6 @@ def _check(plan: StudyPlan, library: Library) -> None:
         for fold in trial.folds:
             split = library.split(trial, fold)
             refuse_one_class(split.rows, split.plan, split.tasks)
-
-
-def _learn_little(plan: StudyPlan) -> list[str]:
-    """The backbones that are neither learned already nor learn."""
-    networks = (trial for trial in plan.trials().values() if isinstance(trial, NetworkTrial))
-    found = (
-        trial.backbone
-        for trial in networks
-        if trial.backbone != "none" == trial.weights and trial.train.trainable == "head"
-    )
-    return [*dict.fromkeys(found)]
 
 
 def _describe(part: Part, place: Path) -> Data:

@@ -12,7 +12,7 @@ from wbczoo import progress
 from wbczoo.config import ModelConfig, Part, RunConfig, TrainConfig, train_config
 from wbczoo.data.choice import Data, choose_data
 from wbczoo.errors import UsageError
-from wbczoo.model.compose import compose
+from wbczoo.model.compose import compose, explain_random
 from wbczoo.progress import Tell
 from wbczoo.tasks import DEFAULT, Task, parse
 from wbczoo.training.folds import train_folds
@@ -96,6 +96,10 @@ def train(
         model=model,
         train=train_config(**parts, **chosen),
     )
+    assert run.train is not None
+    network = (model.backbone.name, weights, run.train.trainable)
+    if init is None and not resume and (random := explain_random([network])):
+        tell(random)
     summaries = train_folds(
         run,
         places,

@@ -82,6 +82,22 @@ def test_a_laboratory_has_its_own_name_and_photographs_may_be_unknown() -> None:
     )
 
 
+def test_a_laboratory_of_a_joined_evaluation_is_named_alone(tmp_path: Path) -> None:
+    half = [[each // 2 for each in row] for row in MATRIX]
+    own = cell_of(confusion=half, per_class=groups_of(4, 1, 0, 5))
+    of_each = {name: {"files": 17, "photographs": 9, "groups": 9, "tasks": own["tasks"]}
+               for name in ("here", "there")}  # fmt: skip
+    session = session_of(tmp_path, evaluation(dataset="here+there", laboratories=of_each))
+    found = choose_errors("official:there", session, CELL, nothing)
+    assert found.description.startswith("official:there, simple: 17 files of 9 photographs; no")
+    assert found.counts[0].tolist() == [3.2, 0, 0, 0.8]
+    # The protocol alone means all of them together, as it did.
+    assert choose_errors("official", session, CELL, nothing).counts.tolist() == COUNTS
+    with pytest.raises(UsageError, match="official:here, official:there") as caught:
+        choose_errors("official:bccd", session, CELL, nothing)
+    assert "has no evaluation official:bccd" in str(caught.value)
+
+
 def test_a_full_matrix_leaves_no_errors_open() -> None:
     full = cell_of(confusion=[[1] * 4] * 4, per_class=groups_of(4, 4, 4, 4))
     (found,) = measured_errors({"evaluations": [full]}, CELL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -34,11 +34,13 @@ class Confusion:
             it, for files of one photograph err together; it is empty where there was none.
         description: where they come from, with their counts, in words.
         name: what `--errors` takes for them.
+        among: whether they are of one laboratory of an evaluation of several.
     """
 
     counts: NDArray[np.float64]
     description: str
     name: str
+    among: bool = False
 
 
 def read_card(session: Session) -> Mapping[str, Any]:
@@ -54,7 +56,8 @@ def read_card(session: Session) -> Mapping[str, Any]:
 def measured_errors(card: Mapping[str, Any], task: Task) -> list[Confusion]:
     """The errors of each evaluation on a card that does not leak, one for each laboratory.
 
-    Of several under one protocol in one laboratory those count whose files are photographs
+    An evaluation of several laboratories stands beside the figures that it has of each. Of several
+    under one protocol in one laboratory those count whose files are photographs
     rather than views of them, and then those of most photographs.
 
     Raises:
@@ -62,7 +65,7 @@ def measured_errors(card: Mapping[str, Any], task: Task) -> list[Confusion]:
     """
     best: dict[str, tuple[tuple[float, float], Confusion]] = {}
     try:
-        for found in card.get("evaluations", ()):
+        for found in _each_and_its_laboratories(card.get("evaluations", ())):
             measured = found["tasks"].get(task.name)
             if found["leaky"] or measured is None or measured["classes"] != list(task.classes):
                 continue
@@ -125,6 +128,15 @@ def _names(session: Session, task: Task) -> str:
     return " or ".join(each.name for each in measured_errors(read_card(session), task))
 
 
+def _each_and_its_laboratories(
+    evaluations: Iterable[Mapping[str, Any]],
+) -> Iterator[Mapping[str, Any]]:
+    for found in evaluations:
+        yield found
+        for name, own in found.get("laboratories", {}).items():
+            yield {**found, **own, "laboratory": name, "among": True}
+
+
 def _of_evaluation(
     found: Mapping[str, Any], measured: Mapping[str, Any], task: Task
 ) -> tuple[Confusion, float]:
@@ -140,7 +152,8 @@ def _of_evaluation(
     of = format_sources(told, found.get("unit", "photograph"))
     where = f"{name}, {found['part']}: {found['files']} files of {of}"
     counts = matrix * (groups / np.maximum(matrix.sum(1), 1))[:, None]
-    confusion = Confusion(counts, printable(_with_unseen(where, counts, task)), printable(name))
+    description = printable(_with_unseen(where, counts, task))
+    confusion = Confusion(counts, description, printable(name), "among" in found)
     return confusion, float(groups.sum() or 1)
 
 
@@ -156,7 +169,7 @@ def _of_card(choice: str, laboratory: bool, session: Session, task: Task) -> Con
     fitting = [
         each
         for each in measured
-        if (each.name if laboratory else each.name.partition(":")[0]) == choice
+        if (each.name == choice if laboratory else _is_whole(each, choice))
     ]
     if len(fitting) == 1:
         return fitting[0]
@@ -167,6 +180,10 @@ def _of_card(choice: str, laboratory: bool, session: Session, task: Task) -> Con
         f"The card has no evaluation {choice} without leak for the task {task.name}; "
         f"it has {names}."
     )
+
+
+def _is_whole(found: Confusion, protocol: str) -> bool:
+    return not found.among and found.name.partition(":")[0] == protocol
 
 
 def _of_folder(root: Path, task: Task, predict: Predict) -> Confusion:

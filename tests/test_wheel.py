@@ -70,3 +70,8 @@ def test_installed_wheel_lists_and_builds_elsewhere(wheel: Path, tmp_path: Path)
     left = run("verify", "mobilenetv2-white-cell")
     assert left.returncode == 2
     assert "published, but too large to come with this installation" in left.stderr
+    # In a clone, where the installation has it not, the working folder has it.
+    clone = tmp_path / "exports" / "mobilenetv2-white-cell"
+    clone.parent.mkdir()
+    clone.symlink_to(ROOT / "exports" / clone.name, target_is_directory=True)
+    assert run("verify", clone.name).returncode == 0

@@ -148,13 +148,19 @@ def published() -> Published:
 
 
 def find_published(name: str) -> Path:
-    """The folder of a published model; UsageError with the names that there are."""
+    """The folder of a published model; UsageError with the names that there are.
+
+    One that did not come with this installation is looked for in `exports/` of the working folder,
+    where a clone of the repository has it.
+    """
     found = published()
     if name in found.elsewhere:
+        if all((OWN / name / each).is_file() for each in (_MODEL, _CARD)):
+            return OWN / name
         raise UsageError(
             f"{name} is published, but too large to come with this installation. Take its folder "
-            f"exports/{name} from wbczoo's repository, and give that; here are "
-            f"{', '.join(found.names)}."
+            f"exports/{name} from wbczoo's repository, and give that, or run this where the folder "
+            f"lies; here are {', '.join(found.names)}."
         )
     if name not in found.names:
         near = get_close_matches(name, (*found.names, *found.elsewhere), 1)

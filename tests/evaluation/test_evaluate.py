@@ -200,6 +200,10 @@ def test_a_published_model_is_measured_by_its_name(
     found = json.loads(wbczoo(*asked, cwd=tmp_path).stdout)
     assert found["protocol"] == "external"
     assert set(found["tasks"]) == {"cell", "nucleus", "leukocyte"}
+    other = ("evaluate", "leukocyte-nano", smears, "--dataset", "synthetic")
+    told = wbczoo(*other, expect=2).stderr  # of several, no one name is advised
+    assert "To test the model on another: --protocol external" in told
+    assert "--data bccd=PATH --data pbc=PATH --data raabin=PATH" in told
     told = wbczoo("evaluate", "leukocyte-huge", smears, expect=2).stderr
     assert "neither a path nor a published model; there is leukocyte-small" in told
     told = wbczoo("evaluate", "leukocyte-nanno", smears, expect=2).stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def test_unknown_classes_are_measured_of_a_run_and_of_its_export(
     told = wbczoo("evaluate", left_out / "run", *command).stdout
     assert "6 files of 2 groups of classes that it has not: monocyte (6)" in told
     assert "AUROC, known against unknown" in told
+    assert "The task kind leaves out files by their labels: 6 of monocyte." in told
+    assert re.search(r"^files +18$", told, re.MULTILINE)
 
 
 def test_most_of_the_validation_lies_below_the_limit_in_the_export(

@@ -115,7 +115,8 @@ def table(document: Mapping[str, Any]) -> str:
         # `external` measures twice; a note stands there where both are the same.
         if "accuracy" in found.get("shared_classes", {}):
             tasks[f"{task}, shared classes"] = found["shared_classes"]
-    rows: list[list[object]] = [
+    rows: list[list[object]] = [["files", *(found["files"] for found in tasks.values())]]
+    rows += [
         [name, *(format_figure(found[key]) for found in tasks.values())]
         for key, name in _NAMES.items()
     ]
@@ -145,8 +146,9 @@ def table(document: Mapping[str, Any]) -> str:
         parts.append(novelty.table(document["novelty"]))
     if document.get("sets"):
         parts.append(sets.table(document["sets"]))
-    for task, count in document.get("left_out", {}).items():
-        parts.append(f"The task {task} leaves out {count} files by their labels.")
+    for task, labels in document.get("left_out", {}).items():
+        counted = ", ".join(f"{count} of {label or 'no label'}" for label, count in labels.items())
+        parts.append(f"The task {task} leaves out files by their labels: {counted}.")
     parts += [f"Refused {path}: {reason}" for path, reason in document.get("refused", {}).items()]
     parts.append(f"Intervals: {document['interval']}.")
     return "\n\n".join(parts)

@@ -126,10 +126,15 @@ def score(
     else:
         named = [", ".join(each.parts) for each in (trained or asked, asked)]
         if named[0] != named[1]:
+            own = (trained or asked).parts
+            same = f"it is the same, name it: --dataset {named[0]}"
+            if len(own) > 1:
+                each = " ".join(f"--data {name}=PATH" for name in own)
+                same = f"these are among them, say where each lies that is given: {each}"
             raise UsageError(
-                f"The model was trained on the data set {named[0]!r}, and this is read as "
-                f"{named[1]!r}. If it is the same, name it: --dataset {named[0]}. To test the "
-                "model on another: --protocol external."
+                f"The model was trained on the data set{'s' * (len(own) > 1)} {named[0]!r}, and "
+                f"this is read as {named[1]!r}. To test the model on another: --protocol external. "
+                f"If {same}."
             )
         plan = plan_split(rows, model.tasks, asked)
         if digest_of(rows, plan) == split_sha256:

@@ -6,11 +6,14 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from commands import SMALL_TRAINING, Completed
+
+from wbczoo.evaluation.drawings import explain_no_matplotlib
 
 Run = Callable[..., Completed]
 
@@ -137,3 +140,15 @@ def test_of_folds_each_has_its_row_and_the_card_has_them_pooled(
     assert [found["fold"] for found in card["evaluations"]] == ["all"]
     assert card["training"]["fold"] == 1
     assert "grouped, all folds pooled" in (out / "card.md").read_text()
+
+
+def test_without_matplotlib_the_rest_is_written_and_what_is_left_out_is_said(
+    wbczoo: Run, small_export: Path, smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    done = wbczoo("evaluate", small_export, smears, "--dataset", "synthetic",
+                  "--resamples", 20, "--out", tmp_path / "out")  # fmt: skip
+    assert f"no drawings, only tables and the page: {explain_no_matplotlib()}" in done.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "evaluation.json", "predictions.csv", "errors.html",
+    }  # fmt: skip

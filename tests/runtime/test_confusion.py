@@ -98,6 +98,21 @@ def test_a_laboratory_of_a_joined_evaluation_is_named_alone(tmp_path: Path) -> N
     assert "has no evaluation official:bccd" in str(caught.value)
 
 
+def test_what_evaluate_leaves_is_a_table_of_errors_as_it_is(tmp_path: Path) -> None:
+    lines = [
+        "path,label,photograph,flags,cell_truth,cell,cell_probability,nucleus_truth,nucleus",
+        "1.png,EOS,a,,eosinophil,neutrophil,.9,polynuclear,polynuclear",
+        "2.png,EOS,a,,eosinophil,eosinophil,.9,polynuclear,polynuclear",
+        "3.png,BAS,b,,,eosinophil,.9,,polynuclear",  # of no class of the task
+        "4.png,LYT,c,,lymphocyte,,,mononuclear,",  # without an answer
+    ]
+    (tmp_path / "predictions.csv").write_text("\n".join(lines))
+    found = choose_errors(str(tmp_path / "predictions.csv"), session_of(tmp_path), CELL, nothing)
+    assert found.counts[0].tolist() == [0.5, 0, 0, 0.5]
+    assert found.counts.sum() == 1
+    assert "2 more were left out" in found.description
+
+
 def test_a_full_matrix_leaves_no_errors_open() -> None:
     full = cell_of(confusion=[[1] * 4] * 4, per_class=groups_of(4, 4, 4, 4))
     (found,) = measured_errors({"evaluations": [full]}, CELL)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from wbczoo import files
 from wbczoo.errors import UsageError
+from wbczoo.machine import how_to_install
 from wbczoo.metrics.formulas import BINS, COVERAGES
 
 # Okabe and Ito 2008, Color Universal Design: told apart by every kind of colour vision.
@@ -21,15 +22,22 @@ SUFFIXES = ("png", "svg")
 Floats = NDArray[np.float64]
 
 
-def check_matplotlib() -> None:
-    """UsageError where there is nothing to draw with."""
+def explain_no_matplotlib() -> str | None:
+    """Why nothing can be drawn, and what to do; None where it can."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise UsageError(
-            "Drawings are made by matplotlib, which is not installed: pip install matplotlib, or "
-            "leave out --out."
-        ) from None
+        return (
+            "drawings are made by matplotlib, which is not installed: pip install matplotlib, or "
+            f"what training needs: {how_to_install('train')}"
+        )
+    return None
+
+
+def check_matplotlib() -> None:
+    """UsageError where there is nothing to draw with."""
+    if why := explain_no_matplotlib():
+        raise UsageError(f"{why[0].upper()}{why[1:]}.")
 
 
 def draw_confusion(folder: Path, title: str, tasks: Mapping[str, Mapping[str, Any]]) -> None:

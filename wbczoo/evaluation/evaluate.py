@@ -13,7 +13,7 @@ from wbczoo.data.choice import Data, Places, choose_data
 from wbczoo.data.prepared import read_dataset
 from wbczoo.data.samples import Rows
 from wbczoo.errors import UsageError
-from wbczoo.evaluation.drawings import check_matplotlib
+from wbczoo.evaluation.drawings import explain_no_matplotlib
 from wbczoo.evaluation.figures import Evaluation
 from wbczoo.evaluation.opened import Opened, find_folders, is_run, open_ensemble, open_model
 from wbczoo.evaluation.results import write_results
@@ -55,7 +55,7 @@ def evaluate(
             than the model was made is, unless it is given, as the model was trained with.
         protocol, part, fold: the model's own where None.
         ensemble: let all runs of the folder `model` answer each image together.
-        out: a folder for `predictions.csv`, drawings and `errors.html`.
+        out: a folder for `predictions.csv`, `errors.html`, and drawings where matplotlib is there.
         overwrite: replace what has these names in it.
 
     Raises:
@@ -63,9 +63,11 @@ def evaluate(
     """
     model = resolve(model)
     if out is not None:
-        check_matplotlib()
         out = Path(out)
         _claim(out, data, overwrite=overwrite)
+    undrawn = None if out is None else explain_no_matplotlib()
+    if undrawn:
+        tell(f"{out} gets no drawings, only tables and the page: {undrawn}")
     given = {"protocol": protocol, "part": part, "fold": fold}
     named = dataset is not None or isinstance(data, Mapping)
     rows: Rows | None = None
@@ -109,7 +111,10 @@ def evaluate(
         files.write_json(model / f"evaluation-{name}.json", document)
     if out is not None:
         limits = [one.limits for one in opened]
-        write_results(out, document, run.model.tasks, scored, limits, run.model.preprocessing)
+        write_results(
+            out, document, run.model.tasks, scored, limits, run.model.preprocessing,
+            drawn=not undrawn,
+        )  # fmt: skip
     return Evaluation(document)
 
 

@@ -22,6 +22,7 @@ from wbczoo.tasks import Task
 from wbczoo.text import format_figure, name_source, printable
 
 MOST_ERRORS = 200  # of a task that the page shows
+DRAWINGS = ("confusion", "reliability", "coverage")
 SIDE = 160  # pixels of a picture on it
 
 
@@ -32,6 +33,8 @@ def write_results(
     scored: Sequence[Scored],
     limits: Sequence[Limits | None],
     preprocessing: Preprocessing,
+    *,
+    drawn: bool = True,
 ) -> None:
     """Write `evaluation.json`, `predictions.csv`, drawings and `errors.html` into a folder.
 
@@ -39,6 +42,7 @@ def write_results(
         document: the evaluation's.
         scored, limits: of each fold, or of one test.
         preprocessing: of the model, for what it saw where it crops.
+        drawn: whether the drawings are made, which need matplotlib.
     """
     listed = list(list_answers(tasks, scored, limits))
     files.write_json(folder / "evaluation.json", dict(document))
@@ -46,7 +50,11 @@ def write_results(
     table = table_of(tasks, listed).encode("utf-8", "backslashreplace")
     files.write_bytes(folder / "predictions.csv", table)
     measured = document["tasks"]
-    if measured:
+    if not drawn:  # those of an earlier evaluation are of other figures
+        for name in DRAWINGS:
+            for suffix in drawings.SUFFIXES:
+                (folder / f"{name}.{suffix}").unlink(missing_ok=True)
+    elif measured:
         title = f"{document['name']}, {document['dataset']}\n{heading(document)}"
         drawings.draw_confusion(folder, title, measured)
         answers = {task: _confidences(listed, task) for task in measured}

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from wbczoo.errors import UsageError, WbczooError
+from wbczoo.machine import how_to_install
 from wbczoo.text import one_line
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def attempt(url: str, work: Callable[[], T], done: str = "read") -> T:
             return work()
         except ImportError as error:
             raise WbczooError(
-                f"{url} needs {error.name or 'a package'}: pip install 'wbczoo[remote]', or the "
+                f"{url} needs {error.name or 'a package'}: {how_to_install('remote')}, or the "
                 f"package that fsspec names: {one_line(error)}"
             ) from None
         except (FileNotFoundError, UsageError):

@@ -87,7 +87,7 @@ def choose_errors(choice: str, session: Session, task: Task, predict: Predict) -
         choice: `PROTOCOL` or `PROTOCOL:LABORATORY` of an evaluation on the model's card; a folder
             of reviewed cells, in folders named after their classes as the data set `folder` has
             them; or a CSV file of reviewed cells with the columns `truth` and `answer`, and
-            `photograph` where several cells come from one.
+            `photograph` where several cells come from one, or as `evaluate --out` leaves it.
         predict: answers images, for a folder.
 
     Raises:
@@ -211,12 +211,21 @@ def _of_folder(root: Path, task: Task, predict: Predict) -> Confusion:
 def _of_table(path: Path, task: Task) -> Confusion:
     labels = registry.datasets.spec("folder").labels
     cells = []
-    rows = read_rows(path, ("truth", "answer"), ("photograph",))
+    columns = ("truth", "answer")
+    evaluated = (f"{task.name}_truth", task.name)  # of what `evaluate --out` leaves
+    rows = read_rows(path, (), (), further=True)
+    if rows and {*evaluated} <= rows[0][1].keys() and not {*columns} <= rows[0][1].keys():
+        columns = evaluated
+        rows = [(line, {"photograph": "", **row}) for line, row in rows]
+    else:
+        rows = read_rows(path, columns, ("photograph",))
     for line, row in rows:
-        truth, answer = (class_of(task, row[each], labels) for each in ("truth", "answer"))
+        truth, answer = (class_of(task, row[each], labels) for each in columns)
+        if columns is evaluated and not row[columns[1]]:
+            continue  # it was refused
         if answer is None:
             raise UsageError(
-                f"{path} has the answer {row['answer']!r} in line {line}; the model answers "
+                f"{path} has the answer {row[columns[1]]!r} in line {line}; the model answers "
                 f"{', '.join(task.classes)}."
             )
         if truth is not None:

@@ -153,7 +153,8 @@ def test_a_file_that_is_there_is_kept_until_it_is_given_up(
     command = _command(model, out, "jsonl")
     out.write_text("mine")
     assert "is there already. Give --overwrite" in refusal(command)
-    assert "nothing is left to resume" in refusal(command, "--resume")
+    # A script that is run again is not stopped, and nothing is computed.
+    assert "nothing is left to resume" in wbczoo(*command, "--resume", cwd=tree).stderr
     assert "give one" in refusal(command, "--resume", "--overwrite")
     assert out.read_text() == "mine"
     part.write_text("half")

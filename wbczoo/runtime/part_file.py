@@ -17,6 +17,7 @@ from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.file import claim_file
 from wbczoo.images.walk import Found
+from wbczoo.progress import tell
 from wbczoo.runtime.rows import Count, Layout, Row, begins_image, count_row
 
 Watch = Callable[[int], AbstractContextManager[Callable[[int], object]]]
@@ -37,16 +38,19 @@ def part_of(out: Path) -> Path:
 
 def check_place(
     out: Path, *, resume: bool, overwrite: bool, inputs: Iterable[str | Path] = ()
-) -> None:
+) -> bool:
     """Find out whether rows may be written to `out`; nothing is changed.
 
     Args:
         inputs: files that are read.
 
+    Returns:
+        whether there is anything to do: not where `resume` goes on with a file that is whole.
+
     Raises:
-        UsageError: as `claim_file`; if it is there, and `overwrite` does
-            not say to replace it; or if an interrupted run's rows are there, and neither `resume`
-            nor `overwrite` says what becomes of them.
+        UsageError: as `claim_file`; if it is there, and neither `overwrite` says to replace it
+            nor `resume` to leave it; or if an interrupted run's rows are there, and neither
+            `resume` nor `overwrite` says what becomes of them.
     """
     if resume and overwrite:
         raise UsageError("--resume goes on with the rows and --overwrite drops them; give one.")
@@ -54,15 +58,23 @@ def check_place(
     part = part_of(out)
     begun = part.exists() and part.stat().st_size > 0
     if overwrite:
-        return
+        return True
     if begun and not resume:
         raise UsageError(
             f"{part} holds the rows of a run that was interrupted. Give --resume to go on behind "
             "them, or --overwrite to begin anew."
         )
-    if out.exists() and not begun:
-        left = "is whole; nothing is left to resume" if resume else "is there already"
-        raise UsageError(f"{out} {left}. Give --overwrite to replace it, or name another file.")
+    if not out.exists() or begun:
+        return True
+    if not resume:
+        raise UsageError(
+            f"{out} is there already. Give --overwrite to replace it, or name another file."
+        )
+    tell(
+        f"{out} is whole: nothing is left to resume, and nothing was computed. Give --overwrite to "
+        "compute it anew, or name another file"
+    )
+    return False
 
 
 def whole_records(stream: BinaryIO, layout: Layout) -> Iterator[bytes]:
@@ -116,7 +128,7 @@ def write_part(
 
     Until then the rows are in `FILE.part`, and each is there as soon as it is computed. Beside it
     `FILE.part.json` tells what computed them. With `resume` the rows that are there stay, and the
-    file ends in the same bytes as if nothing had stopped it: batches hold the same images as they
+    file, unless it is whole already, ends in the same bytes as if nothing had stopped it: batches hold the same images as they
     would have, for an answer's last digits depend on what it was computed with.
 
     Args:
@@ -131,7 +143,8 @@ def write_part(
             other images, were made by something else, or are damaged.
         WbczooError: if the file cannot be written; the rows so far are kept.
     """
-    check_place(out, resume=resume, overwrite=overwrite)
+    if not check_place(out, resume=resume, overwrite=overwrite):
+        return Written(0, Count(0, 0))
     part, state = part_of(out), out.with_name(f"{out.name}.part.json")
     with _alone(part):
         # The empty file comes first: whatever stops this, the state then tells what it was.

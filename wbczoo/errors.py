@@ -19,6 +19,10 @@ class UsageError(WbczooError):
     exit_code = 2
 
 
+class NotInstalled(UsageError):  # noqa: N818 - the part is as it should be
+    """A part that is known and needs something that is not installed."""
+
+
 class Held(UsageError):  # noqa: N818 - what another process does, no fault of the program
     """A run's folder that another process trains in."""
 

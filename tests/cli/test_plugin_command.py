@@ -112,3 +112,8 @@ def test_check_asks_for_data_that_a_set_cannot_make(tmp_path: Path) -> None:
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (2, "")
         assert "name them with --data" in done.stderr
+
+
+def test_check_of_a_part_that_needs_what_is_not_installed_ends_with_1(tmp_path: Path) -> None:
+    install(tmp_path, "wbczoo-wanting", "wanting", part("wanting", "requires=('no_such_package',)"))
+    assert run(tmp_path, "-m", "wbczoo", "plugin", "check", "wanting", expect=1) == ""

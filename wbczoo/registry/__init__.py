@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError
 from typing import Any, Generic, cast
 
-from wbczoo.errors import UsageError
+from wbczoo.errors import NotInstalled, UsageError
 from wbczoo.registry.entry import HOME, SPEC_TYPES, Entry, S, available, blank, check, fill, judge
 from wbczoo.registry.installed import canonical, find_home, find_strangers
 from wbczoo.registry.sandbox import recall, try_apart, without_stdout
@@ -83,7 +83,7 @@ class Registry(Generic[S]):
             entry = _load_here(entry, self._spec_type)
             usable = entry.status == "ok"
         if not usable:
-            raise UsageError(f"The {self.kind} {asked!r} cannot be used: {entry.reason}")
+            raise _unusable(entry)(f"The {self.kind} {asked!r} cannot be used: {entry.reason}")
         return entry
 
     def _choose(self, wanted: str, asked: str) -> Entry[S]:
@@ -121,7 +121,7 @@ class Registry(Generic[S]):
                 f"The family {entry.name} cannot give {member!r}: {describe_error(error)}"
             ) from error
         if found.status != "ok":
-            raise UsageError(f"The {self.kind} {found.name!r} cannot be used: {found.reason}")
+            raise _unusable(found)(f"The {self.kind} {found.name!r} cannot be used: {found.reason}")
         return found
 
     def _unknown(self, name: str, wanted: str, distribution: str) -> str:
@@ -200,6 +200,10 @@ def _without_usurpers(strangers: list[Entry[Any]], taken: set[str]) -> Iterator[
             f"{holder} has this name too; select this one as {entry.distribution}:{entry.name}."
         )
         yield replace(entry, status="duplicate", reason=reason)
+
+
+def _unusable(entry: Entry[Any]) -> type[UsageError]:
+    return NotInstalled if entry.status == "missing" else UsageError
 
 
 def _bare(entry: Entry[Any]) -> str:

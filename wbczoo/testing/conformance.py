@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from wbczoo import registry
-from wbczoo.errors import UsageError, WbczooError
+from wbczoo.errors import NotInstalled, UsageError, WbczooError
 from wbczoo.process import JobError, JobProcess
 from wbczoo.specs import DatasetSpec
 from wbczoo.text import describe_error, printable
@@ -78,7 +78,8 @@ def run(
         limit: seconds that a check may take.
 
     Raises:
-        UsageError: if there is no such part, or something that it needs is not installed.
+        UsageError: if there is no such part.
+        WbczooError: if something that it needs is not installed.
     """
     if refused := _refused(kind, name):
         yield refused
@@ -92,6 +93,8 @@ def run(
             return
         if isinstance(checks, str):
             raise UsageError(checks)
+        if isinstance(checks, dict):
+            raise WbczooError(checks["not installed"])
         for check in checks:
             try:
                 yield Result(**jobs.ask({**about, "check": check}))
@@ -101,12 +104,14 @@ def run(
 
 def answer(job: Mapping[str, Any]) -> Any:
     """In the other process: the names of a part's checks, the result of one, or a sentence that
-    says why there can be none.
+    says why there can be none; as `not installed` where something is to be installed first.
     """
     from wbczoo.testing import bound, checks_of
 
     try:
         spec = registry.ALL[job["kind"]].spec(job["name"])
+    except NotInstalled as error:
+        return {"not installed": str(error)}
     except UsageError as error:
         return str(error)
     if isinstance(spec, DatasetSpec) and spec.prepare is None and job["data"] is None:
@@ -142,5 +147,6 @@ def _refused(kind: str, name: str) -> Result | None:
     if entry.status == "broken":
         return Result("check_loads_quietly", "failed", entry.reason)
     if entry.status in ("missing", "blocked"):
-        raise UsageError(f"{name!r} cannot be checked: {entry.reason}")
+        kind_of_error = WbczooError if entry.status == "missing" else UsageError
+        raise kind_of_error(f"{name!r} cannot be checked: {entry.reason}")
     return None

@@ -35,6 +35,11 @@ def format_count(number: int | None) -> str:
     return "unknown" if number is None else str(number)
 
 
+def format_number(number: int, thing: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def format_sources(counts: Mapping[str, int | None], unit: str) -> str:
     """`71 photographs`, `1 slide`, `5 patients`: what files are of, counted as they are split.
 
@@ -45,7 +50,7 @@ def format_sources(counts: Mapping[str, int | None], unit: str) -> str:
     number = count_sources(counts, unit)
     if number is None:
         return "an unknown number of photographs"
-    return f"{number} {name_source(unit)}{'' if number == 1 else 's'}"
+    return format_number(number, name_source(unit))
 
 
 def name_source(unit: str) -> str:

@@ -322,7 +322,10 @@ def test_without_the_extra_it_says_what_to_install(halves: Path) -> None:
         [sys.executable, "-c", script, "data", "audit", str(halves)], capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert done.stderr == f"Error: cv2 is not installed: {how_to_install('train')}.\n"
+    assert done.stderr == (
+        "Error: Auditing needs OpenCV (cv2) and threadpoolctl, of which cv2 is not installed: "
+        f"{how_to_install('train')}.\n"
+    )
 
 
 def test_what_cannot_be_audited_is_a_sentence(

@@ -62,6 +62,11 @@ def test_equal_bytes_share_a_group_whatever_they_are_called(tmp_path: Path) -> N
     assert rows.hashes == tuple(hashlib.sha256(contents[s.path]).hexdigest() for s in rows.samples)
 
 
+def test_a_drawn_set_reads_its_table_and_passes_nothing_over(smears: Path) -> None:
+    assert (smears / "samples.csv").exists()
+    assert not read_rows(registry.datasets.spec("synthetic"), smears).passed_over
+
+
 def test_equal_bytes_join_whole_photographs(tmp_path: Path) -> None:
     root = write(
         tmp_path,

@@ -16,7 +16,7 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.review.crops import SIDE, Crops
 from wbczoo.review.log import Log
 from wbczoo.review.prepare import ANSWERS, Prepared, prepare
-from wbczoo.review.serve import Wanted, bind, open_review
+from wbczoo.review.serve import Wanted, bind, open_review, run
 from wbczoo.runtime.session import Session
 
 Run = Callable[..., Completed]
@@ -126,7 +126,7 @@ def test_the_command_refuses_what_cannot_be(
         "review", *fields[1:], "--model", model, "--out", out, "--no-browser", expect=2
     )
     assert "not among the images" in told.stderr
-    assert told.stdout.startswith("http://127.0.0.1:")
+    assert told.stdout == ""  # no address of what is not to be reviewed
     assert "holds no review.jsonl" in wbczoo("review", "--check", tmp_path, expect=2).stderr
 
 
@@ -144,3 +144,14 @@ def test_check_is_a_command(wbczoo: Run, tmp_path: Path) -> None:
     changed = wbczoo("review", "--check", tmp_path / "review", expect=1).stdout
     assert "line 1:" in changed
     assert changed.endswith("2 faults\n")
+
+
+def test_what_refuses_a_review_at_once_is_told_in_place_of_an_address(
+    fields: list[str], model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("uvicorn", reason="the extra `review` is not installed")
+    announced: list[object] = []
+    with pytest.raises(UsageError, match="has no task 'kidney'"):
+        run(tmp_path / "new", fields, model, partial(Session, model, device="cpu"),
+            Wanted(task="kidney"), announce=announced.append)  # fmt: skip
+    assert announced == []

@@ -120,6 +120,7 @@ def test_the_command_counts_what_predict_answers(
     done = wbczoo("differential", tmp_path / "mixed", "--model", measured, "--json", "--html", page,
                   "--errors", "official", expect=3)  # fmt: skip
     document = json.loads(done.stdout)
+    assert f"written: {page}\n" in done.stderr
     (group,) = document["groups"]
     table = wbczoo("predict", tmp_path / "mixed", "--model", measured, "--format", "csv", expect=3)
     answers = list(csv.DictReader(table.stdout.splitlines()))

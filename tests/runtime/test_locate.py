@@ -167,6 +167,7 @@ def test_geojson_of_several_images_is_a_file_for_each(wbczoo: Run, place: Path) 
     done = wbczoo("locate", "fields", "a.zip", "--format", "geojson", "--out", "out", expect=3)
     assert done.stdout == ""
     assert "a.zip/x.png: The file is empty." in done.stderr
+    assert "written: out, 3 documents\n" in done.stderr
     names = ["fields/empty.png", "fields/two.png", "a.zip/two.png"]
     assert {path.name for path in Path("out").iterdir()} == {
         flat_name(name, ".geojson") for name in names
@@ -181,7 +182,7 @@ def test_geojson_of_several_images_is_a_file_for_each(wbczoo: Run, place: Path) 
     ):
         assert reason in wbczoo("locate", *given, "--format", "geojson", expect=2).stderr
     one = ("locate", "fields/two.png", "--format", "geojson", "--out", "one.geojson")
-    wbczoo(*one)
+    assert "written: one.geojson\n" in wbczoo(*one).stderr
     jsonschema.validate(json.loads(Path("one.geojson").read_text(encoding="utf-8")), SCHEMA)
     assert "--overwrite" in wbczoo(*one, expect=2).stderr
 

@@ -60,6 +60,9 @@ def test_a_name_that_is_none_is_told_with_those_that_are(
     wbczoo: Callable[..., Completed], smears: Path
 ) -> None:
     done = wbczoo("predict", smears, "--model", "exports/nowhere", expect=2)
+    # No model is said to answer where nothing is answered.
+    told = wbczoo("predict", smears / "nowhere.jpg", expect=2).stderr
+    assert "answered by" not in told
     assert re.search(rf"exports/nowhere is neither.*{MODELS.names[0]}", done.stderr)
     with pytest.raises(UsageError, match="there is"):
         find_published("../secret")

@@ -16,6 +16,7 @@ from wbczoo.cli.options import (
 )
 from wbczoo.cli.results import echo
 from wbczoo.cli.settings import split_settings
+from wbczoo.machine import how_to_install
 from wbczoo.tasks import DEFAULT, Task
 
 _SHOWN = 20  # groups in the table; --json has them all
@@ -53,15 +54,23 @@ def audit(
 
     Example: wbczoo data audit smears --protocol report
     """
-    from wbczoo.audit.against import look_up, read_hashes
-    from wbczoo.audit.report import check as hold_against
-    from wbczoo.audit.report import (
-        describe,
-        planned_sides,
-        published_sides,
-        require_photographs,
-    )
-    from wbczoo.audit.search import audit as find_leaks
+    from wbczoo.errors import WbczooError
+
+    try:
+        from wbczoo.audit.against import look_up, read_hashes
+        from wbczoo.audit.report import check as hold_against
+        from wbczoo.audit.report import (
+            describe,
+            planned_sides,
+            published_sides,
+            require_photographs,
+        )
+        from wbczoo.audit.search import audit as find_leaks
+    except ModuleNotFoundError as error:
+        raise WbczooError(
+            "Auditing needs OpenCV (cv2) and threadpoolctl, of which "
+            f"{error.name} is not installed: {how_to_install('train')}."
+        ) from None
     from wbczoo.data.classes import settle_tasks
     from wbczoo.data.prepared import read_dataset
     from wbczoo.data.splits import plan_split

@@ -17,9 +17,10 @@ from wbczoo.cli.runtime_options import (
     engine_option,
     model_option,
     runtime_device_option,
+    tell_default_model,
     unknown_above_option,
 )
-from wbczoo.text import format_limits, format_percent, printable
+from wbczoo.text import format_limits, format_number, format_percent, printable
 
 
 @click.command("differential")
@@ -124,6 +125,7 @@ def command(
         # A reviewed image shows the one cell that it is named after.
         predict = partial(predict_paths, session, cells="one" if cells == "all" else cells)
         errors = choose_errors(errors_from, session, task, predict)
+    tell_default_model()
 
     distinct = Distinct(paths, group_of)
     with bar(len(paths), "images", unit="image") as advance:
@@ -141,15 +143,19 @@ def command(
     for group in document["groups"]:
         if twice := distinct.repeated.get(group["name"]):
             group["warnings"].append(
-                f"{len(twice)} images came twice and count once: {some(twice)}."
+                f"{format_number(len(twice), 'image')} came twice and "
+                f"count{'s' * (len(twice) == 1)} once: {some(twice)}."
             )
     if found.passed_over:
         tell(describe_passed_over(found.passed_over))
     if distinct.shared:
-        tell(f"{len(distinct.shared)} images count in two groups: {some(distinct.shared)}")
+        shared = format_number(len(distinct.shared), "image")
+        verb = "counts" if len(distinct.shared) == 1 else "count"
+        tell(f"{shared} {verb} in two groups: {some(distinct.shared)}")
     if html is not None:
         title = f"Differential by {document['model']}"
         files.write_text(html, render("differential.html", title=title, **document))
+        tell(f"written: {html}")
     if as_json:
         print_json(document)
     else:

@@ -54,9 +54,9 @@ def write_collections(
     from wbczoo.files import flat_name
     from wbczoo.progress import tell
     from wbczoo.runtime.rows import Count, write_jsonl
-    from wbczoo.text import printable
+    from wbczoo.text import format_number, printable
 
-    count = Count(0, 0)
+    count, written = Count(0, 0), None
     folder = out is not None and _is_folder(out)
     for document in documents:
         if "error" in document:
@@ -68,7 +68,11 @@ def write_collections(
             target = out / flat_name(document["path"], ".geojson") if folder else out
             with _opened_aside(target) as opened:
                 count += write_jsonl([document], opened)
+                written = target
         advance(1)
+    if out is not None and written is not None:
+        documents_in = f", {format_number(count.images - count.refused, 'document')}"
+        tell(f"written: {out}" + documents_in * folder)
     return count
 
 

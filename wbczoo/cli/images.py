@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wbczoo.cli.results import stream
+from wbczoo.text import format_number
 
 if TYPE_CHECKING:
     from wbczoo.images.walk import Images
@@ -101,7 +102,7 @@ def tell_count(count: Count, found: Images, done: str) -> None:
 
     if count.refused:
         others = count.images - count.refused - count.without_cell
-        tell(f"{others} images {done}, {count.refused} refused")
+        tell(f"{format_number(others, 'image')} {done}, {count.refused} refused")
     elif not count.images:
         tell("no path was listed on stdin")
     if count.without_cell:

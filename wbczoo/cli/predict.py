@@ -29,6 +29,7 @@ from wbczoo.cli.runtime_options import (
     engine_option,
     model_option,
     runtime_device_option,
+    tell_default_model,
     time_limit_option,
     unknown_above_option,
     unsure_below_option,
@@ -175,6 +176,13 @@ def command(
     if coverage is not None and session.file.sets is not None:
         for sentence in session.file.sets.not_promised(session.tasks, coverage):
             tell(sentence)
+    chosen = choose_cells(cells, session.file)
+    if layout == "geojson" and chosen not in FOUND:
+        raise UsageError(
+            "GeoJSON outlines cells, and whole images have none; ask a model that was trained with "
+            "--crop cell by --cells one or all."
+        )
+    tell_default_model()
     if device == "auto":
         why = f": {session.why_no_cuda}" if session.why_no_cuda else ""
         click.echo(f"computing with {session.provider}{why}", err=True)
@@ -200,11 +208,6 @@ def command(
         count = written.count
         tell(_speed(written.computed, time.perf_counter() - begun))
     else:
-        if layout == "geojson" and choose_cells(cells, session.file) not in FOUND:
-            raise UsageError(
-                "GeoJSON outlines cells, and whole images have none; ask a model that was trained "
-                "with --crop cell by --cells one or all."
-            )
         rows = predict_paths(
             session, found, batch_size=batch_size, workers=workers, cells=cells, draw=draw,
             maps=maps,

@@ -6,20 +6,29 @@ from pathlib import Path
 
 import click
 
+_BY_DEFAULT = "wbczoo.model_by_default"
+
 
 def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | None) -> Path:
     """Where the model lies that was named, or the default one."""
-    from wbczoo.registry.models import published
     from wbczoo.runtime.named import resolve
 
     if given is None:
+        ctx.meta[_BY_DEFAULT] = True
+    return resolve(given)
+
+
+def tell_default_model() -> None:
+    """Say which model answers where nobody named one; once it is sure that it will answer."""
+    from wbczoo.progress import tell
+    from wbczoo.registry.models import published
+
+    if click.get_current_context().meta.pop(_BY_DEFAULT, False):
         known = published()
         said = known.good_for.get(known.names[0])
-        told = f"answered by the published model {known.names[0]}" + (
-            f", for {said}" if said else ""
+        tell(
+            f"answered by the published model {known.names[0]}" + (f", for {said}" if said else "")
         )
-        click.echo(told, err=True)
-    return resolve(given)
 
 
 model_option = click.option(
@@ -27,7 +36,7 @@ model_option = click.option(
     metavar="PATH|NAME|URL",
     callback=_find_model,
     help="An export's folder, its model.onnx alone, a published model's name, or hf://OWNER/NAME "
-    "on a hub.  [default: the first of exports/published.toml]",
+    "on a hub.  [default: leukocyte-small]",
 )
 
 model_argument = click.argument("model", metavar="MODEL", callback=_find_model)

@@ -188,7 +188,7 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
         hashes=hashes,
         groups=_settle_groups(samples, hashes),
         refused=refused,
-        passed_over=_passed_over(source, samples),
+        passed_over=_passed_over(source, samples, own_tables=spec.prepare is not None),
     )
     return rows.keep(lambda row: bool(hashes[row]), {}) if refused else rows
 
@@ -258,8 +258,10 @@ def _known_unit(samples: Sequence[Sample]) -> Unit:
     return max(map(known, labelled or samples), key=get_args(Unit).index)
 
 
-def _passed_over(tree: Tree, samples: Iterable[Sample]) -> Counter[str]:
+def _passed_over(tree: Tree, samples: Iterable[Sample], *, own_tables: bool) -> Counter[str]:
     unused = set(tree.names).difference(sample.path for sample in samples)
+    if own_tables:  # a set that makes its data made their table too, and reads it
+        unused = {name for name in unused if suffix_of(name) != ".csv"}
     return Counter(map(suffix_of, unused)) + tree.links
 
 

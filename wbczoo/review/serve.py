@@ -25,6 +25,7 @@ from wbczoo.runtime.session import Session
 HOST = "127.0.0.1"
 
 _TOLD = 1.0  # seconds in which a page hears why there is nothing to review
+_LOOKED = 0.2  # seconds between two looks at whether there is a review, for Ctrl-C to be heard
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ def run(
     """Serve a folder's review until the process is stopped.
 
     Args:
-        announce: is told the address of each reviewer, by name, once pages can be asked for.
+        announce: is told the address of each reviewer, by name, once pages can be asked for
+            and the photographs are being answered, or were.
 
     Raises:
         UsageError: if another process reviews in this folder; as `bind` does.
@@ -198,24 +200,37 @@ def run(
             )  # fmt: skip
             served.stopped = lambda: server.should_exit
 
+            # What refuses a review at once is told in place of an address.
+            sure, announced = threading.Event(), threading.Event()
+
+            def advance(stage: str, done: int, total: int | None) -> None:
+                served.advance(stage, done, total)
+                sure.set()
+
             def work() -> None:
                 from wbczoo.review.crops import Crops
 
                 try:
-                    review = open_review(folder, images, model, open_session, wanted,
-                                         served.advance)  # fmt: skip
+                    review = open_review(folder, images, model, open_session, wanted, advance)
                     served.crops = Crops(folder)
                     served.review = review
                 except Exception as error:  # the command ends with it, once the page has it
                     failed.append(error)
                     served.failed = str(error) or type(error).__name__
-                    time.sleep(_TOLD)
+                    if announced.is_set():
+                        time.sleep(_TOLD)
                     server.should_exit = True
+                finally:
+                    sure.set()
 
             threading.Thread(target=work, daemon=True).start()
-            announce(
-                {name: f"http://{shown}:{number}/{address['secrets'][name]}/" for name in names}
-            )
-            server.run(sockets=[listening])
+            while not sure.wait(_LOOKED):
+                pass
+            if not failed:
+                announced.set()
+                announce(
+                    {name: f"http://{shown}:{number}/{address['secrets'][name]}/" for name in names}
+                )
+                server.run(sockets=[listening])
         if failed:
             raise failed[0]

@@ -127,9 +127,10 @@ def write_part(
     """Compute the rows of images into a file, which appears when it is whole.
 
     Until then the rows are in `FILE.part`, and each is there as soon as it is computed. Beside it
-    `FILE.part.json` tells what computed them. With `resume` the rows that are there stay, and the
-    file, unless it is whole already, ends in the same bytes as if nothing had stopped it: batches hold the same images as they
-    would have, for an answer's last digits depend on what it was computed with.
+    `FILE.part.json` tells what computed them. With `resume` a whole file stays as it is; else the
+    rows that are there stay, and the file ends in the same bytes as if nothing had stopped it:
+    batches hold the same images as they would have, for an answer's last digits depend on what it
+    was computed with.
 
     Args:
         compute: the rows of images, in order.

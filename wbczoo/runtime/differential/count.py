@@ -20,7 +20,7 @@ from wbczoo.runtime.flags import UNKNOWN, contradicts
 from wbczoo.runtime.rows import Row, begins_image
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import INTENDED, NOT_INTENDED, Task
-from wbczoo.text import printable
+from wbczoo.text import format_number, printable
 
 FEWEST = 100  # cells; under it a laboratory does not report a differential
 
@@ -199,7 +199,8 @@ def _describe_group(
     warnings = []
     if total < FEWEST:
         warnings.append(
-            f"{total} cells were counted; a differential of fewer than {FEWEST} says little."
+            f"{format_number(total, 'cell')} {'was' if total == 1 else 'were'} counted; a "
+            f"differential of fewer than {FEWEST} says little."
         )
     put_aside = sum(map(len, aside.values()))
     images: dict[str, int] = {"images": total + put_aside}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wbczoo.registry.models import TrainedModel, list_models, published
+from wbczoo.registry.models import TrainedModel, list_models, published, published_name
 
 
 def evaluation(protocol: str, part: str, value: float, **more: Any) -> dict[str, Any]:
@@ -91,6 +91,32 @@ def test_the_headline_is_of_the_model_s_own_protocol_and_never_leaks_in_silence(
     assert "external" in str(list_models()[-1].headline)
     (exports / "a" / "card.json").write_text(json.dumps(card(evaluations=[leaky])))
     assert str(list_models()[-1].headline).startswith("LEAKY macro-F1")
+
+
+def test_an_adapted_model_is_listed_by_what_it_was_adapted_to(exports: Path) -> None:
+    def measured(files: int, value: float) -> dict[str, Any]:
+        score = {"value": value, "low": value - 0.1, "high": value + 0.1}
+        tasks = {"cell": {"before": {}, "after": {"macro_f1": score}}}
+        return {"files": files, "groups": files, "tasks": tasks}
+
+    adaptation = {"dataset": "theirs", "files": 100, "unit": "photograph",
+                  "crossed": measured(100, 0.8), "rest": None}  # fmt: skip
+    found = listed(exports, card(adaptation=adaptation))
+    assert (found.laboratories, found.adapted_to) == (["mine"], "100 files of theirs")
+    assert str(found.headline) == (
+        "macro-F1 of cell 0.800 [0.70, 0.90], after adapting, on 100 files of theirs, in folds"
+    )
+    adaptation["rest"] = measured(260, 0.7)
+    (exports / "a" / "card.json").write_text(json.dumps(card(adaptation=adaptation)))
+    assert "0.700 [0.60, 0.80], after adapting, on 260 files of theirs, which it has not seen" in (
+        str(list_models()[-1].headline)
+    )
+
+
+def test_a_published_model_s_file_is_known_by_its_place(exports: Path) -> None:
+    known = published()
+    assert published_name(known.default / "model.onnx") == known.names[0]
+    assert published_name(exports / known.names[0] / "model.onnx") is None
 
 
 def test_laboratories_are_those_of_the_card(exports: Path) -> None:

@@ -58,6 +58,8 @@ def _rows(models: Sequence[TrainedModel]) -> Iterator[tuple[str, ...]]:
         lines = [(task, ", ".join(classes)) for task, classes in model.tasks.items()]
         figure = str(model.headline or "never evaluated")
         lines.append(("", model.reason or figure))
-        told = (model.name, f"{model.bytes / 1e6:.1f}", ", ".join(model.laboratories))
+        learned = ", ".join(model.laboratories)
+        learned += f"; adapted to {model.adapted_to}" * bool(model.adapted_to)
+        told = (model.name, f"{model.bytes / 1e6:.1f}", learned)
         for place, line in enumerate(lines):
             yield (*(told if place == 0 else ("", "", "")), *line)

@@ -20,6 +20,7 @@ from wbczoo.text import count_sources, describe_error, format_figure, format_sou
 
 LIST = "published.toml"
 OWN = Path("exports")
+ADAPTED = "adapted"  # the protocol of what adapting measured
 
 # What an export's folder holds; `wbczoo.runtime.folder` opens it.
 _MODEL, _OF_TRITON, _CARD = "model.onnx", "1/model.onnx", "card.json"
@@ -51,8 +52,8 @@ class Published:
 class Headline:
     """The one figure that stands for a model: the macro-F1 of its first task.
 
-    It is of the model's own protocol and part where it was evaluated under them, else of the first
-    evaluation on its card that does not leak.
+    It is what adapting measured, of an adapted model; else of the model's own protocol and part
+    where it was evaluated under them, else of the first evaluation on its card that does not leak.
 
     Attributes:
         value, low, high: with its 95 % interval; None where the rows leave it undefined.
@@ -74,6 +75,11 @@ class Headline:
     unit: str
 
     def __str__(self) -> str:
+        if self.protocol == ADAPTED:
+            return (
+                f"macro-F1 of {self.task} {format_figure(asdict(self))}, after adapting, on "
+                f"{self.files} files of {self.dataset}, {self.part}"
+            )
         told = {"photographs": self.photographs, "groups": self.groups}
         known = count_sources(told, self.unit) is not None
         counted = format_sources(told, self.unit) if known else f"{self.files} files"
@@ -94,8 +100,10 @@ class TrainedModel:
         tasks: task -> its classes.
         bytes: of the ONNX file.
         laboratories: whose images it learned from, as far as its card says.
-        headline: None where it was never evaluated.
+        headline: None where it was never evaluated. Of one that was adapted, after that, on the
+            cells that it has not seen, or else in folds of those that it was adapted to.
         reason: why its card tells nothing; empty where it does.
+        adapted_to: to how many files, and of what; empty where it was not adapted.
     """
 
     name: str
@@ -105,6 +113,7 @@ class TrainedModel:
     laboratories: list[str]
     headline: Headline | None
     reason: str = ""
+    adapted_to: str = ""
 
     def row(self) -> dict[str, Any]:
         """What `wbczoo list --json` says of it."""
@@ -172,6 +181,20 @@ def find_published(name: str) -> Path:
     return found.folder / name
 
 
+def published_name(model: Path) -> str | None:
+    """The name of a published model, of which this is the file; None of any other file."""
+    try:
+        known = published()
+    except WbczooError:
+        return None
+    folder = model.resolve().parent
+    found = [
+        *((n, known.folder / n) for n in known.names),
+        *((n, OWN / n) for n in known.elsewhere),
+    ]
+    return next((name for name, place in found if place.resolve() == folder), None)
+
+
 def _read_list(path: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -191,7 +214,13 @@ def _describe(name: str, folder: Path, graph: Path, ours: bool) -> TrainedModel:
         tasks = {printable(task): [*map(printable, card["tasks"][task])] for task in card["tasks"]}
         data = card["data"] or {}
         headline = next((_headline(found) for found in _by_merit(card)), None)
-        return TrainedModel(name, ours, size, tasks, [*_laboratories(data)], headline)
+        adapted = ""
+        if adaptation := card.get("adaptation"):
+            dataset = printable(str(adaptation["dataset"]))
+            adapted = f"{adaptation['files']} files of {dataset}"
+            headline = _headline_of_adapted(adaptation)
+        laboratories = [*_laboratories(data)]
+        return TrainedModel(name, ours, size, tasks, laboratories, headline, adapted_to=adapted)
     except (WbczooError, KeyError, TypeError, AttributeError, ValueError) as error:
         why = str(error) if isinstance(error, WbczooError) else describe_error(error)
         return TrainedModel(name, ours, size, {}, [], None, printable(why))
@@ -232,4 +261,25 @@ def _headline(found: Mapping[str, Any]) -> Headline:
         files=found["files"],
         groups=found.get("groups"),
         unit=printable(found.get("unit", "photograph")),
+    )
+
+
+def _headline_of_adapted(adaptation: Mapping[str, Any]) -> Headline:
+    rest = adaptation["rest"]
+    found = rest or adaptation["crossed"]
+    task, figures = next(iter(found["tasks"].items()))
+    score = figures["after"]["macro_f1"]
+    return Headline(
+        task=printable(task),
+        value=score["value"],
+        low=score["low"],
+        high=score["high"],
+        protocol=ADAPTED,
+        leaky=False,
+        dataset=printable(str(adaptation["dataset"])),
+        part="which it has not seen" if rest else "in folds",
+        photographs=None,
+        files=found["files"],
+        groups=found["groups"],
+        unit=printable(str(adaptation.get("unit", "photograph"))),
     )

@@ -12,6 +12,7 @@ import numpy as np
 
 from wbczoo.errors import UsageError
 from wbczoo.images.tables import read_table
+from wbczoo.registry.models import published_name
 from wbczoo.runtime.cells import AT_EDGE, FOUND, NO_CELL, Cells
 from wbczoo.runtime.differential.confusion import Confusion, explain_none, read_card
 from wbczoo.runtime.differential.correction import Correction, correct
@@ -160,7 +161,7 @@ def describe(
     kinds = ["refused", "unsure", "contradicted", *["unknown"] * (most is not None)]
     kinds += ["no_cell"] * (cells in FOUND) + ["at_edge"] * (cells == "all")
     return {
-        "model": session.file.name,
+        "model": published_name(session.path) or session.file.name,
         "weights_sha256": session.weights_sha256,
         "task": task.name,
         "classes": list(task.classes),

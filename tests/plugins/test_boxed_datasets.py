@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from wbczoo.config import TrainConfig
+from wbczoo.data.samples import read_rows
+from wbczoo.data.splits import plan_split
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.specs import DatasetSpec, Sample
-from wbczoo.tasks import CELL5, LEUKOCYTE, NUCLEUS, class_of
+from wbczoo.tasks import CELL, CELL5, LEUKOCYTE, NUCLEUS, class_of
 from wbczoo_datasets.bionet import BIONET
 from wbczoo_datasets.lmu_aml import LMU_AML
 from wbczoo_datasets.pbc import PBC
@@ -102,3 +105,44 @@ def test_a_field_whose_group_nobody_knows_is_refused(tmp_path: Path) -> None:
         (tmp_path / "neutrophil" / name).touch()
     with pytest.raises(WbczooError, match=r"1 files .*neutrophil/new.jpg"):
         BIONET.samples(tmp_path)
+
+
+def test_bionets_second_groups_hold_the_first_ones(
+    listed: dict[str, list[Sample]], shared: Path
+) -> None:
+    older = BIONET.samples(shared / "data" / "bionet-sample.zip", groups=1)
+    first, second = [s.group for s in older], [s.group for s in listed["bionet"]]
+    assert [s.path for s in older] == [s.path for s in listed["bionet"]]
+    assert (len({*first}), len({*second})) == (357, 75)
+    # No older group is parted, and no group is of one field alone.
+    assert len(set(zip(first, second, strict=True))) == 357
+    assert (min(Counter(second).values()), max(Counter(second).values())) == (2, 10)
+
+
+def test_bionets_monocytes_are_one_cell_and_four_groups_have_two_labels(
+    listed: dict[str, list[Sample]],
+) -> None:
+    labels = defaultdict[str | None, Counter[str | None]](Counter)
+    for sample in listed["bionet"]:
+        labels[sample.group][sample.label] += 1
+    assert [found for found in labels.values() if "monocyte" in found] == [{"monocyte": 5}]
+    two = [found for found in labels.values() if len(found) > 1]
+    assert sorted((found["eosinophil"], found["neutrophil"]) for found in two) == [
+        (1, 2), (2, 2), (4, 1), (5, 2),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_no_group_of_bionet_is_parted(fold: int, shared: Path) -> None:
+    rows = read_rows(BIONET, shared / "data" / "bionet-sample.zip")
+    plan = plan_split(rows, [CELL], TrainConfig(protocol="grouped", fold=fold))
+    sides = [
+        {rows.groups[row] for row in plan.rows(role)} for role in ("train", "validation", "test")
+    ]
+    assert all(sides)
+    assert sum(map(len, sides)) == len(set.union(*sides)) == 75
+
+
+def test_bionet_has_two_versions_of_its_groups(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="versions 1 and 2, and not 3"):
+        BIONET.samples(tmp_path, groups=3)

@@ -58,6 +58,15 @@ def test_every_kept_result_is_of_a_planned_trial_with_its_settings(
         assert {**later, **kept[key]["settings"]} == planned[key].fields
 
 
+@pytest.mark.parametrize(("name", "lines"), [("laboratories", 198), ("nucleus-branch", 18)])
+def test_the_plans_of_several_laboratories_find_all_that_was_kept(name: str, lines: int) -> None:
+    """They state Bio-Net's older groups, which their trials were run with."""
+    plan = PLAN.with_name(f"{name}.toml")
+    kept = read_results(plan.with_suffix("") / RESULTS)
+    assert len(kept) == lines
+    assert kept.keys() <= read_plan(plan).trials().keys()
+
+
 def test_a_plan_without_the_older_groups_has_trials_of_its_own(
     tmp_path: Path, kept: dict[str, dict[str, Any]]
 ) -> None:

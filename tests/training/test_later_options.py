@@ -90,7 +90,8 @@ def test_a_config_without_the_option_means_the_older_groups(
 
 def test_an_option_that_is_not_given_is_as_a_config_of_the_data_set_has_it() -> None:
     kept = [Part(name="pbc"), Part(name="bccd")]
-    assert choose_dataset("bccd").options == {"groups": 2}
+    assert choose_dataset("bccd").options == choose_dataset("bionet").options == {"groups": 2}
+    assert choose_dataset("bionet", {}, [Part(name="bionet")]).options == {}
     assert choose_dataset("bccd", {"groups": "1"}).options == {}
     assert choose_dataset("bccd", {}, kept).options == {}
     assert choose_dataset("bccd", {"groups": 2}, kept).options == {"groups": 2}

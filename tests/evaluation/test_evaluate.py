@@ -11,6 +11,8 @@ import pytest
 from commands import SMALL, SMALL_TRAINING, Completed, call
 from PIL import Image, ImageOps
 
+from wbczoo.evaluation.figures import table
+
 Run = Callable[..., Completed]
 
 
@@ -40,6 +42,11 @@ def test_every_number_stands_with_protocol_counts_and_interval(evaluated: dict) 
             figure = found[name]
             assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
     assert 0 <= evaluated["contradictions"]["value"] <= 1
+
+
+def test_a_table_of_sets_has_rows_or_is_not_there(evaluated: dict) -> None:
+    assert evaluated["sets"] == {"cell": {}, "nucleus": {}}  # its groups are too few for a promise
+    assert "hold the truth" not in table(evaluated)
 
 
 def test_an_export_without_torch_says_the_same(

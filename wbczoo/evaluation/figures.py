@@ -144,7 +144,7 @@ def table(document: Mapping[str, Any]) -> str:
         )
     if "novelty" in document:
         parts.append(novelty.table(document["novelty"]))
-    if document.get("sets"):
+    if any(document.get("sets", {}).values()):
         parts.append(sets.table(document["sets"]))
     for task, labels in document.get("left_out", {}).items():
         counted = ", ".join(f"{count} of {label or 'no label'}" for label, count in labels.items())

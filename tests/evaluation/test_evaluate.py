@@ -205,7 +205,7 @@ def test_a_published_model_is_measured_by_its_name(
     asked = ("evaluate", "leukocyte-nano", smears / "test", "--each-file-a-photograph",
              "--protocol", "external", "--resamples", 20, "--json")  # fmt: skip
     found = json.loads(wbczoo(*asked, cwd=tmp_path).stdout)
-    assert found["protocol"] == "external"
+    assert (found["name"], found["protocol"]) == ("leukocyte-nano", "external")
     assert set(found["tasks"]) == {"cell", "nucleus", "leukocyte"}
     other = ("evaluate", "leukocyte-nano", smears, "--dataset", "synthetic")
     told = wbczoo(*other, expect=2).stderr  # of several, no one name is advised

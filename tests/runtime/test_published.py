@@ -54,6 +54,8 @@ def test_where_nobody_names_a_model_the_published_one_answers(
     answer = json.loads(plain.stdout)
     session = Session(MODELS.default)
     assert answer["tasks"] == session.predict([image])[0]["tasks"]
+    counted = wbczoo("differential", image, "--json", "--device", "cpu", cwd=tmp_path)
+    assert json.loads(counted.stdout)["model"] == MODELS.names[0]
 
 
 def test_a_name_that_is_none_is_told_with_those_that_are(

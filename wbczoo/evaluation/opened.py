@@ -23,6 +23,7 @@ from wbczoo.evaluation.answer import (
     predict_with_torch,
 )
 from wbczoo.evaluation.leakage import Seen
+from wbczoo.registry.models import published_name
 from wbczoo.runtime.flags import Limits, average
 from wbczoo.runtime.folder import CONFIG, MODEL
 from wbczoo.runtime.sets import Sets, read_sets
@@ -34,7 +35,7 @@ class Opened:
 
     Attributes:
         folder: of a run, an export, or an ensemble's runs; or a lone ONNX file.
-        name: the composition's, or the ensemble's.
+        name: the composition's, the ensemble's, or that of a published model.
         run: the config; of an ensemble the first member's.
         seen: what it was trained and chosen on; None where nobody knows.
         split_sha256: of the split that it was trained on, to know it again; empty where its
@@ -103,7 +104,7 @@ def open_model(folder: Path, device: str) -> Opened:
         session = Session(folder, device=cast(Device, device))
         return Opened(
             folder,
-            session.file.name,
+            published_name(session.path) or session.file.name,
             session.config,
             None,
             session.config.split_sha256,

@@ -15,6 +15,7 @@ from wbczoo.cells.crop import finder_sha256
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.identity import Distinct
 from wbczoo.images.walk import Found
+from wbczoo.registry.models import published_name
 from wbczoo.review.cells import Box, Cell, Photograph, by_path, cells_of
 from wbczoo.review.crops import has_crops, write_crops
 from wbczoo.review.log import Log
@@ -129,7 +130,7 @@ def prepare(
             {
                 "format": 1, "what": "begin", "at": now(), "wbczoo": __version__,
                 "model": {
-                    "name": session.config.model.name,
+                    "name": published_name(session.path) or session.config.model.name,
                     "sha256": files.sha256_of(session.path),
                     "weights_sha256": session.weights_sha256,
                     "finder_sha256": finder_sha256() if kind in FOUND else None,

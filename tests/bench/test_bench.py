@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import SMALL, Completed
 
-from wbczoo.bench import prediction
+from wbczoo.bench import prediction, turns
 from wbczoo.bench.prediction import Contestant
 from wbczoo.process import JobProcess
 
@@ -81,7 +81,7 @@ def test_what_cannot_be_measured_keeps_its_row_and_its_reason(smears: Path) -> N
     with JobProcess("wbczoo.bench.contestants:do", 60) as process:
         for what in ("open", "latency"):  # nothing is asked of it once it could not be opened
             job = {"kind": one.kind, "options": one.options, "paths": [], "preprocessing": {}}
-            assert prediction._ask(one, {one.name: process}, what, **job) == {}
+            assert turns.ask(one, {one.name: process}, what, **job) == {}
     row = prediction._row(one, [one], "cpu")
     assert "config.json" in row["error"]
     assert row["images_per_second"] == row["latency_ms"] == {}

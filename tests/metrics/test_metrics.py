@@ -486,12 +486,13 @@ def test_table_tells_every_figure_with_its_protocol() -> None:
             photographs=None,
             fold=2,
             contradictions=rate,
-            left_out={"cell": 3},
+            left_out={"cell": {"BAS": 2, "": 1}},
             refused={"a.jpg": "it is empty."},
         )
     )
     assert text.startswith("LEAKY report, augmented, fold 2:")
-    for part in ("an unknown number", "0.250 [0.10, 0.29] of 12", "out 3 files", "a.jpg: it is"):
+    left = "out files by their labels: 2 of BAS, 1 of no label"
+    for part in ("an unknown number", "0.250 [0.10, 0.29] of 12", left, "a.jpg: it is"):
         assert part in text
     found["shared_classes"] = measure(NUCLEUS, *answers_with_ties(0, task=NUCLEUS), resamples=50)
     assert "cell, shared classes" in table(document_of(found))

@@ -306,11 +306,12 @@ def test_undo_leads_to_the_cell_that_the_next_key_decides(driver: Any, tmp_path:
         wait_for(lambda: "lymphocyte" in text_of(driver, "say"))
         press(driver, "U")
         wait_for(lambda: text_of(driver, "say") == "Done again: lymphocyte, was unidentified.")
+        # What is said comes before the next frame is painted, which may lay the gallery out anew.
+        wait_for(lambda: script(driver, "return document.querySelector('.tile.current') !== null"))
         assert script(driver, current) == first
         box = (
             "const {top, bottom} = document.querySelector('.tile.current').getBoundingClientRect();"
         )
-        # What is said comes before the next frame is painted.
         wait_for(lambda: script(driver, f"{box} return top >= 0 && bottom <= innerHeight"))
 
 

@@ -366,7 +366,7 @@ MODELS: dict[str, tuple[Change, str]] = {
         edited("preprocessing", lambda found: {**found, "size": [-64, 64]}),
         "describe|damaged",
     ),
-    "deep JSON": (metadata(config="[" * 100_000), "is no config"),
+    "deep JSON": (metadata(config="[" * 100_000), "are damaged"),
     "long number": (metadata(tasks="1" * 5000), "are damaged"),
     "crop": (edited("preprocessing", lambda f: {**f, "crop": ESCAPE}), "does not know"),
     "renamed output": (renamed_output, "not the one that its metadata describe"),

@@ -90,3 +90,19 @@ def test_list_predict_and_verify_import_no_torch(
     )  # fmt: skip
     slow = ("numpy", "pydantic", "PIL", "onnxruntime", "torch")
     assert not [word for word in slow if f" {word}\n" in listing.stderr]
+
+
+def test_a_first_answer_waits_for_nothing_that_it_does_not_need(
+    small_export: Path, smears: Path
+) -> None:
+    script = (
+        "import sys; from wbczoo.cli import main; code = main(sys.argv[1:])\n"
+        "slow = {'pydantic', 'email', 'PIL.ImageFont', 'wbczoo.registry', 'wbczoo.runtime.maps'}\n"
+        "sys.exit(code or ' '.join(slow & set(sys.modules)) or 0)"
+    )
+    predict = ["predict", str(smears / "test"), "--model", str(small_export)]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *predict], capture_output=True, text=True, check=False
+    )
+    assert '"probability"' in done.stdout
+    assert done.returncode == 0, done.stderr

@@ -47,7 +47,7 @@ def test_a_hint_fits_the_way_that_was_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     home = installed_from(tmp_path, origin)
-    monkeypatch.setattr(machine, "distribution", lambda _: home)
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _: home)
     monkeypatch.setattr(machine, "_HAS_GPU_BUILD", True)
     monkeypatch.setattr(
         machine, "installed", lambda name: ((name == "onnxruntime") == lone and "1") or None

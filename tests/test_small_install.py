@@ -112,7 +112,7 @@ def test_the_wheel_alone_is_enough_and_small(
     print(f"{weight / MB:.1f} MB")
     if sys.platform == "linux":
         # The published models, of at most 16 MB, are weighed by themselves.
-        models = sum(path.stat().st_size for path in small.environment.rglob("published/*/*"))
+        models = sum(path.stat().st_size for path in small.environment.rglob("runtime/models/*/*"))
         assert models <= 16 * MB
         assert weight - models <= 445 * MB
 

@@ -12,7 +12,7 @@ import pytest
 from commands import ROOT
 from elsewhere import build_wheel
 
-from wbczoo.registry.models import published
+from wbczoo.runtime.published import published
 
 # Of the published models; the others lie in the repository alone.
 IN_WHEEL = ("leukocyte-small", "leukocyte-nano", "report-2020")
@@ -41,7 +41,7 @@ def test_wheel_holds_the_plugins_and_their_tables(wheel: Path) -> None:
         assert name in names
     assert not [name for name in names if name.startswith(("tests/", "plugins/", "docs/"))]
     assert not [name for name in names if name.endswith((".jpeg", ".jpg"))]
-    models = {f"wbczoo/registry/published/{name}/model.onnx" for name in IN_WHEEL}
+    models = {f"wbczoo/runtime/models/{name}/model.onnx" for name in IN_WHEEL}
     assert set(IN_WHEEL) < set(published().names)
     networks = models | {"wbczoo/cells/finder.onnx"}
     assert {name for name in names if name.endswith(".onnx")} == networks

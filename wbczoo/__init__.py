@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from wbczoo.exporting.adapting.adapt import adapt as adapt
     from wbczoo.exporting.export import export as export
     from wbczoo.model.build import create_model as create_model
-    from wbczoo.registry.models import list_models as list_models
     from wbczoo.registry.names import list_backbones as list_backbones
     from wbczoo.registry.names import list_baselines as list_baselines
     from wbczoo.registry.names import list_datasets as list_datasets
@@ -30,7 +29,8 @@ if TYPE_CHECKING:
     from wbczoo.runtime.hub import push as push
     from wbczoo.runtime.locate import locate as locate
     from wbczoo.runtime.predict import load as load
-    from wbczoo.runtime.verify import verify as verify
+    from wbczoo.runtime.published import list_models as list_models
+    from wbczoo.runtime.verification import verify as verify
     from wbczoo.study.compare import compare as compare
     from wbczoo.training.elsewhere import save_run as save_run
     from wbczoo.training.run import train as train
@@ -45,7 +45,7 @@ _PUBLIC = {
     "list_backbones": "registry.names",
     "list_baselines": "registry.names",
     "list_datasets": "registry.names",
-    "list_models": "registry.models",
+    "list_models": "runtime.published",
     "list_sequences": "registry.names",
     "load": "runtime.predict",
     "locate": "runtime.locate",
@@ -54,7 +54,7 @@ _PUBLIC = {
     "push": "runtime.hub",
     "save_run": "training.elsewhere",
     "train": "training.run",
-    "verify": "runtime.verify",
+    "verify": "runtime.verification",
 }
 __all__ = [*_PUBLIC]
 

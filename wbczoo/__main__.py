@@ -2,7 +2,7 @@
 
 import sys
 
-from wbczoo.cli import main
+from wbczoo.cli import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

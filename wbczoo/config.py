@@ -17,7 +17,7 @@ from pydantic import (
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.parts import Part, Strict, describe_findings
-from wbczoo.specs import Preprocessing
+from wbczoo.specs import Preprocessing, name_composition
 from wbczoo.tasks import DEFAULT, Task
 
 __all__ = ["ModelConfig", "Part", "Preprocessing", "RunConfig", "TrainConfig", "WeightsOrigin"]
@@ -85,8 +85,7 @@ class ModelConfig(Strict):
     @property
     def name(self) -> str:
         """Short name of the composition, such as `mobilenetv2+bilstm`."""
-        parts = [part.name for part in (self.backbone, self.sequence) if part.name != "none"]
-        return "+".join(parts) or "none"
+        return name_composition(self.backbone.name, self.sequence.name)
 
 
 class Segment(Strict):

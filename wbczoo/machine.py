@@ -9,7 +9,6 @@ import platform
 import re
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -64,6 +63,8 @@ _LOGIN = re.compile(r"//[^/@\s]+@")  # a name and password within an address
 
 def installed(package: str) -> str | None:
     """The version of an installed distribution, or None."""
+    from importlib.metadata import PackageNotFoundError, version  # it brings email along
+
     try:
         return version(package)
     except PackageNotFoundError:
@@ -78,6 +79,8 @@ def how_to_install(extra: str) -> str:
     took the place of onnxruntime-gpu, it names what the extra consists of: by the extra's own
     name pip would bring the other one back.
     """
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
         home = distribution("wbczoo")
     except PackageNotFoundError:

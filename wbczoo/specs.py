@@ -23,6 +23,11 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+def name_composition(*parts: str) -> str:
+    """The name of a composition by those of its backbone and branch, as `mobilenetv2+bilstm`."""
+    return "+".join(part for part in parts if part != "none") or "none"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
     """How an RGB photograph becomes what a model reads.

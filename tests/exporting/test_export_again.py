@@ -13,8 +13,8 @@ import pytest
 from commands import ROOT, Completed
 from PIL import Image
 
-from wbczoo.registry.models import find_published
 from wbczoo.runtime import Session, verify
+from wbczoo.runtime.published import find_published
 
 Run = Callable[..., Completed]
 

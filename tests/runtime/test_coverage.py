@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 from commands import Completed
-from pydantic import ValidationError
+from msgspec import ValidationError
 
 from wbczoo.errors import UsageError
 from wbczoo.evaluation.evaluate import evaluate
 from wbczoo.runtime import Session
-from wbczoo.runtime.sets import SETS, Sets, choose_floors
+from wbczoo.runtime.sets import Sets, choose_floors
 from wbczoo.tasks import NUCLEUS
 
 Run = Callable[..., Completed]
@@ -128,7 +128,7 @@ def test_the_card_tells_groups_and_floors(small_export: Path) -> None:
 
 def test_sets_that_do_not_fit_their_groups_are_damaged() -> None:
     with pytest.raises(ValidationError, match="the sets of cell do not fit"):
-        SETS.validate_python({"floors": {"cell": {"0.9": {"a": 0.5}}}, "groups": {}})
+        Sets.read('{"floors": {"cell": {"0.9": {"a": 0.5}}}, "groups": {}}')
 
 
 def test_what_nothing_was_fitted_of_is_said() -> None:

@@ -17,9 +17,9 @@ from tiny_images import picture
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import urls
-from wbczoo.registry.models import find_published
 from wbczoo.runtime.output import Output
 from wbczoo.runtime.part_file import part_of
+from wbczoo.runtime.published import find_published
 
 fsspec = pytest.importorskip("fsspec")
 Run = Callable[..., Completed]

@@ -12,8 +12,8 @@ import pytest
 from commands import Completed
 
 from wbczoo.errors import UsageError
-from wbczoo.registry.models import find_published, published
 from wbczoo.runtime import Session, verify
+from wbczoo.runtime.published import find_published, published
 
 MODELS = published()
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from commands import ROOT, SMALL_TRAINING, Completed
 
-from wbczoo.registry.models import find_published
+from wbczoo.runtime.published import find_published
 
 Run = Callable[..., Completed]
 

@@ -15,9 +15,9 @@ from wbczoo.errors import ImageRefused, UsageError, WbczooError
 from wbczoo.metrics.formulas import Floats
 from wbczoo.metrics.intervals import METHOD
 from wbczoo.progress import Tell, bar
-from wbczoo.registry.models import published
 from wbczoo.runtime.maps import against_the_rest, open_maps, spread
 from wbczoo.runtime.named import resolve
+from wbczoo.runtime.published import published
 from wbczoo.runtime.session import Session
 
 _CELL, _BEYOND = slice(0, 1), slice(1, None)

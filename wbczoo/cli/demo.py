@@ -79,8 +79,8 @@ def run_demo(out: Path, *, seed: int, tell: Tell) -> Demonstration:
     """
     from wbczoo import evaluate, export, train, verify
     from wbczoo.registry import datasets
-    from wbczoo.registry.models import published
     from wbczoo.runtime import Session, find_images, predict_paths
+    from wbczoo.runtime.published import published
 
     if out.exists():
         raise UsageError(f"{out} is there already. Delete it, or give --out a new folder.")

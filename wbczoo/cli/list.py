@@ -9,7 +9,7 @@ import click
 from wbczoo import registry
 from wbczoo.cli.options import json_option, print_json, print_table
 from wbczoo.cli.results import echo
-from wbczoo.registry.models import TrainedModel, list_models
+from wbczoo.runtime.published import TrainedModel, list_models
 
 
 @click.command("list")

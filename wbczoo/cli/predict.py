@@ -120,7 +120,6 @@ def command(
     from wbczoo.runtime import predict_paths
     from wbczoo.runtime.cells import FOUND, choose_cells
     from wbczoo.runtime.devices import cores
-    from wbczoo.runtime.geojson import answered_cells
     from wbczoo.runtime.predict import load
     from wbczoo.runtime.rows import further_columns, write_as
     from wbczoo.runtime.stopping import ended_by_signals
@@ -215,6 +214,8 @@ def command(
         watched = watch_rows if out is None else watch
         with watched(found.total) as advance:
             if layout == "geojson":
+                from wbczoo.runtime.geojson import answered_cells
+
                 count = write_collections(answered_cells(rows), place, advance)
             else:
                 count = write_as(

@@ -21,7 +21,7 @@ def _find_model(ctx: click.Context, parameter: click.Parameter, given: str | Non
 def tell_default_model() -> None:
     """Say which model answers where nobody named one; once it is sure that it will answer."""
     from wbczoo.progress import tell
-    from wbczoo.registry.models import published
+    from wbczoo.runtime.published import published
 
     if click.get_current_context().meta.pop(_BY_DEFAULT, False):
         known = published()

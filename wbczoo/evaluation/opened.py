@@ -23,9 +23,9 @@ from wbczoo.evaluation.answer import (
     predict_with_torch,
 )
 from wbczoo.evaluation.leakage import Seen
-from wbczoo.registry.models import published_name
 from wbczoo.runtime.flags import Limits, average
 from wbczoo.runtime.folder import CONFIG, MODEL
+from wbczoo.runtime.published import published_name
 from wbczoo.runtime.sets import Sets, read_sets
 
 

@@ -25,7 +25,7 @@ from wbczoo.runtime.folder import CARD, EXAMPLE, FILES, MODEL, find_model, folde
 from wbczoo.runtime.model_file import INPUT, ModelFile
 from wbczoo.runtime.named import resolve
 from wbczoo.runtime.session import Session
-from wbczoo.runtime.verify import verify
+from wbczoo.runtime.verification import verify
 from wbczoo.training import checkpoint
 
 

@@ -15,12 +15,12 @@ from wbczoo.cells.crop import finder_sha256
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.identity import Distinct
 from wbczoo.images.walk import Found
-from wbczoo.registry.models import published_name
 from wbczoo.review.cells import Box, Cell, Photograph, by_path, cells_of
 from wbczoo.review.crops import has_crops, write_crops
 from wbczoo.review.log import Log
 from wbczoo.runtime.cells import FOUND, NO_CELL, Cells, choose_cells
 from wbczoo.runtime.differential.confusion import read_card
+from wbczoo.runtime.published import published_name
 from wbczoo.runtime.resume import write_rows
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session

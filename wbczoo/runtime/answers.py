@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wbczoo.errors import UsageError
 from wbczoo.runtime.flags import Limits
-from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
 from wbczoo.runtime.sets import Floors, classes_left
 from wbczoo.tasks import Task
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.layers import Layer
 
 Answer = dict[str, Any]
 

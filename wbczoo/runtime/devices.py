@@ -9,11 +9,11 @@ import io
 import os
 import re
 import sys
-from importlib import metadata
 from types import ModuleType
 
 from wbczoo.errors import WbczooError
 from wbczoo.machine import cores as cores
+from wbczoo.machine import installed
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -34,11 +34,7 @@ def installed_runtimes() -> dict[str, str]:
 
     More than one is a broken installation: they overwrite one another.
     """
-    found = {}
-    for name in _RUNTIMES:
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+    return {name: found for name in _RUNTIMES if (found := installed(name))}
 
 
 def import_onnxruntime() -> ModuleType:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from statistics import fmean
 from typing import Any
 
-from pydantic import TypeAdapter
+import msgspec
 
 from wbczoo.tasks import NUCLEUS_OF
 
@@ -33,8 +32,18 @@ class Limits:
     unsure_below: Mapping[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold; `LIMITS` reads it."""
+        """What JSON can hold; `read` reads it."""
         return asdict(self)
+
+    @classmethod
+    def read(cls, text: str) -> Limits | None:
+        """From JSON; None of `null`.
+
+        Raises:
+            msgspec.MsgspecError: if it is not what `to_dict` gives.
+        """
+        found: Limits | None = msgspec.json.decode(text, type=cls | None)
+        return found
 
     def flags(self, tasks: Mapping[str, Mapping[str, Any]], novelty: float | None) -> list[str]:
         """The flags of an answer, in the order of this module.
@@ -62,6 +71,8 @@ def average(limits: Sequence[Limits | None]) -> Limits | None:
     Returns:
         None where one of them has none; a single limit that one of them lacks is left out.
     """
+    from statistics import fmean  # it brings fractions and decimals along
+
     given = [each for each in limits if each is not None]
     if len(given) < len(limits):
         return None
@@ -71,9 +82,6 @@ def average(limits: Sequence[Limits | None]) -> Limits | None:
         fmean(above) if len(above) == len(given) else None,
         {task: fmean(each.unsure_below[task] for each in given) for task in tasks},
     )
-
-
-LIMITS: TypeAdapter[Limits | None] = TypeAdapter(Limits | None)
 
 
 def contradicts(answer: str, tasks: Mapping[str, Mapping[str, Any]]) -> bool:

@@ -46,6 +46,23 @@ class LayeredNetwork:
             layer: tuple(found[tensor][1:]) for layer, tensor in tensors.items()
         }
 
+    def choose(self, layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
+        """The shapes of those layers.
+
+        Raises:
+            UsageError: if the model has not all of them.
+        """
+        if missing := [layer for layer in layers if layer not in self.shapes]:
+            had = " and ".join(self.shapes)
+            if missing[0] not in LAYERS:
+                raise UsageError(f"There is no layer {missing[0]!r}; this model has {had}.")
+            part = "sequence branch" if missing[0] == "sequence" else "backbone"
+            raise UsageError(
+                f"The model has no {part}, so it has no layer {missing[0]!r}; it has {had}. Name "
+                f"one, as by --layer {next(iter(self.shapes))}."
+            )
+        return {layer: self.shapes[layer] for layer in layers}
+
     def run(
         self, names: Sequence[str], pixels: Pixels, time_limit: float = TIME_LIMIT
     ) -> providers.Outputs:
@@ -80,24 +97,6 @@ def open_layers(file: ModelFile, provider: str, threads: int | None) -> LayeredN
     return network
 
 
-def choose_layers(network: LayeredNetwork, layers: Sequence[Layer]) -> dict[str, tuple[int, ...]]:
-    """The shapes of those layers.
-
-    Raises:
-        UsageError: if the model has not all of them.
-    """
-    if missing := [layer for layer in layers if layer not in network.shapes]:
-        had = " and ".join(network.shapes)
-        if missing[0] not in LAYERS:
-            raise UsageError(f"There is no layer {missing[0]!r}; this model has {had}.")
-        part = "sequence branch" if missing[0] == "sequence" else "backbone"
-        raise UsageError(
-            f"The model has no {part}, so it has no layer {missing[0]!r}; it has {had}. Name one, "
-            f"as by --layer {next(iter(network.shapes))}."
-        )
-    return {layer: network.shapes[layer] for layer in layers}
-
-
 def find_layers(file: ModelFile, graph: Any) -> dict[Layer, str]:
     """Each layer that the model has, and its tensor: heads read `fused`, which joins the others.
 
@@ -111,14 +110,13 @@ def find_layers(file: ModelFile, graph: Any) -> dict[Layer, str]:
     logits = [f"{task.name}_logits" for task in file.tasks]
     given = [f"{GIVEN}{name}" if f"{GIVEN}{name}" in makes else name for name in logits]
     fused = {_origin(_head_of(name, makes), makes) for name in given}
-    model = file.config.model
     if len(fused) != 1 or None in fused:
         raise _untold(file.path)
     (read,) = fused
     assert read is not None
     named = {
-        "pooled": model.backbone.name != "none",
-        "sequence": model.sequence.name != "none",
+        "pooled": file.backbone != "none",
+        "sequence": file.sequence != "none",
     }
     parts = [layer for layer in LAYERS if named.get(layer)]
     if len(parts) < 2:

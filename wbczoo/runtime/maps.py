@@ -95,7 +95,7 @@ def open_maps(file: ModelFile, provider: str, threads: int | None) -> MappedNetw
         WbczooError: if its logits are no sums over positions.
     """
     file.refuse_ensemble("maps")
-    if file.config.model.backbone.name == "none":
+    if file.backbone == "none":
         raise UsageError(
             f"{file.path} has no backbone, so its answers cannot be parted over positions: its "
             "sequence branch reads the image as a whole. Ask a model with a backbone for maps."

@@ -1,36 +1,65 @@
-"""What an exported file says of itself: its metadata are read here and held against its graph."""
+"""What an exported file says of itself: its metadata are read here and held against its graph.
+
+Each start of `predict` passes through here, so what it needs is read by msgspec, which is imported
+in a tenth of pydantic's time; the whole config, which pydantic reads, only where it is asked for.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+import msgspec
 
 from wbczoo import __version__, files
-from wbczoo.config import RunConfig
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import CROPS
-from wbczoo.parts import describe_findings
 from wbczoo.runtime.card import Card
-from wbczoo.runtime.flags import LIMITS, Limits
-from wbczoo.runtime.sets import SETS, Sets
-from wbczoo.specs import Preprocessing
+from wbczoo.runtime.flags import Limits
+from wbczoo.runtime.sets import Sets
+from wbczoo.specs import Preprocessing, name_composition
 from wbczoo.tasks import Task
+
+if TYPE_CHECKING:
+    from wbczoo.config import RunConfig
 
 FORMAT = "1"
 INPUT = "images"
 NOVELTY = "novelty"
 
+T = TypeVar("T")
+
 MOST_TASKS = 100
 LARGEST_SIDE = 4096  # pixels, as of `--image-size`
 
-_TASKS = TypeAdapter(tuple[Task, ...])
-_PREPROCESSING = TypeAdapter(Preprocessing)
-_REVIEWED = TypeAdapter(frozenset[str])
+
+class _Part(msgspec.Struct, frozen=True):
+    name: str = "none"
+
+
+class _Composition(msgspec.Struct, frozen=True):
+    """Of a `wbczoo.config.ModelConfig`, what answering needs."""
+
+    backbone: _Part = _Part()
+    sequence: _Part = _Part()
+    finder_sha256: str = ""
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """Of a `wbczoo.config.RunConfig`, what answering needs."""
+
+    format: Literal[1]
+    model: _Composition
+
+
+_RUN = msgspec.json.Decoder(_Run).decode
+_TASKS = msgspec.json.Decoder(tuple[Task, ...]).decode
+_PREPROCESSING = msgspec.json.Decoder(Preprocessing).decode
+_NAMES = msgspec.json.Decoder(dict[str, Any]).decode
+_REVIEWED = msgspec.json.Decoder(frozenset[str]).decode
 
 
 @dataclass(frozen=True)
@@ -39,7 +68,10 @@ class ModelFile:
 
     Attributes:
         name: the composition's, or that of several which answer together.
-        config: the run's; of several the first one's.
+        backbone: its name; `none` of a composition without. Of several the first one's, as of
+            the next two.
+        sequence: the branch's, likewise.
+        finder_sha256: of the network that finds the cell; empty where none is found.
         precision: of its weights: fp32, fp16 or int8.
         embedded: whether the graph resizes images itself. It then reads uint8 (N, H, W, 3) as
             they come from the camera, else uint8 (N, 3, H, W) that were resized before.
@@ -55,7 +87,9 @@ class ModelFile:
     name: str
     tasks: tuple[Task, ...]
     preprocessing: Preprocessing
-    config: RunConfig
+    backbone: str
+    sequence: str
+    finder_sha256: str
     version: str
     weights_sha256: str
     precision: str
@@ -66,6 +100,18 @@ class ModelFile:
     ensemble: bool = False
     reviewed: frozenset[str] = frozenset()
     sets: Sets | None = None
+    _config: str = ""
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The run's; of several the first one's.
+
+        Raises:
+            WbczooError: if this version does not read it.
+        """
+        from wbczoo.config import RunConfig
+
+        return RunConfig.parse(self._config, f"The metadata wbczoo.config of {self.path}")
 
     def refuse_ensemble(self, what: str) -> None:
         """See that one network can be asked for what lies within it.
@@ -157,21 +203,20 @@ def describe(path: Path, session: Any) -> ModelFile:
             "export the run again."
         )
     version, weights_sha256 = value("version"), value("weights_sha256")
-    config = RunConfig.parse(value("config"), f"The metadata wbczoo.config of {path}")
-    try:
-        tasks = _TASKS.validate_json(value("tasks"))
-        preprocessing = _PREPROCESSING.validate_json(value("preprocessing"))
-        strange = set(json.loads(value("preprocessing")))
-        limits = LIMITS.validate_json(metadata.get("wbczoo.limits", "null"))
-        reviewed = _REVIEWED.validate_json(metadata.get("wbczoo.reviewed", "[]"))
-        sets = SETS.validate_json(metadata.get("wbczoo.sets", "null"))
-    except ValidationError as error:
-        raise WbczooError(
-            f"The metadata of {path} are damaged: {describe_findings(error)}"
-        ) from None
-    except UsageError as error:
-        raise WbczooError(f"The metadata of {path} are damaged: {error}") from None
-    strange -= {field.name for field in fields(Preprocessing)}
+
+    def read(key: str, decode: Callable[[str], T], missing: str | None = None) -> T:
+        text = value(key) if missing is None else metadata.get(f"wbczoo.{key}", missing)
+        try:
+            return decode(text)
+        except (msgspec.MsgspecError, RecursionError, UsageError) as error:
+            raise WbczooError(f"The metadata wbczoo.{key} of {path} are damaged: {error}") from None
+
+    run = read("config", _RUN).model
+    tasks = read("tasks", _TASKS)
+    preprocessing = read("preprocessing", _PREPROCESSING)
+    limits, sets = read("limits", Limits.read, "null"), read("sets", Sets.read, "null")
+    reviewed = read("reviewed", _REVIEWED, "[]")
+    strange = read("preprocessing", _NAMES).keys() - {each.name for each in fields(Preprocessing)}
     if strange or preprocessing.crop not in CROPS:
         what = ", ".join(sorted(strange)) or f"the crop {preprocessing.crop}"
         raise WbczooError(
@@ -187,10 +232,12 @@ def describe(path: Path, session: Any) -> ModelFile:
     embedded, size = _reads(inputs, preprocessing)
     described = ModelFile(
         path,
-        metadata.get("wbczoo.name", config.model.name),
+        metadata.get("wbczoo.name", name_composition(run.backbone.name, run.sequence.name)),
         tasks,
         preprocessing,
-        config,
+        run.backbone.name,
+        run.sequence.name,
+        run.finder_sha256,
         version,
         weights_sha256,
         metadata.get("wbczoo.precision", "fp32"),
@@ -201,6 +248,7 @@ def describe(path: Path, session: Any) -> ModelFile:
         "wbczoo.name" in metadata,
         reviewed,
         sets,
+        value("config"),
     )
     kept = {
         name: tuple(shape[1:])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wbczoo.registry.models import find_published, published
+from wbczoo.runtime.published import find_published, published
 
 HUB = "hf://"
 

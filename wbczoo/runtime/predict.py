@@ -7,17 +7,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wbczoo.images.archives.members import Member
 from wbczoo.runtime.batches import BATCH
 from wbczoo.runtime.cells import Cells
-from wbczoo.runtime.drawing import Told, Writer, draw_rows, write_picture
-from wbczoo.runtime.layers import Layer
 from wbczoo.runtime.named import resolve
-from wbczoo.runtime.overlay import write_maps
 from wbczoo.runtime.rows import Row
 from wbczoo.runtime.session import Session
+
+if TYPE_CHECKING:
+    from wbczoo.runtime.drawing import Told, Writer
+    from wbczoo.runtime.layers import Layer
 
 
 def predict_paths(
@@ -70,13 +71,19 @@ def predict_paths(
                 at_hand += 1
             yield place, asked[0], {"path": str(asked[0]), **answer}
 
+    if draw is None and maps is None:
+        yield from (row for _, _, row in answered())
+        return
+    # Pillow's fonts and what opens a graph for maps would take a tenth of a start.
+    from wbczoo.runtime.drawing import draw_rows, write_picture
+    from wbczoo.runtime.overlay import write_maps
+
     writers: list[Writer] = []
     if draw is not None:
         writers.append(partial(write_picture, draw))
     if maps is not None:
         writers.append(partial(write_maps, maps, session.file))
-    rows = draw_rows(answered(), *writers) if writers else (row for _, _, row in answered())
-    for row in rows:
+    for row in draw_rows(answered(), *writers):
         row.pop("maps", None)  # they are pictures by now
         yield row
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,20 @@ from wbczoo.runtime import devices, onnx_file, opening
 from wbczoo.runtime.answers import Answer, answer_of, choose_limits
 from wbczoo.runtime.batches import BATCH, Sources, answered, several
 from wbczoo.runtime.cells import Cells, Shown, alike, choose_cells, show
-from wbczoo.runtime.features import Features, gather
 from wbczoo.runtime.folder import find_model
-from wbczoo.runtime.layers import Layer, LayeredNetwork, choose_layers, open_layers
-from wbczoo.runtime.maps import MappedNetwork, open_maps
 from wbczoo.runtime.model_file import check_against_card
 from wbczoo.runtime.opening import Device, Engine, Network
 from wbczoo.runtime.providers import reason_of
 from wbczoo.runtime.sets import choose_floors
 from wbczoo.runtime.stopping import TIME_LIMIT
 from wbczoo.tasks import Task
+
+# What a start needs only where features or maps are asked for is imported there.
+if TYPE_CHECKING:
+    from wbczoo.config import RunConfig
+    from wbczoo.runtime.features import Features
+    from wbczoo.runtime.layers import Layer, LayeredNetwork
+    from wbczoo.runtime.maps import MappedNetwork
 
 
 class Session:
@@ -110,7 +114,7 @@ class Session:
         self._network = opened.network
         self.file = opened.file
         self.why_no_cuda, self.why_no_graph = opened.why_no_cuda, opened.why_no_graph
-        self.path, self.config = path, self.file.config
+        self.path = path
         self.tasks: tuple[Task, ...] = self.file.tasks
         self.preprocessing = self.file.preprocessing
         self.version, self.weights_sha256 = self.file.version, self.file.weights_sha256
@@ -127,11 +131,20 @@ class Session:
         self._layered: LayeredNetwork | None = None
         self._mapped: MappedNetwork | None = None
         self._opening = threading.Lock()
-        if other := explain_other_finder(self.config.model.finder_sha256):
+        if other := explain_other_finder(self.file.finder_sha256):
             tell(f"{path}: {other}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._opened, ()
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's, of which the model was exported.
+
+        Raises:
+            WbczooError: if this version does not read it.
+        """
+        return self.file.config
 
     def run(
         self, pixels: Pixels, *, layers: Sequence[Layer] = (), maps: bool = False
@@ -171,7 +184,7 @@ class Session:
             outputs = {**outputs, **network.shapes}
         elif layers:
             network = self._open_layers()
-            outputs = {**outputs, **choose_layers(network, layers)}
+            outputs = {**outputs, **network.choose(layers)}
         if len(pixels) == 0:
             return {name: np.zeros((0, *shape), np.float32) for name, shape in outputs.items()}
         try:
@@ -241,7 +254,7 @@ class Session:
             raise UsageError("The batch size and the number of workers are at least 1.")
         cells = choose_cells(cells, self.file)
         if layers:
-            choose_layers(self._open_layers(), layers)
+            self._open_layers().choose(layers)
         if maps:
             self._open_maps()
         return answered(
@@ -287,18 +300,24 @@ class Session:
             UsageError: as `answers` does; if the model has no such layer.
             WbczooError: if the layers cannot be told from the graph.
         """
+        from wbczoo.runtime.features import gather
+
         answers = self.answers(
             sources, batch_size=batch_size, workers=workers, cells=cells, layers=(layer,)
         )
         return gather(answers, layer, *self._open_layers().shapes[layer])
 
     def _open_layers(self) -> LayeredNetwork:
+        from wbczoo.runtime.layers import open_layers
+
         with self._opening:
             if self._layered is None:
                 self._layered = open_layers(self.file, self.provider, self._share)
         return self._layered
 
     def _open_maps(self) -> MappedNetwork:
+        from wbczoo.runtime.maps import open_maps
+
         with self._opening:
             if self._mapped is None:
                 self._mapped = open_maps(self.file, self.provider, self._share)

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
 
 from wbczoo import files
 from wbczoo.errors import UsageError, WbczooError
@@ -46,8 +46,18 @@ class Sets:
                 raise ValueError(f"the sets of {task} do not fit its groups")
 
     def to_dict(self) -> dict[str, Any]:
-        """What JSON can hold; `SETS` reads it."""
+        """What JSON can hold; `read` reads it."""
         return asdict(self)
+
+    @classmethod
+    def read(cls, text: str) -> Sets | None:
+        """From JSON; None of `null`.
+
+        Raises:
+            msgspec.MsgspecError: if it is not what `to_dict` gives.
+        """
+        found: Sets | None = msgspec.json.decode(text, type=cls | None)
+        return found
 
     def floors_of(self, tasks: Sequence[Task], coverage: str) -> Floors:
         """Of each task that has them, in the order of its classes."""
@@ -80,9 +90,6 @@ class Sets:
                 )
 
 
-SETS: TypeAdapter[Sets | None] = TypeAdapter(Sets | None)
-
-
 def read_sets(summary: Path) -> Sets | None:
     """What a training fitted, of its `summary.json`; None of one that did not.
 
@@ -91,8 +98,8 @@ def read_sets(summary: Path) -> Sets | None:
     """
     found = files.read_json(summary).get("sets") if summary.is_file() else None
     try:
-        return SETS.validate_python(found)
-    except ValidationError:
+        return msgspec.convert(found, Sets | None)
+    except msgspec.ValidationError:
         raise WbczooError(
             f"{summary} says of its sets what this version does not read. Train the run again."
         ) from None

@@ -16,11 +16,11 @@ import numpy as np
 
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.machine import how_to_install
-from wbczoo.registry.models import published
 from wbczoo.runtime import devices
 from wbczoo.runtime.folder import find_model, folder_of
 from wbczoo.runtime.named import resolve
 from wbczoo.runtime.predict import load
+from wbczoo.runtime.published import published
 from wbczoo.runtime.session import Session
 
 _DRAIN = 5.0  # seconds for answers to be read, beyond what computing them may take

@@ -45,7 +45,7 @@ from wbczoo.runtime.model_file import INPUT
 from wbczoo.runtime.named import resolve
 from wbczoo.runtime.session import Session
 from wbczoo.runtime.sets import Sets, fit_sets
-from wbczoo.runtime.verify import verify
+from wbczoo.runtime.verification import verify
 from wbczoo.tasks import Task
 
 # Of groups, below which a fold holds too little to choose or to measure by.

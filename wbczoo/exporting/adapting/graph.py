@@ -19,7 +19,7 @@ from wbczoo.exporting.half import leading_to
 from wbczoo.exporting.maps import add_maps, drop_maps
 from wbczoo.images import Pixels
 from wbczoo.metrics.formulas import Ints
-from wbczoo.runtime.flags import LIMITS
+from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.layers import ADAPTED, GIVEN
 from wbczoo.runtime.model_file import NOVELTY, ModelFile
 
@@ -125,7 +125,7 @@ def write_adapted(
     known = {each.key: each.value for each in proto.metadata_props}
     del proto.metadata_props[:]
     helper.set_model_props(proto, {**known, **metadata})
-    if limits := LIMITS.validate_json(metadata.get("wbczoo.limits", "null")):
+    if limits := Limits.read(metadata.get("wbczoo.limits", "null")):
         add_flags(proto, tasks, limits)
     onnx.checker.check_model(proto)
     onnx.save(proto, place)

@@ -12,12 +12,12 @@ import numpy as np
 
 from wbczoo.errors import UsageError
 from wbczoo.images.tables import read_table
-from wbczoo.registry.models import published_name
 from wbczoo.runtime.cells import AT_EDGE, FOUND, NO_CELL, Cells
 from wbczoo.runtime.differential.confusion import Confusion, explain_none, read_card
 from wbczoo.runtime.differential.correction import Correction, correct
 from wbczoo.runtime.differential.shares import multinomial_intervals
 from wbczoo.runtime.flags import UNKNOWN, contradicts
+from wbczoo.runtime.published import published_name
 from wbczoo.runtime.rows import Row, begins_image
 from wbczoo.runtime.session import Session
 from wbczoo.tasks import INTENDED, NOT_INTENDED, Task

@@ -1,7 +1,7 @@
 """Trained models are found here by their names: those that come with wbczoo, and one's own.
 
 A checkout keeps the published ones in `exports/`, where `published.toml` names them; the wheel
-brings that file and those folders along as `wbczoo/registry/published/`. What the user exported or
+brings that file and those folders along as `wbczoo/runtime/models/`. What the user exported or
 pulled is looked for in `exports/` of the working folder.
 """
 
@@ -143,7 +143,7 @@ def published() -> Published:
         WbczooError: if there are none, or what names them cannot be read.
     """
     package = Path(__file__).parent
-    for folder in (package / "published", package.parents[1] / "exports"):
+    for folder in (package / "models", package.parents[1] / "exports"):
         if (folder / LIST).is_file():
             names, good_for = _read_list(folder / LIST)
             here = tuple(name for name in names if (folder / name / _MODEL).is_file())

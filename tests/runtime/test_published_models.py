@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from wbczoo.registry.models import TrainedModel, list_models, published, published_name
+from wbczoo.runtime.published import TrainedModel, list_models, published, published_name
 
 
 def evaluation(protocol: str, part: str, value: float, **more: Any) -> dict[str, Any]:

@@ -176,9 +176,12 @@ def trace(
 def _forget_source(proto: onnx.ModelProto) -> None:
     """Drop the exporter's notes on the lines of code that made each node.
 
-    They hold the paths of whoever exported, and are of no use to whoever runs the file.
+    They hold the paths of whoever exported, and are of no use to whoever runs the file. Those on
+    the graph as a whole tell of what the process traced before, so that two exports of a run would
+    not be equal.
     """
     for body in (proto.graph, *proto.functions):
+        del body.metadata_props[:]
         for part in (*body.node, *body.value_info):
             del part.metadata_props[:]
             part.doc_string = ""

@@ -209,7 +209,10 @@ def describe(path: Path, session: Any) -> ModelFile:
         try:
             return decode(text)
         except (msgspec.MsgspecError, RecursionError, UsageError) as error:
-            raise WbczooError(f"The metadata wbczoo.{key} of {path} are damaged: {error}") from None
+            reason = str(error).rstrip(".")
+            raise WbczooError(
+                f"The metadata wbczoo.{key} of {path} are damaged: {reason}. Export the run again."
+            ) from None
 
     run = read("config", _RUN).model
     tasks = read("tasks", _TASKS)

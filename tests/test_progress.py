@@ -58,3 +58,10 @@ def test_an_error_begins_a_line_of_a_log() -> None:
     )
     assert done.stderr.startswith("Error: ValueError: it broke")
     assert "\r" not in done.stderr
+
+
+def test_what_a_file_says_of_itself_does_not_command_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress.tell("a finder \x1b[2J\x07\nand a second line")
+    assert capsys.readouterr().err == "a finder \\u001b[2J\\u0007\nand a second line\n"

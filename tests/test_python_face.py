@@ -41,6 +41,7 @@ def test_the_public_names_are_these_for_readers_and_type_checkers() -> None:
     }
     assert typed == NAMES
     assert set(dir(wbczoo)) >= NAMES
+    assert set(dir(wbczoo.runtime)) >= set(wbczoo.runtime.__all__)
     for name in NAMES:
         assert getattr(wbczoo, name).__doc__
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 
 import click
 
-from wbczoo.text import format_duration
+from wbczoo.text import format_duration, printable
 
 Tell = Callable[[str], object]
 
@@ -18,11 +18,14 @@ _EVERY = 30.0  # seconds
 
 
 def tell(sentence: str) -> None:
-    """Say something to the user on stderr, above any progress bar; one voice of many devices."""
+    """Say something to the user on stderr, above any progress bar; one voice of many devices.
+
+    What a file says of itself may be quoted, with signs that a terminal would obey.
+    """
     if int(os.environ.get("RANK", "0")) == 0:
         bars = sys.modules.get("tqdm")  # where nobody imported it, no bar is shown
         with bars.tqdm.external_write_mode(file=sys.stderr) if bars else nullcontext():
-            click.echo(sentence, err=True)
+            click.echo("\n".join(map(printable, sentence.split("\n"))), err=True)
 
 
 @contextmanager

@@ -38,3 +38,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = getattr(import_module(f"wbczoo.{_FACE[name]}"), name)
     return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_FACE})

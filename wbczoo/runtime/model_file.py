@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from wbczoo.runtime.flags import Limits
 from wbczoo.runtime.sets import Sets
 from wbczoo.specs import Preprocessing, name_composition
 from wbczoo.tasks import Task
+from wbczoo.text import one_line
 
 if TYPE_CHECKING:
     from wbczoo.config import RunConfig
@@ -34,6 +35,7 @@ T = TypeVar("T")
 
 MOST_TASKS = 100
 LARGEST_SIDE = 4096  # pixels, as of `--image-size`
+_LONGEST = 100  # characters of what a file says of itself, in a sentence
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -51,7 +53,7 @@ class _Composition(msgspec.Struct, frozen=True):
 class _Run(msgspec.Struct, frozen=True):
     """Of a `wbczoo.config.RunConfig`, what answering needs."""
 
-    format: Literal[1]
+    format: int
     model: _Composition
 
 
@@ -194,14 +196,16 @@ def describe(path: Path, session: Any) -> ModelFile:
             )
         return metadata[f"wbczoo.{key}"]
 
-    found = value("format")
-    if found != FORMAT:
-        writer = metadata.get("wbczoo.version", "unknown")
-        raise WbczooError(
-            f"{path} is an export of format {found}, written by wbczoo {writer}; this is "
-            f"wbczoo {__version__}, which reads format {FORMAT}. Use a version that fits, or "
-            "export the run again."
-        )
+    def check_format(what: str, found: str) -> None:
+        if found != FORMAT:
+            writer = _quoted(metadata.get("wbczoo.version", "unknown"))
+            raise WbczooError(
+                f"{path} {what} of format {_quoted(found)}, written by wbczoo {writer}; this is "
+                f"wbczoo {__version__}, which reads format {FORMAT}. Use a version that fits, or "
+                "export the run again."
+            )
+
+    check_format("is an export", value("format"))
     version, weights_sha256 = value("version"), value("weights_sha256")
 
     def read(key: str, decode: Callable[[str], T], missing: str | None = None) -> T:
@@ -209,12 +213,14 @@ def describe(path: Path, session: Any) -> ModelFile:
         try:
             return decode(text)
         except (msgspec.MsgspecError, RecursionError, UsageError) as error:
-            reason = str(error).rstrip(".")
             raise WbczooError(
-                f"The metadata wbczoo.{key} of {path} are damaged: {reason}. Export the run again."
+                f"The metadata wbczoo.{key} of {path} are damaged: {one_line(error)}. Export the "
+                "run again."
             ) from None
 
-    run = read("config", _RUN).model
+    config = read("config", _RUN)
+    check_format("has a config", str(config.format))
+    run = config.model
     tasks = read("tasks", _TASKS)
     preprocessing = read("preprocessing", _PREPROCESSING)
     limits, sets = read("limits", Limits.read, "null"), read("sets", Sets.read, "null")
@@ -224,13 +230,18 @@ def describe(path: Path, session: Any) -> ModelFile:
         what = ", ".join(sorted(strange)) or f"the crop {preprocessing.crop}"
         raise WbczooError(
             f"{path} prepares images in a way that wbczoo {__version__} does not know "
-            f"({what}); use wbczoo {version}, which wrote it."
+            f"({_quoted(what)}); use wbczoo {_quoted(version)}, which wrote it."
         )
     if len(tasks) > MOST_TASKS or not all(0 < side <= LARGEST_SIDE for side in preprocessing.size):
         height, width = preprocessing.size
         raise WbczooError(
             f"The metadata of {path} are damaged: {len(tasks)} tasks about images of {height} by "
             f"{width} pixels; at most {MOST_TASKS} tasks and {LARGEST_SIDE} pixels are possible."
+        )
+    if len({task.name for task in tasks}) < len(tasks):
+        raise WbczooError(
+            f"The metadata wbczoo.tasks of {path} are damaged: two have one name. Export the run "
+            "again."
         )
     embedded, size = _reads(inputs, preprocessing)
     described = ModelFile(
@@ -266,6 +277,11 @@ def describe(path: Path, session: Any) -> ModelFile:
             f"{INPUT} (batch, 3, {height}, {width}) to {promised}. Export the run again."
         )
     return described
+
+
+def _quoted(text: str) -> str:
+    """What a file says, as much of it as a sentence can hold."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _reads(inputs: Any, preprocessing: Preprocessing) -> tuple[bool, tuple[int, int] | None]:

@@ -26,6 +26,7 @@ _PACKAGES = (
     "onnxscript",
     "onnxruntime",
     "onnxruntime-gpu",
+    "msgspec",
     "pydantic",
 )
 

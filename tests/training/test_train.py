@@ -124,3 +124,20 @@ def test_a_random_backbone_that_is_frozen_is_told_before_it_trains(
         done = wbczoo("train", smears, "--dataset", "synthetic", *small,
                       "--trainable", trainable, "--out", tmp_path / trainable)  # fmt: skip
         assert (words in done.stderr) == told
+
+
+def test_a_random_backbone_is_told_of_where_it_is_built_and_where_it_starts_a_training(
+    wbczoo: Run, smears: Path, tmp_path: Path
+) -> None:
+    built, words = tmp_path / "built", "it stays random, and only heads and branches learn"
+    build = ("build", "--backbone", "squeezenet1_1", "--image-size", "32")
+    assert words not in wbczoo(*build).stderr  # a look at a composition; nobody means to train it
+    assert words in wbczoo(*build, "--trainable", "head").stderr
+    assert words not in wbczoo(*build, "--weights", "none", "--trainable", "all").stderr
+    assert words in wbczoo(*build, "--out", built).stderr
+    train = ("train", smears, "--dataset", "synthetic", "--epochs", "1", "--limit-photographs", "8")
+    assert words in wbczoo(*train, "--init", built, "--out", tmp_path / "head").stderr
+    learned = tmp_path / "all"
+    done = wbczoo(*train, "--init", built, "--trainable", "all", "--out", learned)
+    assert words not in done.stderr
+    assert words not in wbczoo(*train, "--init", learned, "--out", tmp_path / "more").stderr

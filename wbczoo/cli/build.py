@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from wbczoo.cli.options import composition_options, json_option, print_facts
 from wbczoo.cli.settings import setting
@@ -18,16 +19,27 @@ from wbczoo.tasks import DEFAULT
 @setting("seed", help="Of the random initial weights.")
 @click.option("--out", type=click.Path(path_type=Path), help="Save an untrained run here.")
 @json_option
-def command(trainable: Any, out: Path | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def command(
+    ctx: click.Context, /, trainable: Any, out: Path | None, as_json: bool, **options: Any
+) -> None:
     """Check a composition and describe it.
 
     Example: wbczoo build --backbone mobilenetv2 --seq bilstm
     """
     from wbczoo.model.build import create_model, describe_model
+    from wbczoo.model.compose import explain_random
+    from wbczoo.progress import tell
     from wbczoo.training.elsewhere import save_run
 
     model = create_model(**{**options, "tasks": options["tasks"] or DEFAULT})
     model.open_for_training(trainable)
+    network = (model.config.backbone.name, options["weights"], trainable)
+    sources = (ctx.get_parameter_source(name) for name in ("weights", "trainable"))
+    # By the defaults alone a composition is looked at, and nobody means to train it so.
+    meant = out is not None or ParameterSource.COMMANDLINE in sources
+    if meant and (random := explain_random([network])):
+        tell(random)
     document = describe_model(model)
     if out is not None:
         save_run(model, out)

@@ -91,5 +91,5 @@ def explain_random(networks: Iterable[tuple[str, str, str]]) -> str | None:
         return None
     return (
         f"{', '.join(random)}: the backbone has no weights and is frozen, so it stays random, "
-        "and only heads and branches learn. Leave out --weights none, or say --trainable all"
+        "and only heads and branches learn. Give it weights (--weights), or say --trainable all"
     )

@@ -51,9 +51,7 @@ def compose_like(init: Path, tasks: tuple[Task, ...], given: Mapping[str, Any]) 
     Raises:
         UsageError: if `init` holds no run, or naming each thing that is given and that differs.
     """
-    inside = sorted(init.glob(f"*/{checkpoint.CONFIG}"))
-    whole = not inside or (init / checkpoint.CONFIG).is_file()
-    folder = find_run(init, {}) if whole else inside[0].parent
+    folder = _first_run(init)
     model = RunConfig.read(folder / checkpoint.CONFIG).model
     side = model.preprocessing.size
     own: dict[str, Any] = {
@@ -74,6 +72,20 @@ def compose_like(init: Path, tasks: tuple[Task, ...], given: Mapping[str, Any]) 
             "that starts from a run takes its composition."
         )
     return model.model_copy(update={"tasks": tasks or model.tasks})
+
+
+def weights_of(init: Path) -> str:
+    """Where a run's backbone has its weights from: `none` if it is as random as it was built."""
+    run = RunConfig.read(_first_run(init) / checkpoint.CONFIG)
+    learned = run.trained_on is not None or (run.train and run.train.trainable != "head")
+    return "run" if learned else run.model.weights.source
+
+
+def _first_run(init: Path) -> Path:
+    """The run that tells of all that lie in a folder: its own, or the first one."""
+    inside = sorted(init.glob(f"*/{checkpoint.CONFIG}"))
+    whole = not inside or (init / checkpoint.CONFIG).is_file()
+    return find_run(init, {}) if whole else inside[0].parent
 
 
 def inherit(init: Path, prepared: Prepared, tell: Tell) -> Prepared:

@@ -16,7 +16,7 @@ from wbczoo.model.compose import compose, explain_random
 from wbczoo.progress import Tell
 from wbczoo.tasks import DEFAULT, Task, parse
 from wbczoo.training.folds import train_folds
-from wbczoo.training.init import compose_like
+from wbczoo.training.init import compose_like, weights_of
 from wbczoo.training.resume import data_of_begun
 from wbczoo.training.track import Tracker
 
@@ -97,8 +97,9 @@ def train(
         train=train_config(**parts, **chosen),
     )
     assert run.train is not None
-    network = (model.backbone.name, weights, run.train.trainable)
-    if init is None and not resume and (random := explain_random([network])):
+    initial = weights if init is None else weights_of(Path(init))
+    network = (model.backbone.name, initial, run.train.trainable)
+    if not resume and (random := explain_random([network])):
         tell(random)
     summaries = train_folds(
         run,

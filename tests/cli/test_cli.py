@@ -18,6 +18,7 @@ from commands import SMALL, SMALL_TRAINING, Completed
 from PIL import Image
 
 from wbczoo.cli import VERBS
+from wbczoo.runtime.published import published
 
 Run = Callable[..., Completed]
 
@@ -32,6 +33,9 @@ def test_help_shows_the_defaults(wbczoo: Run) -> None:
     text = " ".join(wbczoo("train", "--help").stdout.split())
     for default in ("none", "head", "official", "folder", "cell and nucleus", "imagenet"):
         assert f"[default: {default}]" in text
+    for verb in ("predict", "differential"):
+        text = " ".join(wbczoo(verb, "--help").stdout.split())
+        assert f"[default: {published().names[0]}]" in text
 
 
 def test_list_json_has_the_promised_fields(wbczoo: Run) -> None:
@@ -40,9 +44,9 @@ def test_list_json_has_the_promised_fields(wbczoo: Run) -> None:
         for row in document[kind]:
             assert set(row) >= {"name", "kind", "distribution", "version", "status", "reason"}
             assert row["status"] == "ok"
-    published = document["models"][0]
-    assert published["tasks"]["cell"] == ["eosinophil", "lymphocyte", "monocyte", "neutrophil"]
-    assert published["headline"]["low"] < published["headline"]["value"]
+    first = document["models"][0]
+    assert first["tasks"]["cell"] == ["eosinophil", "lymphocyte", "monocyte", "neutrophil"]
+    assert first["headline"]["low"] < first["headline"]["value"]
     families = [row["name"] for row in document["backbones"] if row["kind"] == "family"]
     assert "timm/*" in families
 

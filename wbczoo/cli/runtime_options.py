@@ -31,12 +31,28 @@ def tell_default_model() -> None:
         )
 
 
+class _ModelOption(click.Option):
+    """Names its default, which a list of published models says, only where help is shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from wbczoo.errors import WbczooError
+        from wbczoo.runtime.published import published
+
+        try:
+            default = f"  [default: {published().names[0]}]"
+        except WbczooError:  # none came with this installation
+            default = ""
+        record = super().get_help_record(ctx)
+        return record and (record[0], record[1] + default)
+
+
 model_option = click.option(
     "--model",
+    cls=_ModelOption,
     metavar="PATH|NAME|URL",
     callback=_find_model,
     help="An export's folder, its model.onnx alone, a published model's name, or hf://OWNER/NAME "
-    "on a hub.  [default: leukocyte-small]",
+    "on a hub.",
 )
 
 model_argument = click.argument("model", metavar="MODEL", callback=_find_model)

@@ -86,6 +86,11 @@ def test_rows_behind_a_url_are_those_of_a_file(
     assert not [*Output(f"{place}/rows.csv").path.parent.glob("rows-*")]
     told = predict(wbczoo, images, model, f"{place}/rows.csv", expect=2).stderr
     assert f"{place}/rows.csv is there already" in told
+    for verb, more in (("predict", ("--model", model)), ("locate", ())):
+        done = wbczoo(verb, images, *more, "--out", f"{place}/rows.csv", "--resume")
+        assert f"{place}/rows.csv is whole: nothing is left to resume" in done.stderr
+        assert "images/s" not in done.stderr
+    assert stored(place) == {"rows.csv": (tmp_path / "rows.csv").read_bytes()}
     predict(wbczoo, images, model, f"{place}/rows.csv", "--overwrite")
     assert json.loads(stored(place)["rows.csv"].splitlines()[0])["path"].endswith("0.png")
     wbczoo("locate", images, "--out", f"{place}/cells.jsonl", expect=3)

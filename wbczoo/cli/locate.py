@@ -93,9 +93,8 @@ def command(
     least = THRESHOLD if least is None else least
     if out is not None and layout != "geojson":
         output = Output(out)
-        if not check_place(output.path, resume=resume, overwrite=overwrite, inputs=found.places):
+        if not check_place(output, resume=resume, overwrite=overwrite, inputs=found.places):
             return
-        output.check(overwrite=overwrite or resume)
         with kept_if_stopped(output.path), ExitStack() as held:
             compute = None
             if cluster is not None:

@@ -160,9 +160,8 @@ def command(
             total = share.count(total, batch_size)
         inputs: list[str | Path] = [*found.places, find_model(model)]
         output = Output(out)
-        if not check_place(output.path, resume=resume, overwrite=overwrite, inputs=inputs):
+        if not check_place(output, resume=resume, overwrite=overwrite, inputs=inputs):
             return
-        output.check(overwrite=overwrite or resume)
         if layout == "parquet":
             check_parquet()
     ctx.with_resource(ended_by_signals())

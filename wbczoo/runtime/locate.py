@@ -158,10 +158,9 @@ def write_located(
         "lowest score": least,
     }
     compute = compute or partial(locate_paths, least=least, workers=workers, draw=draw)
-    output = Output(out)
     return write_part(
-        output.path, paths, compute, form, made_by, resume=resume, overwrite=overwrite,
-        watch=watch, deliver=output.put,
+        Output(out), paths, compute, form, made_by, resume=resume, overwrite=overwrite,
+        watch=watch,
     )  # fmt: skip
 
 

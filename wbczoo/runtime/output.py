@@ -36,6 +36,15 @@ class Output:
     def __str__(self) -> str:
         return self._named
 
+    def is_there(self) -> bool:
+        """Whether the file is there.
+
+        Raises:
+            UsageError: if nothing can be written behind the URL.
+            WbczooError: if what is behind the URL cannot be asked.
+        """
+        return is_there(self._named) if self.is_url else self.path.exists()
+
     def check(self, *, overwrite: bool) -> None:
         """See that a URL may be written to; of a file of this machine that is seen elsewhere.
 

@@ -18,6 +18,7 @@ from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images.file import claim_file
 from wbczoo.images.walk import Found
 from wbczoo.progress import tell
+from wbczoo.runtime.output import Output
 from wbczoo.runtime.rows import Count, Layout, Row, begins_image, count_row
 
 Watch = Callable[[int], AbstractContextManager[Callable[[int], object]]]
@@ -37,9 +38,9 @@ def part_of(out: Path) -> Path:
 
 
 def check_place(
-    out: Path, *, resume: bool, overwrite: bool, inputs: Iterable[str | Path] = ()
+    output: Output, *, resume: bool, overwrite: bool, inputs: Iterable[str | Path] = ()
 ) -> bool:
-    """Find out whether rows may be written to `out`; nothing is changed.
+    """Find out whether rows may be written to a place; nothing is changed.
 
     Args:
         inputs: files that are read.
@@ -51,12 +52,14 @@ def check_place(
         UsageError: as `claim_file`; if it is there, and neither `overwrite` says to replace it
             nor `resume` to leave it; or if an interrupted run's rows are there, and neither
             `resume` nor `overwrite` says what becomes of them.
+        UsageError, WbczooError: as `Output.is_there`.
     """
     if resume and overwrite:
         raise UsageError("--resume goes on with the rows and --overwrite drops them; give one.")
-    claim_file(out, "--out", overwrite=True, inputs=inputs)
-    part = part_of(out)
+    claim_file(output.path, "--out", overwrite=True, inputs=inputs)
+    part = part_of(output.path)
     begun = part.exists() and part.stat().st_size > 0
+    there = output.is_there()
     if overwrite:
         return True
     if begun and not resume:
@@ -64,15 +67,15 @@ def check_place(
             f"{part} holds the rows of a run that was interrupted. Give --resume to go on behind "
             "them, or --overwrite to begin anew."
         )
-    if not out.exists() or begun:
+    if not there or begun:
         return True
     if not resume:
         raise UsageError(
-            f"{out} is there already. Give --overwrite to replace it, or name another file."
+            f"{output} is there already. Give --overwrite to replace it, or name another file."
         )
     tell(
-        f"{out} is whole: nothing is left to resume, and nothing was computed. Give --overwrite to "
-        "compute it anew, or name another file"
+        f"{output} is whole: nothing is left to resume, and nothing was computed. Give "
+        "--overwrite to compute it anew, or name another file"
     )
     return False
 
@@ -113,7 +116,7 @@ class Form:
 
 
 def write_part(
-    out: Path,
+    output: Output,
     images: Iterable[Found],
     compute: Callable[[Iterator[Found]], Iterator[Row]],
     form: Form,
@@ -137,15 +140,16 @@ def write_part(
         made_by: what the rows depend on, each by its name in a sentence.
         watch: is given the number of images that are there, and yields what counts further ones.
         deliver: is given the file with all rows, and puts what it makes of it where that belongs;
-            if None the file becomes `out`.
+            if None the file becomes the output.
 
     Raises:
         UsageError: as `check_place`; if another process writes there; or if the rows are those of
             other images, were made by something else, or are damaged.
         WbczooError: if the file cannot be written; the rows so far are kept.
     """
-    if not check_place(out, resume=resume, overwrite=overwrite):
+    if not check_place(output, resume=resume, overwrite=overwrite):
         return Written(0, Count(0, 0))
+    out = output.path
     part, state = part_of(out), out.with_name(f"{out.name}.part.json")
     with _alone(part):
         # The empty file comes first: whatever stops this, the state then tells what it was.
@@ -156,11 +160,8 @@ def write_part(
         rows = compute(kept.rest)
         with watch(kept.count.images) as advance:
             count = _append(part, islice(rows, kept.again, None), form, kept, advance)
-        if deliver is None:
-            part.replace(out)
-        else:
-            deliver(part)
-            part.unlink(missing_ok=True)
+        (deliver or output.put)(part)
+        part.unlink(missing_ok=True)
         state.unlink(missing_ok=True)
     return Written(count.images, kept.count + count)
 

@@ -101,7 +101,7 @@ def write_rows(
         output.put(rows)
 
     return write_part(
-        output.path, dealt, compute, form,
+        output, dealt, compute, form,
         made_by if shard is None else {**made_by, "--shard": str(shard)},
         resume=resume, overwrite=overwrite, watch=watch, deliver=deliver,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import drawn_fields
 import pytest
@@ -146,12 +147,38 @@ def test_check_is_a_command(wbczoo: Run, tmp_path: Path) -> None:
     assert changed.endswith("2 faults\n")
 
 
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ({"task": "kidney"}, "has no task 'kidney'"),
+        ({"classes": ("ab=smudge",)}, "a key is one of"),
+        ({"ranges": "class,low,high\nkidney,1,2\n"}, "names the class 'kidney'"),
+        ({"labels_from": "1"}, "cannot be read as COCO's"),
+        ({"labels_from": ["kidney", "{}"]}, "has the label kidney; there are .*--classes"),
+        ({"labels_from": ["neutrophil", "elsewhere/{}x"]}, "of one of these photographs"),
+        ({"labels_from": "[]", "reviewer": None}, "--reviewer"),
+        ({"second": "A. Anna"}, "another person"),
+    ],
+)
 def test_what_refuses_a_review_at_once_is_told_in_place_of_an_address(
-    fields: list[str], model: Path, tmp_path: Path
+    asked: dict[str, Any], sentence: str, fields: list[str], model: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("uvicorn", reason="the extra `review` is not installed")
+    asked = {"reviewer": "A. Anna", **asked}
+    for name in {"ranges", "labels_from"} & asked.keys():
+        told = asked[name]
+        if isinstance(told, list):
+            label, image = told
+            document = {
+                "images": [{"id": 1, "file_name": image.format(Path(fields[0]).name)}],
+                "categories": [{"id": 1, "name": label}],
+                "annotations": [{"image_id": 1, "category_id": 1, "bbox": [0, 0, 9, 9]}],
+            }
+            told = json.dumps(document)
+        asked[name] = tmp_path / name
+        asked[name].write_text(told)
     announced: list[object] = []
-    with pytest.raises(UsageError, match="has no task 'kidney'"):
+    with pytest.raises(UsageError, match=sentence):
         run(tmp_path / "new", fields, model, partial(Session, model, device="cpu"),
-            Wanted(task="kidney"), announce=announced.append)  # fmt: skip
+            Wanted(**asked), announce=announced.append)  # fmt: skip
     assert announced == []

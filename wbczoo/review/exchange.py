@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -16,6 +16,7 @@ from wbczoo.errors import UsageError, some
 from wbczoo.progress import tell
 from wbczoo.review.added import SAME, overlap
 from wbczoo.review.cells import Box, Cell, Photograph
+from wbczoo.review.count import Choice
 from wbczoo.review.dataset import reviewed
 from wbczoo.review.session import Action, Review
 from wbczoo.runtime.geojson import decided_cells
@@ -120,6 +121,28 @@ def read_labels(path: Path) -> list[Labelled]:
         ) from None
 
 
+def check_labels(path: Path, images: Iterable[str], choices: Iterable[Choice]) -> list[Labelled]:
+    """The labels of a file, if they may be of these images; what cells there are is not asked yet.
+
+    Raises:
+        UsageError: as `read_labels` does; if a label is of no class, or none is of an image.
+    """
+    known = {choice.name for choice in choices}
+    labelled = read_labels(path)
+    if strange := {label for *_, label in labelled} - known:
+        raise UsageError(
+            f"{path} has the label {some(sorted(strange))}; there are {', '.join(sorted(known))}. "
+            "Add it: --classes CLASS."
+        )
+    place_of = _find_places(images)
+    if all(place_of(image) is None for image, *_ in labelled):
+        raise UsageError(
+            f"None of the {len(labelled)} labels in {path} is of one of these photographs. Are its "
+            "images named alike?"
+        )
+    return labelled
+
+
 def take_labels(review: Review, by: str, path: Path) -> None:
     """Decide, in somebody's name, the cells that a file labels and of which nobody said anything.
 
@@ -130,23 +153,17 @@ def take_labels(review: Review, by: str, path: Path) -> None:
         by: who labelled.
 
     Raises:
-        UsageError: as `read_labels` does; if none of its labels is of a cell, or a label is of no
-            class.
+        UsageError: as `check_labels` does; if none of its labels is of a cell.
     """
-    known = {choice.name for choice in review.choices}
-    labelled = read_labels(path)
-    if strange := {label for *_, label in labelled} - known:
-        raise UsageError(
-            f"{path} has the label {some(sorted(strange))}; there are {', '.join(sorted(known))}. "
-            "Add it: --classes CLASS."
-        )
+    images = [each.path for each in review.prepared.photographs]
+    labelled = check_labels(path, images, review.choices)
     slate, _ = review.view(by)
     cells = [n for n, each in enumerate(review.cells) if not each.added or n in slate.decided]
     found = _match(review, labelled, cells)
     if not found:
         raise UsageError(
             f"None of the {len(labelled)} labels in {path} is of a cell that was found in these "
-            "photographs. Are its images named alike?"
+            "photographs. Were they of the same size when they were labelled?"
         )
     chosen = {cell: label for cell, label in found.items() if cell not in slate.decided}
     if chosen:
@@ -160,27 +177,40 @@ def take_labels(review: Review, by: str, path: Path) -> None:
 
 
 def _match(review: Review, labelled: Sequence[Labelled], among: Sequence[int]) -> dict[int, str]:
-    photographs = review.prepared.photographs
-    names = Counter(PurePosixPath(each.path).name for each in photographs)
-    places = {each.path: place for place, each in enumerate(photographs)}
-    places |= {
-        PurePosixPath(each.path).name: place
-        for place, each in enumerate(photographs)
-        if names[PurePosixPath(each.path).name] == 1
-    }
+    place_of = _find_places(each.path for each in review.prepared.photographs)
     cells: dict[int, list[int]] = {}
     for number in among:
         cells.setdefault(review.cells[number].photograph, []).append(number)
     found = {}
     for path, box, label in labelled:
-        name = PurePosixPath(path).name
-        known = (each for each in (path, name, _UPLOADED.sub("", name)) if each in places)
-        place = places.get(next(known, ""), -1)
-        near = ((overlap(box, review.cells[n].box), n) for n in cells.get(place, ()))
+        place = place_of(path)
+        near = (
+            (overlap(box, review.cells[n].box), n)
+            for n in (() if place is None else cells.get(place, ()))
+        )
         share, cell = max(near, default=(0.0, -1))
         if share >= SAME:
             found[cell] = label
     return found
+
+
+def _find_places(images: Iterable[str]) -> Callable[[str], int | None]:
+    """What tells which image a path in a file of labels means: by path, or by a name of one."""
+    paths = [*images]
+    names = Counter(PurePosixPath(path).name for path in paths)
+    places = {path: place for place, path in enumerate(paths)}
+    places |= {
+        PurePosixPath(path).name: place
+        for place, path in enumerate(paths)
+        if names[PurePosixPath(path).name] == 1
+    }
+
+    def place_of(path: str) -> int | None:
+        name = PurePosixPath(path).name
+        known = (each for each in (path, name, _UPLOADED.sub("", name)) if each in places)
+        return places.get(next(known, ""))
+
+    return place_of
 
 
 def _of_coco(document: Mapping[str, Any]) -> Iterator[Labelled]:

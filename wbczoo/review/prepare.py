@@ -77,6 +77,7 @@ def prepare(
     *,
     task_name: str | None = None,
     cells: Cells | None = None,
+    check: Callable[[Task], object] = lambda task: None,
     advance: Advance = lambda stage, done, total: None,
 ) -> Prepared:
     """Answer the photographs, or take up the answers that a folder has.
@@ -86,6 +87,7 @@ def prepare(
         model: the file, to be compared with the one that answered.
         open_session: opens it, if anything is to be answered.
         cells: which ones the model is asked about; each cell where it was trained on cells.
+        check: is given the task before anything is answered, and may raise.
         advance: is told the stage, how many photographs are done, and of how many.
 
     Raises:
@@ -97,6 +99,7 @@ def prepare(
         begun = log.entries[0]
         _check_same(folder, begun, known, model, task_name)
         task = Task(begun["task"], tuple(begun["classes"]))
+        check(task)
         photographs = tuple(map(Photograph.of, begun["photographs"]))
         found = cells_of(_read_answers(folder), photographs, task)
         if not has_crops(folder, len(found)):
@@ -107,6 +110,7 @@ def prepare(
         return Prepared(begun, task, photographs, tuple(found), known)
     session = open_session()
     task = choose_task(session.tasks, task_name)
+    check(task)
     kind = choose_cells(cells or ("all" if session.preprocessing.finds_cell else None),
                         session.file)  # fmt: skip
     if not (folder / ANSWERS).exists():

@@ -13,14 +13,15 @@ from typing import Any, NoReturn
 from wbczoo import files
 from wbczoo.errors import UsageError
 from wbczoo.images.walk import Found
-from wbczoo.review.count import choose_keys, read_ranges
+from wbczoo.review.count import Choice, Ranges, choose_keys, read_ranges
 from wbczoo.review.decisions import NOT_A_CELL, SKIPPED
-from wbczoo.review.exchange import take_labels
+from wbczoo.review.exchange import check_labels, take_labels
 from wbczoo.review.log import Log
-from wbczoo.review.prepare import Prepared, prepare
+from wbczoo.review.prepare import prepare
 from wbczoo.review.session import Review, check_name
 from wbczoo.review.sign import write_signed
 from wbczoo.runtime.session import Session
+from wbczoo.tasks import Task
 
 HOST = "127.0.0.1"
 
@@ -61,28 +62,37 @@ def open_review(
     """Begin a folder's review, or go on with it.
 
     Raises:
-        UsageError, WbczooError: as `prepare`, `Log` and `choose_keys` do.
+        UsageError, WbczooError: as `prepare`, `Log`, `choose_keys`, `read_ranges`, `begin_second`
+            and `take_labels` do; all that can be known without the answers before they are asked.
     """
     log = Log(folder)
+    if wanted.labels_from is not None and wanted.reviewer is None:
+        raise UsageError("--labels-from is somebody's work; say whose: --reviewer NAME.")
+
+    def offer(task: Task) -> tuple[list[Choice], Ranges | None]:
+        choices = choose_keys(_classes(task, log), wanted.classes)
+        ranges = read_ranges(wanted.ranges, [c.name for c in choices]) if wanted.ranges else None
+        if wanted.labels_from is not None:
+            check_labels(wanted.labels_from, map(str, images), choices)
+        return choices, ranges
+
+    # What cannot be offered is refused before thousands of photographs are answered.
     prepared = prepare(folder, log, images, model, open_session, task_name=wanted.task,
-                       cells=wanted.cells, advance=advance)  # fmt: skip
-    choices = choose_keys(_classes(prepared, log), wanted.classes)
-    ranges = read_ranges(wanted.ranges, [c.name for c in choices]) if wanted.ranges else None
+                       cells=wanted.cells, check=offer, advance=advance)  # fmt: skip
+    choices, ranges = offer(prepared.task)
     review = Review(folder, prepared, log, choices, ranges)
     if wanted.second is not None:
         begin_second(review, wanted.reviewer, wanted.second)
-    if wanted.labels_from is not None:
-        if wanted.reviewer is None:
-            raise UsageError("--labels-from is somebody's work; say whose: --reviewer NAME.")
+    if wanted.labels_from is not None and wanted.reviewer is not None:
         take_labels(review, check_name(wanted.reviewer), wanted.labels_from)
     write_signed(review)
     return review
 
 
-def _classes(prepared: Prepared, log: Log) -> list[str]:
+def _classes(task: Task, log: Log) -> list[str]:
     """The task's classes, and those that were decided though it has not got them."""
     said = [entry["to"] for entry in log.entries if entry["what"] == "decide" and entry.get("to")]
-    names = dict.fromkeys([*prepared.task.classes, *said])
+    names = dict.fromkeys([*task.classes, *said])
     return [name for name in names if name not in (NOT_A_CELL, SKIPPED)]
 
 
@@ -122,7 +132,10 @@ def who_reviews(folder: Path, wanted: Wanted) -> list[str]:
     first = wanted.reviewer or (known[0] if len(known) == 1 else None)
     if first is None:
         raise UsageError("--second needs the first reviewer's name: --reviewer NAME.")
-    return [check_name(first), check_name(wanted.second)]
+    names = [check_name(first), check_name(wanted.second)]
+    if names[0] == names[1]:
+        raise UsageError(f"{first} is the first reviewer; --second names another person.")
+    return names
 
 
 def bind(host: str, port: int | None, before: int | None) -> socket.socket:

@@ -39,28 +39,14 @@ def draw_curves(shown: Sequence[Series]) -> bytes:
     Args:
         shown: networks of one protocol.
     """
-    from matplotlib.ticker import MaxNLocator
-
     tasks = list(next(iter(shown[0].rows.values()))["tasks"])
     figure = _open(_WIDTH, 0.5 + 1.9 * len(shown))
     panels = figure.subplots(len(shown), 1 + len(tasks), squeeze=False)
     for line, one in zip(panels, shown, strict=True):
-        curves = [curve for row in one.rows.values() for curve in row["curves"] if curve]
         names = [("loss", "loss"), *((f"{task}_accuracy", f"{task} accuracy") for task in tasks)]
         for panel, (key, title) in zip(line, names, strict=True):
-            for side, colour, style in (("train", BLUE, "--"), ("validation", ORANGE, "-")):
-                values = [[epoch.get(f"{side}_{key}", np.nan) for epoch in c] for c in curves]
-                epochs = [epoch["epoch"] for epoch in curves[0]]
-                mean = np.mean(values, 0)
-                panel.plot(epochs, mean, style, color=colour, label=f"{side} files")
-                if len(values) > 1:
-                    low, high = np.min(values, 0), np.max(values, 0)
-                    panel.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+            _fill_curves(panel, one, key, "{} files", (BLUE, ORANGE), bands=True)
             panel.set_title(f"{one.model}: {title}", fontsize="small")
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-            panel.grid(alpha=0.3)
-            if key != "loss":
-                panel.set_ylim(0, 1.02)
     for panel in panels[-1]:
         panel.set_xlabel("epoch")
     panels[0][0].legend(fontsize="x-small")
@@ -73,34 +59,52 @@ def draw_beside(shown: Sequence[Sequence[Series]]) -> bytes:
     Args:
         shown: of each network its series, those that leak first.
     """
-    from matplotlib.ticker import MaxNLocator
-
     figure = _open(_WIDTH, 0.6 + 1.55 * len(shown))
     panels = figure.subplots(len(shown), 4, squeeze=False)
     for line, each in zip(panels, shown, strict=True):
         honest = next(one for one in each if not one.leaky)
         for (left, right), one in zip((line[:2], line[2:]), (each[0], honest), strict=True):
-            curves = [curve for row in one.rows.values() for curve in row["curves"] if curve]
-            epochs = [epoch["epoch"] for epoch in curves[0]]
-            drawn = [(left, "loss", "loss", GREY)]
+            _fill_curves(left, one, "loss", "loss, {}", (GREY, GREY), ticks=4)
             for task, colour in zip(next(iter(one.rows.values()))["tasks"], _COLOURS, strict=False):
-                drawn.append((right, f"{task}_accuracy", task, colour))
-            for panel, name, told, colour in drawn:
-                for side, style in (("train", "--"), ("validation", "-")):
-                    values = [[epoch.get(f"{side}_{name}", np.nan) for epoch in c] for c in curves]
-                    mean = np.mean(values, 0)
-                    panel.plot(epochs, mean, style, color=colour, label=f"{told}, {side}")
-            right.set_ylim(0, 1.02)
+                key = f"{task}_accuracy"
+                _fill_curves(right, one, key, f"{task}, {{}}", (colour, colour), ticks=4)
             trains = f"trains: {one.fields['trainable']}"
             left.set_title(f"{one.model}\n{one.arena}: loss", fontsize="x-small")
             right.set_title(f"{trains}\n{one.arena}: accuracy", fontsize="x-small")
             for panel in (left, right):
-                panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
                 panel.tick_params(labelsize="x-small")
-                panel.grid(alpha=0.3)
     for panel in panels[0, :2]:
         panel.legend(fontsize="xx-small")
     return _to_webp(figure, "The same trainings by epoch, LEAKY on the left, honest on the right")
+
+
+def _fill_curves(
+    panel: Any, one: Series, key: str, label: str, colours: tuple[str, str], *,
+    bands: bool = False, ticks: int = 10,
+) -> None:  # fmt: skip
+    """A figure by epoch, its mean over seeds and folds: dashed of training, whole of validation.
+
+    Args:
+        key: of the figure; one that is no loss is a share.
+        label: of a line; {} is `train` or `validation`.
+        colours: of training and of validation.
+        bands: whether they reach from the least to the largest of several.
+        ticks: at most so many epochs are named.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    curves = [curve for row in one.rows.values() for curve in row["curves"] if curve]
+    epochs = [epoch["epoch"] for epoch in curves[0]]
+    for side, colour, style in zip(("train", "validation"), colours, ("--", "-"), strict=True):
+        values = [[epoch.get(f"{side}_{key}", np.nan) for epoch in each] for each in curves]
+        panel.plot(epochs, np.mean(values, 0), style, color=colour, label=label.format(side))
+        if bands and len(values) > 1:
+            low, high = np.min(values, 0), np.max(values, 0)
+            panel.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=ticks))
+    panel.grid(alpha=0.3)
+    if key != "loss":
+        panel.set_ylim(0, 1.02)
 
 
 def draw_confusions(shown: Sequence[Series], task: str) -> bytes:

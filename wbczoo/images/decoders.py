@@ -1,4 +1,4 @@
-"""Everything that decides a pixel: how files become 8-bit RGB, the crops, and the resize."""
+"""Files become 8-bit RGB pixels here, upright and whole, or are refused."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import contextlib
 import ctypes
 import io
 import threading
-from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import NoReturn, Protocol, runtime_checkable
 
 import numpy as np
@@ -29,13 +27,10 @@ from PIL import (  # noqa: F401
     WebPImagePlugin,
 )
 
-from wbczoo.cells.crop import WIDTHS, crop_best_cell
-from wbczoo.cells.white_cell import crop_white_cell
-from wbczoo.errors import ImageRefused, UsageError
+from wbczoo.errors import ImageRefused
 from wbczoo.images import jpeg
 from wbczoo.images.file import read_file
 from wbczoo.images.silence import hush_libtiff, silence
-from wbczoo.specs import Preprocessing
 from wbczoo.text import one_line
 
 Pixels = NDArray[np.uint8]
@@ -72,16 +67,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-CROPS: Mapping[str, Callable[[Pixels], Pixels]] = MappingProxyType(
-    {
-        "none": lambda image: image,
-        **{name: partial(crop_best_cell, crop=name) for name in WIDTHS},
-        "white-cell": crop_white_cell,
-    }
-)
-"""Named steps from a whole photograph (H, W, 3) to the part (h, w, 3) that a model reads."""
 
 
 def decode(source: Source) -> Pixels:
@@ -105,63 +90,9 @@ def decode(source: Source) -> Pixels:
     if isinstance(source, np.ndarray):
         return _decode_array(source)
     with contextlib.ExitStack() as held:
-        found = _open_rgb(source, held)
+        found = open_rgb(source, held)
         # Of Pillow's a copy, for what it lends is read-only.
         return found if isinstance(found, np.ndarray) else np.array(found)
-
-
-def preprocess(image: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Crop an RGB image and squash it to the size that a model reads.
-
-    With `antialias` the resize is Pillow's, whose filter widens as the image shrinks; without, each
-    axis interpolates between the two (bilinear) or four (bicubic, a = -1) nearest pixels.
-
-    Args:
-        image: uint8 (H, W, 3).
-        preprocessing: `crop`, `size`, `interpolation` and `antialias` are read; `mean` and `std`
-            belong to the model.
-
-    Returns:
-        uint8 (size[0], size[1], 3).
-
-    Raises:
-        UsageError: if there is no such crop.
-    """
-    return _resize(Image.fromarray(find_crop(preprocessing.crop)(image)), preprocessing)
-
-
-def pixels(source: Source, preprocessing: Preprocessing) -> Pixels:
-    """Decode and preprocess: what a model reads of a source; raises as those two do."""
-    if preprocessing.crop == "none" and not isinstance(source, np.ndarray):
-        # The same, without a way through an array that costs a quarter of the time.
-        with contextlib.ExitStack() as held:
-            found = _open_rgb(source, held)
-            image = Image.fromarray(found) if isinstance(found, np.ndarray) else found
-            del found  # an image is held as seldom as can be, for it may be large
-            return _resize(image, preprocessing)
-    return preprocess(decode(source), preprocessing)
-
-
-def find_crop(name: str) -> Callable[[Pixels], Pixels]:
-    """A step of `CROPS`; UsageError with the names that there are."""
-    if name not in CROPS:
-        raise UsageError(
-            f"There is no crop {name!r} in this version of wbczoo; it has {', '.join(CROPS)}."
-        )
-    return CROPS[name]
-
-
-def _resize(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    height, width = preprocessing.size
-    resampling = _RESAMPLING[preprocessing.interpolation]
-    if preprocessing.antialias:
-        resized = image.resize((width, height), resampling)
-    else:
-        across, down = image.width / width, image.height / height
-        resized = image.transform(
-            (width, height), Image.Transform.AFFINE, (across, 0, 0, 0, down, 0), resampling
-        )
-    return np.array(resized)
 
 
 def _decode_array(array: NDArray[np.generic]) -> Pixels:
@@ -177,10 +108,14 @@ def _decode_array(array: NDArray[np.generic]) -> Pixels:
     return np.array(_to_rgb(Image.fromarray(np.ascontiguousarray(array, np.uint8))))
 
 
-def _open_rgb(
+def open_rgb(
     source: bytes | str | Path | Readable | Image.Image, held: contextlib.ExitStack
 ) -> Image.Image | Pixels:
-    """The image as RGB; while `held` lasts, no other large one is decoded if this one is."""
+    """The image as RGB; while `held` lasts, no other large one is decoded if this one is.
+
+    Raises:
+        ImageRefused, TypeError: as `decode` does.
+    """
     if isinstance(source, str | Path):
         source = read_file(Path(source))
     elif isinstance(source, Readable):

@@ -79,6 +79,9 @@ def test_build_json_is_the_report_s_composition(wbczoo: Run) -> None:
         (("evaluate", "gone", "gone"), "gone"),
         (("export", "gone", "--out", "x"), "gone"),
         (("predict", "gone.jpg", "--model", "gone"), "gone"),
+        (("predict", "gone.jpg", "--unknown-above", "nan"), "not a finite number"),
+        (("differential", "gone.jpg", "--min-probability", "nan"), "not a finite number"),
+        (("serve", "--timeout", "inf"), "not a finite number"),
         (("nonsense",), "No such command"),
     ],
 )

@@ -94,6 +94,11 @@ def test_a_model_without_limits_answers_as_before(model: Path, smears: Path, wbc
     assert not refused.stdout
     with pytest.raises(UsageError, match="tells no novelty"):
         Session(model, device="cpu", unknown_above=1.0)
+    with pytest.raises(UsageError, match="not nan"):
+        Session(model, device="cpu", unknown_above=float("nan"))
+    for strange in (float("nan"), 2, -1):
+        with pytest.raises(UsageError, match="from 0 to 1"):
+            Session(model, device="cpu", unsure_below=strange)
 
 
 def test_rows_of_other_limits_are_not_gone_on_with(

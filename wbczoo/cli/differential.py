@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.images import images_argument, images_from, null_option
-from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.cli.options import Real, json_option, print_json, print_table
 from wbczoo.cli.results import echo
 from wbczoo.cli.runtime_options import (
     cells_option,
@@ -35,7 +35,7 @@ from wbczoo.text import format_limits, format_number, format_percent, printable
 @click.option(
     "--min-probability",
     "--unsure-below",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     help="Images whose class is less likely are put aside.  [default: the model's limit, or 0]",
 )
 @unknown_above_option

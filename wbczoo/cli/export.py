@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from wbczoo.cli.options import json_option, out_option, print_facts
+from wbczoo.cli.options import Real, json_option, out_option, print_facts
 from wbczoo.text import format_size
 
 
@@ -46,7 +46,7 @@ def _parse_size(
 )
 @click.option(
     "--agreement",
-    type=click.FloatRange(0, 1, min_open=True),
+    type=Real(0, 1, min_open=True),
     metavar="SHARE",
     help="Of answers equal to fp32's that is enough for fp16 or int8, such as .99.",
 )
@@ -73,7 +73,7 @@ def _parse_size(
 )
 @click.option(
     "--um-per-pixel",
-    type=float,
+    type=Real(),
     metavar="UM",
     help="With --layout wsinfer: micrometres that a pixel of what the model reads spans.",
 )

@@ -21,6 +21,7 @@ from wbczoo.cli.images import (
     watch,
     watch_rows,
 )
+from wbczoo.cli.options import Real
 from wbczoo.cli.results import stream
 
 
@@ -44,7 +45,7 @@ from wbczoo.cli.results import stream
 @click.option(
     "--least",
     metavar="SCORE",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     help="The lowest score of a cell.  [default: the finder's own]",
 )
 @click.option("--resume", is_flag=True, help="Go on behind the rows of a run that was stopped.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wbczoo import registry
-from wbczoo.cli.options import json_option, print_json, print_table
+from wbczoo.cli.options import Real, json_option, print_json, print_table
 from wbczoo.cli.plugin_new import new
 from wbczoo.cli.results import echo
 
@@ -63,7 +63,7 @@ def list_plugins(as_json: bool) -> None:
 )
 @click.option(
     "--time-limit",
-    type=click.FloatRange(1, 86_400),
+    type=Real(1, 86_400),
     help="Seconds that one check may take.  [default: 300; with --family 900]",
 )
 @click.option(

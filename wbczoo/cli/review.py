@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from wbczoo.cli.images import images_from, null_option
+from wbczoo.cli.options import Real
 from wbczoo.cli.results import echo
 from wbczoo.cli.runtime_options import (
     engine_option,
@@ -94,7 +95,7 @@ From opening to signing:
 )
 @click.option(
     "--micrometres",
-    type=click.FloatRange(0, min_open=True),
+    type=Real(0, min_open=True),
     metavar="UM",
     help="How wide a pixel of the photographs is; crops then have a scale bar.",
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from wbczoo.cli.options import Real
+
 _BY_DEFAULT = "wbczoo.model_by_default"
 
 
@@ -75,7 +77,7 @@ engine_option = click.option(
 
 time_limit_option = click.option(
     "--time-limit",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Real(min=0, min_open=True),
     default=600.0,
     show_default=True,
     metavar="SECONDS",
@@ -91,7 +93,7 @@ cells_option = click.option(
 
 unknown_above_option = click.option(
     "--unknown-above",
-    type=float,
+    type=Real(),
     metavar="NOVELTY",
     help="Flag answers whose novelty is above this.  [default: the model's limit]",
 )
@@ -105,7 +107,7 @@ coverage_option = click.option(
 
 unsure_below_option = click.option(
     "--unsure-below",
-    type=click.FloatRange(0, 1),
+    type=Real(0, 1),
     metavar="PROBABILITY",
     help="Flag answers with a probability below this.  [default: the model's limit of each task]",
 )

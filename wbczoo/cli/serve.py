@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from wbczoo.cli.options import Real
 from wbczoo.cli.runtime_options import engine_option, runtime_device_option
 
 
@@ -21,7 +22,7 @@ from wbczoo.cli.runtime_options import engine_option, runtime_device_option
     help="Images, or cells, that a network is asked about at once.",
 )  # fmt: skip
 @click.option(
-    "--max-wait-ms", type=click.FloatRange(min=0), default=5.0, show_default=True,
+    "--max-wait-ms", type=Real(min=0), default=5.0, show_default=True,
     help="How long an image waits for others to fill its batch, while such are being read.",
 )  # fmt: skip
 @click.option(
@@ -37,15 +38,15 @@ from wbczoo.cli.runtime_options import engine_option, runtime_device_option
     help="Images of one request.",
 )  # fmt: skip
 @click.option(
-    "--max-body", type=click.FloatRange(min=0, min_open=True), default=32.0, show_default=True,
+    "--max-body", type=Real(min=0, min_open=True), default=32.0, show_default=True,
     metavar="MB", help="Size of one request.",
 )  # fmt: skip
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True,
+    "--timeout", type=Real(min=0, min_open=True), default=30.0, show_default=True,
     metavar="SECONDS", help="Until a request has arrived; slower callers are cut.",
 )  # fmt: skip
 @click.option(
-    "--time-limit", type=click.FloatRange(min=0, min_open=True), default=60.0, show_default=True,
+    "--time-limit", type=Real(min=0, min_open=True), default=60.0, show_default=True,
     metavar="SECONDS", help="The longest that a model may take for a batch.",
 )  # fmt: skip
 @runtime_device_option

@@ -10,7 +10,7 @@ import click
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from wbczoo.cli.options import together
+from wbczoo.cli.options import Real, together
 from wbczoo.config import TrainConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -78,4 +78,4 @@ def _type_of(field: FieldInfo) -> click.ParamType[Any]:
             bounds["max"] = bound.le
         elif isinstance(bound, Lt):
             bounds.update(max=bound.lt, max_open=True)
-    return click.IntRange(**bounds) if kind is int else click.FloatRange(**bounds)
+    return click.IntRange(**bounds) if kind is int else Real(**bounds)

@@ -14,6 +14,7 @@ from wbczoo.cli.datasets import (
     parse_fold,
 )
 from wbczoo.cli.options import (
+    Real,
     composition_options,
     device_option,
     json_option,
@@ -42,7 +43,7 @@ from wbczoo.text import format_class, format_sources
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option(
     "--checkpoint-seconds",
-    type=click.FloatRange(min=0),
+    type=Real(min=0),
     default=300.0,
     show_default=True,
     help="How much work a kill may cost at most.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,8 +35,16 @@ def choose_limits(
         None where there are neither.
 
     Raises:
-        UsageError: if a novelty is limited of a model that tells none.
+        UsageError: if a novelty is limited of a model that tells none, or by what is no number;
+            if a probability is not in [0, 1].
     """
+    if unknown_above is not None and isnan(unknown_above):
+        raise UsageError("A limit of novelty is a number, not nan. Leave it out, or give another.")
+    if unsure_below is not None and not 0 <= unsure_below <= 1:
+        raise UsageError(
+            f"A limit of probabilities is a number from 0 to 1, not {unsure_below}. Leave it out, "
+            "or give another."
+        )
     if unknown_above is not None and not file.has_novelty:
         raise UsageError(
             f"{file.path} tells no novelty, so nothing is unknown to it. Leave out "

@@ -176,6 +176,26 @@ def test_what_cannot_be_answered_is_refused_with_a_sentence(
     assert sentence.isprintable()
 
 
+def test_a_wrong_place_method_or_form_is_told_with_what_to_do(server: Server) -> None:
+    assert "/docs tells" in server.ask("/nothing").json["error"]
+    other = server.ask("/v1/predict")
+    assert (other.status, other.headers["allow"]) == (405, "POST")
+    text = b'--cut\r\nContent-Disposition: form-data; name="images"\r\n\r\na.jpg\r\n--cut--\r\n'
+    told = server.ask("/v1/predict", text, Content_Type="multipart/form-data; boundary=cut")
+    assert "curl -F images=@a.jpg" in told.json["error"]
+    body, kind = form({f"{n}.png": b"x" for n in range(7)})
+    assert "at most 6 images" in server.ask("/v1/predict", body, Content_Type=kind).json["error"]
+
+
+def test_a_model_s_folder_may_have_any_name(models: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'the "new" cells'
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes((models / "tiny" / "model.onnx").read_bytes())
+    with serving(folder) as server:
+        assert server.ask("/v1/predict", picture(0)).json["model"] == folder.name
+        assert server.ask("/v2/models/the%20%22new%22%20cells").json["name"] == folder.name
+
+
 @pytest.mark.parametrize(
     "sent",
     [

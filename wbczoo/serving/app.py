@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
@@ -29,7 +30,7 @@ from wbczoo.serving.gate import Gate, Limits
 from wbczoo.serving.metrics import CONTENT_TYPE, Metrics
 from wbczoo.serving.openapi import describe, page
 from wbczoo.serving.queue import Outputs, Queue
-from wbczoo.serving.refused import Refused
+from wbczoo.serving.refused import Refused, of_form, of_place
 
 LINES = "application/x-ndjson"
 ALONE = "-"  # the path of an image that came without a name
@@ -126,7 +127,10 @@ class Answering:
         if LINES in request.headers.get("accept", ""):
             return Response(lines, status, media_type=LINES)
         joined = b",".join(lines.splitlines())
-        document = b'{"format": 1, "model": "%s", "rows": [%s]}\n' % (name.encode(), joined)
+        document = b'{"format": 1, "model": %s, "rows": [%s]}\n' % (
+            json.dumps(name).encode(),
+            joined,
+        )
         return Response(document, status, media_type="application/json")
 
     async def told(self, request: Request) -> Response:
@@ -159,7 +163,7 @@ class Answering:
         try:
             form = await parser.parse()
         except MultiPartException as error:
-            raise Refused(400, "request", f"The form cannot be read: {error.message}") from None
+            raise of_form(error.message, most) from None
         except (KeyError, UnicodeDecodeError, ValueError):
             raise Refused(400, "request", "The form cannot be read.") from None
         files: list[tuple[str, bytes]] = []
@@ -263,9 +267,7 @@ def create_app(
         lifespan=lifespan,
         exception_handlers={
             Refused: handle(lambda error: error),
-            HTTPException: handle(
-                lambda error: Refused(error.status_code, "request", f"{error.detail}.")
-            ),
+            HTTPException: handle(of_place),
             ClientDisconnect: handle(lambda error: Refused(400, "cut", "The request was cut off.")),
             WbczooError: handle(lambda error: Refused(500, "model", str(error))),
         },

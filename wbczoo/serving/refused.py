@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+from starlette.exceptions import HTTPException
+
 from wbczoo.errors import WbczooError
 
 
@@ -34,3 +36,33 @@ def overloaded() -> Refused:
     seconds = random.randint(1, 3)
     sentence = f"All places in the queue are taken. Ask again in {seconds} s."
     return Refused(503, "overload", sentence, retry_after=seconds)
+
+
+def of_form(reason: str, most: int) -> Refused:
+    """What whoever sends a form that cannot be read is told.
+
+    Args:
+        reason: Starlette's.
+        most: images of a request.
+    """
+    sentence = f"The form cannot be read: {reason}"
+    if reason.startswith("Too many fields"):
+        sentence = (
+            "The form has text, and is asked for files; send them in the field images, as "
+            "curl -F images=@a.jpg does."
+        )
+    if reason.startswith("Too many files"):
+        sentence = f"A request has at most {most} images; send the others in another."
+    return Refused(400, "request", sentence)
+
+
+def of_place(error: HTTPException) -> Refused:
+    """What whoever asks where nothing is, or by another method, is told."""
+    sentence = f"{error.detail}."
+    if error.status_code == 404:
+        sentence = "There is no such place here; /docs tells of all that are."
+    if error.status_code == 405:
+        sentence = "This place is asked by another method; /docs tells which."
+    refused = Refused(error.status_code, "request", sentence)
+    refused.headers.update(error.headers or {})  # the methods, of 405
+    return refused

@@ -157,6 +157,16 @@ def test_numbers_that_make_no_sense_are_wrong_usage(model: Path, arguments: dict
         Session(model, device="cpu", threads=0)
 
 
+def test_what_does_not_exist_is_not_taken_for_something_else(model: Path) -> None:
+    strange: Any = "gpu"
+    with pytest.raises(UsageError, match="no device 'gpu'; name auto, cpu, cuda, tensorrt"):
+        Session(model, device=strange)
+    with pytest.raises(UsageError, match="no engine 'gpu'"):
+        Session(model, engine=strange)
+    with pytest.raises(UsageError, match="no cells 'gpu'"):
+        Session(model, device="cpu").predict([], cells=strange)
+
+
 def test_a_missing_model_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not there"):
         Session(tmp_path / "no.onnx")

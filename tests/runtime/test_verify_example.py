@@ -135,8 +135,9 @@ def test_a_missing_model_or_example_is_told(export: Path, tmp_path: Path) -> Non
     (export / "example.npz").unlink()
     with pytest.raises(WbczooError, match=r"example\.npz is not there"):
         verify(export, "cpu")
-    with pytest.raises(UsageError, match="not there"):
+    with pytest.raises(UsageError, match="neither a path nor a published model"):
         verify(tmp_path / "nowhere", "cpu")
+    assert verify("leukocyte-nano", "cpu").ok  # by its name, as on the command line
 
 
 def test_an_example_that_cannot_be_one_is_told(export: Path) -> None:

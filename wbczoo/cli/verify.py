@@ -26,11 +26,10 @@ def command(ctx: click.Context, export: str, device: Any, time_limit: float, as_
     Example: wbczoo verify exports/a
     """
     from wbczoo.runtime import verify
-    from wbczoo.runtime.named import resolve
     from wbczoo.runtime.stopping import ended_by_signals
 
     ctx.with_resource(ended_by_signals())
-    found = verify(resolve(export), device=device, time_limit=time_limit)
+    found = verify(export, device=device, time_limit=time_limit)
     # A difference may be NaN, which JSON does not know; the problems say it in words.
     plain = {
         name: None if isinstance(value, float) and math.isnan(value) else value

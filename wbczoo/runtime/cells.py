@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -49,8 +49,11 @@ def choose_cells(cells: Cells | None, file: ModelFile) -> Cells | None:
         None where images are read as the model's preprocessing says.
 
     Raises:
-        UsageError: if cells are asked of a model that was not trained on them.
+        UsageError: if there is no such choice, or cells are asked of a model that was not trained
+            on them.
     """
+    if cells is not None and cells not in get_args(Cells):
+        raise UsageError(f"There are no cells {cells!r}; name {', '.join(get_args(Cells))}.")
     if file.preprocessing.finds_cell:
         return cells or "one"
     if cells in FOUND:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from wbczoo.errors import UsageError, WbczooError
 from wbczoo.images import Pixels
@@ -53,10 +53,13 @@ def open_engine(
     """Open a model with an engine, on a device; the arguments are those of a `Session`.
 
     Raises:
-        UsageError: if the engine has not the device, no fixed batch can be had, or OpenVINO is
-            asked for with a file in int8.
+        UsageError: if there is no such engine or device, the engine has not the device, no fixed
+            batch can be had, or OpenVINO is asked for with a file in int8.
         WbczooError: as `open_on`, or if the engine cannot be had.
     """
+    for what, given, known in (("device", device, Device), ("engine", engine, Engine)):
+        if given not in get_args(known):  # else `gpu` would be the CPU, in silence
+            raise UsageError(f"There is no {what} {given!r}; name {', '.join(get_args(known))}.")
     if engine == "onnxruntime":
         network, why_no_cuda = open_on(device, path, threads, parallel, batch, spin=spin)
         file = describe(path, network.session)

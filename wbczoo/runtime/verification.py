@@ -18,6 +18,7 @@ from wbczoo.runtime import devices
 from wbczoo.runtime.card import Card
 from wbczoo.runtime.folder import CARD, EXAMPLE, MODEL, find_model, folder_of
 from wbczoo.runtime.model_file import INPUT, NOVELTY
+from wbczoo.runtime.named import resolve
 from wbczoo.runtime.opening import Device
 from wbczoo.runtime.session import Session
 from wbczoo.runtime.stopping import TIME_LIMIT
@@ -81,7 +82,8 @@ def verify(
     Args:
         model: an export's folder, also one in a Triton repository, or its `model.onnx`, with
             `example.npz` beside it; if `card.json` is there too, the hashes that it gives are
-            checked.
+            checked. Or a published model's name, or the address of an export on a hub, as
+            `resolve` takes it.
         device, time_limit: as of `Session`.
 
     Raises:
@@ -90,7 +92,7 @@ def verify(
             card is none, or names anything but files beside it; if any of them is a link that
             leads out of the folder.
     """
-    path = find_model(model)
+    path = find_model(resolve(model))
     folder = folder_of(path)
     for each in (path, folder / EXAMPLE, folder / CARD):
         _refuse_link_out(folder, each)

@@ -36,6 +36,15 @@ def pictures(count: int, side: int = 64) -> Tensor:
     return torch.randint(0, 256, (count, 3, side, side), generator=generator, dtype=torch.uint8)
 
 
+def test_a_process_that_ends_says_nothing_of_its_own() -> None:
+    build = ("build", "--backbone", "mobilenetv2", "--weights", "none", "--image-size", "64")
+    done = subprocess.run(
+        [sys.executable, "-m", "wbczoo", *build, "--trainable", "all"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
 def test_43_pairs_compose_without_a_framework_and_two_are_refused() -> None:
     script = (
         "import itertools, sys\n"

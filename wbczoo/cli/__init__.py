@@ -145,7 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run() -> int:
     """A process of its own for one command: as `main`, and its end comes sooner."""
     code = main()
-    gc.freeze()  # else the end searches all that was imported for what could be collected
+    if "torch" not in sys.modules:  # whose compiler would list all that it sees not collected
+        gc.freeze()  # else the end searches all that was imported for what could be collected
     return code
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import Completed
+from commands import SMALL_TRAINING, Completed
 from tiny_images import picture
 
 Run = Callable[..., Completed]
@@ -66,3 +66,11 @@ def test_evaluate_names_what_it_could_not_read_and_keeps_what_the_run_holds(
     after = {path.name: path.read_bytes() for path in run.iterdir()}
     assert {name: after[name] for name in before} == before
     assert all(name.startswith("evaluation-") for name in after.keys() - before.keys())
+
+
+def test_a_process_that_trained_ends_without_a_word_of_leaks(
+    wbczoo_process: Run, smears: Path, tmp_path: Path
+) -> None:
+    command = ("train", smears, "--dataset", "synthetic", *SMALL_TRAINING, "--epochs", "1")
+    done = wbczoo_process(*command, "--out", tmp_path / "run")
+    assert "leak" not in done.stderr

@@ -30,6 +30,31 @@ def script(driver: Any, code: str, *given: Any) -> Any:
     return driver.execute_script(code, *given)
 
 
+def test_a_name_that_is_none_is_asked_for_again(driver: Any, tmp_path: Path) -> None:
+    """What somebody without a name decided was refused, cell by cell, and lost."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    asked = "return document.getElementById('name-dialog').open"
+    with serving(open_drawn(tmp_path / "review")) as address:
+        driver.get(f"{address}/secret/")
+        wait_for(lambda: script(driver, asked))
+        entry = driver.find_element(By.ID, "name-input")
+        for given in ("\n", "   \n", "a\u202eb\n", Keys.ESCAPE, Keys.ESCAPE, Keys.ESCAPE):
+            entry.clear()
+            entry.send_keys(given)
+            assert wait_for(lambda: script(driver, asked))
+        entry.clear()
+        entry.send_keys("  Ada\u00a0 Ito \n")
+        wait_for(lambda: script(driver, "return document.querySelector('.tile.current')"))
+        assert text_of(driver, "name") == "Ada Ito"
+        press(driver, "1")
+        wait_for(lambda: saved(driver) and "1 of " in text_of(driver, "progress-text"))
+        driver.find_element(By.ID, "name").click()
+        entry.send_keys("?", Keys.ESCAPE)  # which leaves the name as it was
+        assert text_of(driver, "name") == "Ada Ito"
+
+
 def test_200_cells_are_reviewed_and_signed_by_keys_alone(driver: Any, tmp_path: Path) -> None:
     from selenium.webdriver.common.keys import Keys
 

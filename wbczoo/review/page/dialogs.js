@@ -13,12 +13,27 @@ export function fillHelp(cells) {
   }
 }
 
+// A name as the server takes it: one that is not, as of blanks or signs that cannot be seen, is "".
+export function plainName(text) {
+  const name = (text ?? "").replace(/[\p{Z}\t-\r]+/gu, " ").trim();
+  return name.length > 80 || /\p{C}/u.test(name) ? "" : name;
+}
+
+// Asks until there is a name; Esc leaves the one from before.
 export function askName(before) {
-  const dialog = $("name-dialog");
-  $("name-input").value = before;
+  const dialog = $("name-dialog"), input = $("name-input");
+  const check = () => input.setCustomValidity(plainName(input.value) ? "" : "Give a name of 1 to 80 signs that can be seen.");
+  input.value = before;
+  input.oninput = check;
+  check();
   return new Promise((resolve) => {
-    dialog.addEventListener("cancel", (event) => before || event.preventDefault());
-    dialog.addEventListener("close", () => resolve($("name-input").value.trim() || before), { once: true });
+    dialog.oncancel = (event) => before || event.preventDefault();
+    dialog.onclose = () => {
+      if (dialog.returnValue === "ok") resolve(plainName(input.value));
+      else if (before) resolve(before);
+      else dialog.showModal(); // a browser closes it at the second Esc, whatever is said
+    };
+    dialog.returnValue = "";
     dialog.showModal();
   });
 }

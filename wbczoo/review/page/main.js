@@ -3,7 +3,7 @@
 import { Adding } from "./adding.js";
 import { Cells, NOT_A_CELL, SKIPPED, UNIDENTIFIED } from "./cells.js";
 import { Count } from "./count.js";
-import { askName, askToSign, fillHelp, showBanner } from "./dialogs.js";
+import { askName, askToSign, fillHelp, plainName, showBanner } from "./dialogs.js";
 import { titleOf } from "./elements.js";
 import { Field } from "./field.js";
 import { Gallery } from "./gallery.js";
@@ -16,7 +16,7 @@ const NAME = "wbczoo-reviewer";
 const SAVED = { saved: "All saved", waits: "Saving…", lost: "Not connected; trying again. Nothing is lost while this page is open." };
 
 const HERE = `${NAME} ${location.pathname}`; // of this review alone: another one asks again
-let you = sessionStorage.getItem(NAME) ?? "";
+let you = plainName(sessionStorage.getItem(NAME));
 let cells, gallery, field, count, adding, undoing, signed = null, told = null;
 
 const link = new Link({ name: () => you, heard, state: (state) => {
@@ -46,7 +46,7 @@ async function begin() {
     if (told.failed) return;
     await new Promise((resolve) => setTimeout(resolve, 300));
   }
-  you = told.you || you || told.reviewer || (localStorage.getItem(HERE) ?? "");
+  you = told.you || you || told.reviewer || plainName(localStorage.getItem(HERE));
   if (!you) await rename();
   else showName();
   $("waiting").hidden = true;

@@ -16,7 +16,7 @@ from browser import chord, chromium, open_page, press, saved, text_of, wait_for
 from drawn_review import decision, open_drawn, serving
 
 from wbczoo.review.serve import begin_second
-from wbczoo.review.session import Action
+from wbczoo.review.session import LONGEST_NOTE, Action
 from wbczoo.runtime.predict import load
 
 
@@ -120,6 +120,9 @@ def test_what_is_hostile_in_a_name_stays_text(driver: Any, tmp_path: Path) -> No
         )
         assert "onerror" in text_of(driver, "cell-path")
         assert script(driver, "return document.getElementById('note-comment').value") == hostile
+        # A longer one would be refused, and with it what is sent in the same request.
+        areas = "return [...document.querySelectorAll('textarea')].map((area) => area.maxLength)"
+        assert script(driver, areas) == [LONGEST_NOTE] * 4
 
 
 def test_two_tabs_see_one_another_and_nothing_is_lost(driver: Any, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ NOTES = ("red_cells", "white_cells", "platelets", "comment")
 
 _AGAIN = ("undo", "redo")
 _LONGEST_NAME = 80
-_LONGEST_NOTE = 10_000
+LONGEST_NOTE = 10_000
 
 
 class Action(BaseModel):
@@ -46,7 +46,7 @@ class Action(BaseModel):
     to: list[str] = Field(default=[], max_length=100_000)
     seen: list[int] = Field(default=[], max_length=100_000)
     field: Literal["red_cells", "white_cells", "platelets", "comment"] = "comment"
-    text: str = Field(default="", max_length=_LONGEST_NOTE)
+    text: str = Field(default="", max_length=LONGEST_NOTE)
     photograph: int = Field(default=0, ge=0)
     box: list[int] = Field(default=[], max_length=4)
 

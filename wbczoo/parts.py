@@ -67,7 +67,7 @@ class Part(Strict):
         Raises:
             UsageError: for an option that the part does not declare, or of another type.
         """
-        values = choose_options(options or {}, dict(entry.spec.options))
+        values = choose_options(options or {}, dict(entry.spec.options), repr(entry.name))
         formerly = entry.spec.formerly
         values = {n: v for n, v in values.items() if n not in formerly or v != formerly[n]}
         return cls(
@@ -91,13 +91,17 @@ class Part(Strict):
         return f"{self.distribution}:{self.name}" if self.distribution else self.name
 
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a text"}
+
+
 def choose_options(
-    given: Mapping[str, object], defaults: Mapping[str, Option]
+    given: Mapping[str, object], defaults: Mapping[str, Option], whose: str = "this part"
 ) -> dict[str, Option]:
     """What a user gave over a part's declared defaults, each of its default's type.
 
     Args:
         given: name -> value; text is read as the default's type, for a command line has no other.
+        whose: they are, for the sentence.
 
     Raises:
         UsageError: for an option that the part does not declare, or a value that is not of the
@@ -107,7 +111,7 @@ def choose_options(
     for name, value in given.items():
         if name not in defaults:
             known = ", ".join(defaults) or "none"
-            raise UsageError(f"{name!r} is no option of this part; it has {known}.")
+            raise UsageError(f"{name!r} is no option of {whose}; it has {known}.")
         default = defaults[name]
         kind: type = str if default is None else type(default)
         if value is None and default is None:
@@ -120,8 +124,11 @@ def choose_options(
                 options[name] = adapter.validate_strings(value)
             else:
                 options[name] = adapter.validate_python(value, strict=True)
-        except ValidationError as error:
-            raise UsageError(f"The option {name}={value}: {describe_findings(error)}") from None
+        except ValidationError:
+            usual = "" if default is None else f", as its default {default!r} is"
+            raise UsageError(
+                f"The option {name}={value} of {whose} takes {_KINDS[kind]}{usual}."
+            ) from None
     return options
 
 

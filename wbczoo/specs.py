@@ -73,7 +73,7 @@ class Spec:
     """
 
     name: str
-    contract: int = CONTRACT
+    contract: int = 1  # not CONTRACT: who says nothing wrote for the first
     requires: tuple[str, ...] = ()
     licence: str = ""
     reference: str = ""

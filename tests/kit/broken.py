@@ -119,6 +119,14 @@ def _no_box(root: Path) -> list[Sample]:
     return [replace(sample, box=("a", 1)) for sample in samples(root)]  # type: ignore[arg-type]
 
 
+def _numbered(root: Path) -> list[Sample]:
+    return [replace(sample, label=3) for sample in samples(root)]  # type: ignore[arg-type]
+
+
+def _tuples(root: Path) -> list[Any]:
+    return [(sample.path, sample.label) for sample in samples(root)]
+
+
 def _absent(root: Path) -> list[Sample]:
     return [*samples(root), Sample("absent.png", "mono", "99", None, "train")]
 
@@ -217,6 +225,8 @@ BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
         (backbone("Net", name="nét"), "ASCII"),
         (backbone("Net", classifier_keys="fc."), "classifier_keys"),
         (replace(DATASET, unit="patients"), "patients"),  # type: ignore[arg-type]
+        (replace(DATASET, labels=LABELS["cell"]), "each task to a table"),  # type: ignore[arg-type]
+        (replace(DATASET, laboratory=3), "`laboratory` is 3"),  # type: ignore[arg-type]
     ),
     "check_builds": (
         (backbone("Dialling"), "socket"),
@@ -256,6 +266,8 @@ BROKEN: dict[str, tuple[tuple[Spec, str], ...]] = {
         (replace(DATASET, samples=_outside), "below the root"),
         (replace(DATASET, samples=_other_split), "Training"),
         (replace(DATASET, samples=_no_box), "four whole numbers"),
+        (replace(DATASET, samples=_numbered), "The label 3 of '0_0.png' is no text"),
+        (replace(DATASET, samples=_tuples), "yields a tuple, not a Sample"),
     ),
     "check_labels": (
         (replace(DATASET, labels={"cell": {**LABELS["cell"], "eo": "eosin"}}), "eosin"),

@@ -96,8 +96,8 @@ def test_a_composition_records_each_parts_origin() -> None:
         ({"image_size": (0, 224)}, "has no pixel"),
         ({"tasks": ()}, "needs tasks"),
         ({"tasks": (CELL, Task("cell", ("a", "b")))}, "A task was given twice: cell, cell"),
-        ({"backbone_options": {"depth": 3}}, "'depth' is no option of this part; it has norm"),
-        ({"sequence_options": {"layers": ""}}, "'layers' is no option of this part"),
+        ({"backbone_options": {"depth": 3}}, "'depth' is no option of 'mobilenetv2'; it has norm"),
+        ({"sequence_options": {"layers": ""}}, "'layers' is no option of 'gru'"),
     ],
 )
 def test_what_cannot_be_composed_is_wrong_usage(settings: dict[str, object], sentence: str) -> None:

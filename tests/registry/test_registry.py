@@ -78,6 +78,7 @@ STRANGERS: dict[str, tuple[str, str]] = {
     "needs": ("needs", part("needs", "requires=('json', 'nobody_has_this')")),
     "needs-below": ("needs_below", part("needs_below", "requires=('torch.nobody_has_this',)")),
     "needs-nonsense": ("needs_nonsense", part("needs_nonsense", "requires=(3,)")),
+    "misdeclares": ("misdeclares", part("misdeclares", "options=['width']")),
     "usurper": ("mobilenetv2", part("mobilenetv2")),
     "usurper-of-a-family": ("timm", SPEC + FAMILY),
     "part-named-as-a-family": ("torchvision", part("torchvision")),
@@ -212,6 +213,7 @@ def test_good_strangers_are_ok(listed: dict[str, Row], ask: Ask) -> None:
         ("lies", "Its entry point says 'lies', its spec 'another'."),
         ("future", "It was made for contract 2, and this wbczoo has 1: install a version of"),
         ("needs-nonsense", "needs_nonsense:PART did not load"),
+        ("misdeclares", "misdeclares:PART: `options` is ['width']; it maps names to defaults"),
     ],
 )
 def test_a_broken_stranger_is_a_row_with_its_reason(

@@ -19,6 +19,7 @@ from wbczoo.errors import WbczooError
 from wbczoo.images.file import suffix_of
 from wbczoo.images.tables import plain
 from wbczoo.images.tree import Tree, Trees
+from wbczoo.registry.declared import malformed
 from wbczoo.registry.sandbox import explained
 from wbczoo.specs import DatasetSpec, Option, Sample, Unit
 from wbczoo.tasks import ANY, Task, class_of, fold
@@ -159,7 +160,8 @@ def read_rows(spec: DatasetSpec, root: Path, options: Mapping[str, Option] | Non
     # A plugin knows better what to do where nothing is; where something is, it is checked first.
     source = Tree(root) if root.exists() else None
     with explained(f"The data set {spec.name!r} cannot be listed"):
-        samples = tuple(map(_plain, spec.samples(root, **(options or {}))))
+        listed = spec.samples(root, **(options or {}))
+        samples = tuple(_plain(sample, spec.name) for sample in listed)
     source = source or Tree(root)
     if not samples:
         raise WbczooError(f"{root} holds no image of the data set {spec.name!r}.")
@@ -236,8 +238,10 @@ def _laboratories(name: str, rows: Rows) -> Sequence[str]:
     return (name,) * len(rows)
 
 
-def _plain(sample: Sample) -> Sample:
+def _plain(sample: Sample, dataset: str) -> Sample:
     """A sample whose photograph, group and so on are those of others that only look the same."""
+    if reason := malformed(sample):
+        raise WbczooError(f"The data set {dataset!r} cannot be listed: {reason} Tell its author.")
     names = ("photograph", "group", "slide", "patient")
     plainly: dict[str, Any] = {name: plain(getattr(sample, name) or "") or None for name in names}
     same = all(plainly[name] == getattr(sample, name) for name in names)

@@ -61,8 +61,9 @@ def compose(
         size = (image_size, image_size) if isinstance(image_size, int) else image_size
         preprocessing = replace(preprocessing, size=size)
     if crop != "none":
-        find_crop(crop)
         preprocessing = replace(preprocessing, crop=crop)
+    if preprocessing.crop != "none":
+        find_crop(preprocessing.crop)
     try:
         return ModelConfig(
             backbone=Part.of(backbone_entry, backbone_options),

@@ -6,6 +6,7 @@ from typing import Any
 
 from wbczoo import registry
 from wbczoo.config import ModelConfig
+from wbczoo.errors import WbczooError
 from wbczoo.registry.sandbox import explained
 from wbczoo.specs import Reads
 
@@ -25,6 +26,7 @@ def build_sequence(config: ModelConfig, backbone: Any) -> tuple[Any, Reads]:
             hidden=config.hidden,
             **{**spec.formerly, **config.sequence.options},
         )
+    _check(config.sequence.name, sequence)
     return sequence, spec.reads
 
 
@@ -41,10 +43,31 @@ def build_backbone(config: ModelConfig, *, pretrained: bool = False, own: bool =
     settings = {"image_size": config.preprocessing.size, **options}
     if not pretrained:
         with explained(f"The part {spec.name!r} could not be built"):
-            return spec.build(**settings)
-    what = "pretrained" if own else "ImageNet"
-    with initial.hub_explained(spec.name, what):
-        return spec.build(pretrained=True, **settings)
+            backbone = spec.build(**settings)
+    else:
+        with initial.hub_explained(spec.name, "pretrained" if own else "ImageNet"):
+            backbone = spec.build(pretrained=True, **settings)
+    _check(spec.name, backbone)
+    return backbone
+
+
+def _check(name: str, module: Any) -> None:
+    """See that a part can be composed; `none` is no module."""
+    from torch import nn
+
+    if name == "none":
+        return
+    if not isinstance(module, nn.Module):
+        raise WbczooError(
+            f"The part {name!r} cannot be used: its `build` returns a {type(module).__name__}, "
+            "not a torch module. Tell its author; `wbczoo plugin check` says more."
+        )
+    width = getattr(module, "num_features", None)
+    if not isinstance(width, int) or width < 1:
+        raise WbczooError(
+            f"The part {name!r} cannot be used: its `num_features` is {width!r}, and no whole "
+            "number above 0. Tell its author; `wbczoo plugin check` says more."
+        )
 
 
 def add_adapters(backbone: Any) -> None:

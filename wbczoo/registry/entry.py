@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, Generic, Literal, TypeVar
 
 from wbczoo.machine import how_to_install
+from wbczoo.registry.declared import misdeclared
 from wbczoo.registry.sandbox import locate
 from wbczoo.specs import CONTRACT, BackboneSpec, BaselineSpec, DatasetSpec, SequenceSpec, Spec
 from wbczoo.text import describe_error, printable
@@ -89,7 +90,7 @@ def judge(entry: Entry[Any], loaded: Any, spec_type: type[Spec]) -> Entry[Any]:
 
 
 def check(entry: Entry[Any], spec: Any, spec_type: type[Spec], where: str) -> Entry[Any]:
-    """The entry of a loaded spec; `broken` if it is none, or of another contract."""
+    """The entry of a loaded spec; `broken` if it is none, of another contract, or misdeclared."""
     if not isinstance(spec, spec_type):
         reason = f"{where} is a {type(spec).__name__}, not a {spec_type.__name__}."
         return replace(entry, status="broken", reason=reason)
@@ -99,6 +100,8 @@ def check(entry: Entry[Any], spec: Any, spec_type: type[Spec], where: str) -> En
             f"install a version of {entry.distribution} or of wbczoo that fits."
         )
         return replace(entry, status="broken", reason=printable(reason))
+    if reason := misdeclared(spec):
+        return replace(entry, status="broken", reason=printable(f"{where}: {reason}"))
     return replace(
         entry,
         spec=spec,

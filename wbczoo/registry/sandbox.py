@@ -97,7 +97,9 @@ def explained(what: str) -> Iterator[None]:
     except WbczooError:
         raise
     except (Exception, SystemExit) as error:
-        raise WbczooError(f"{what}: {type(error).__name__}: {first_line(error)}.") from error
+        raise WbczooError(
+            f"{what}: {type(error).__name__}: {first_line(error)}. --debug shows where."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -7,13 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
 
 from wbczoo import images, tasks
 from wbczoo.errors import WbczooError
 from wbczoo.images.archives.members import leads_out
 from wbczoo.images.tree import Tree
-from wbczoo.specs import DatasetSpec, Sample, Split
+from wbczoo.registry.declared import malformed, misdeclared
+from wbczoo.specs import DatasetSpec, Sample
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 from wbczoo.text import describe_error
 
@@ -34,15 +34,8 @@ def check_samples(spec: DatasetSpec, root: Path | None = None) -> None:
     if not first:
         raise CheckFailed("`samples` yields nothing.")
     for sample in first:
-        if not isinstance(sample, Sample):
-            raise CheckFailed(f"`samples` yields a {type(sample).__name__}, not a Sample.")
-        if not isinstance(sample.path, str):
-            raise CheckFailed(f"The path {sample.path!r} is no text.")
-        if sample.split not in (None, *get_args(Split)) or not isinstance(sample.part, str):
-            raise CheckFailed(
-                f"{sample.path} has the split {sample.split!r} and the part {sample.part!r}; a "
-                f"split is {', '.join(get_args(Split))} or None, and a part a text."
-            )
+        if reason := malformed(sample):
+            raise CheckFailed(reason)
         for box in (*(sample.boxes or ()), *([sample.box] if sample.box is not None else [])):
             if not (len(box) == 4 and all(isinstance(v, int) for v in box)):
                 raise CheckFailed(f"{sample.path} has the box {box!r}, not four whole numbers.")
@@ -58,6 +51,8 @@ def check_samples(spec: DatasetSpec, root: Path | None = None) -> None:
 
 def check_labels(spec: DatasetSpec, root: Path | None = None) -> None:
     """Labels map to classes that their tasks have, and at least one task finds two classes."""
+    if reason := misdeclared(spec):
+        raise NotApplicable(reason)
     for name, table in spec.labels.items():
         known = tasks.SHIPPED.get(name)
         strange = sorted({c for c in table.values() if known and c not in known.classes})
@@ -69,8 +64,6 @@ def check_labels(spec: DatasetSpec, root: Path | None = None) -> None:
             )
     samples = _listed(spec, root)
     labels = {sample.label for sample in samples}
-    if strange_labels := [label for label in labels if not isinstance(label, str)]:
-        raise CheckFailed(f"The label {strange_labels[0]!r} is no text.")
     for name in {*tasks.SHIPPED, *spec.labels}:
         known = tasks.SHIPPED.get(name)
         if known is None:
@@ -168,6 +161,8 @@ def _list(spec: DatasetSpec, folder: Path) -> list[Sample]:
         raise NotApplicable(f"`samples` fails: {describe_error(error)}") from error
     if not samples:
         raise NotApplicable("`samples` yields nothing.")
+    if reason := next(filter(None, map(malformed, samples)), ""):
+        raise NotApplicable(reason)
     return samples
 
 

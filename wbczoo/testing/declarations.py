@@ -9,19 +9,18 @@ import io
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any
 
 from wbczoo.process import JobError, JobProcess
+from wbczoo.registry.declared import misdeclared
 from wbczoo.registry.sandbox import TIME_LIMIT
 from wbczoo.specs import (
     CONTRACT,
     BackboneSpec,
     BaselineSpec,
     DatasetSpec,
-    Reads,
     SequenceSpec,
     Spec,
-    Unit,
 )
 from wbczoo.testing.subject import CheckFailed, NotApplicable
 
@@ -38,6 +37,7 @@ CALLED_WITH: Mapping[type[Spec], tuple[str, tuple[str, ...]]] = {
     DatasetSpec: ("samples", ()),
     BaselineSpec: ("build", ("seed",)),
 }
+_TEXTS = ("licence", "reference", "laboratory", "confounded", "url", "citation")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,127}")
 
 
@@ -85,23 +85,15 @@ def check_declaration(spec: Spec) -> None:
         raise CheckFailed(f"`requires` is {spec.requires!r}, not a tuple of import names.")
     if not isinstance(spec, DatasetSpec) and not spec.licence:
         raise CheckFailed("`licence` is empty. Name it, if only as 'proprietary': cards show it.")
-    for name, value in spec.options.items():
-        if value is not None and not isinstance(value, str | int | float | bool):
-            raise CheckFailed(f"The option {name!r} has the default {value!r}, no plain value.")
+    if reason := misdeclared(spec):
+        raise CheckFailed(reason)
+    for name in _TEXTS:
+        if not isinstance(text := getattr(spec, name, ""), str):
+            raise CheckFailed(f"`{name}` is {text!r}, which is no text.")
     if strange := sorted(set(spec.formerly) - set(spec.options)):
         raise CheckFailed(f"`formerly` names {strange[0]!r}, which is none of its options.")
-    if isinstance(spec, SequenceSpec) and spec.reads not in get_args(Reads):
-        raise CheckFailed(f"`reads` is {spec.reads!r}; it is 'pixels', 'colours' or 'features'.")
-    if isinstance(spec, BackboneSpec):
-        if not isinstance(spec.classifier_keys, tuple):
-            raise CheckFailed(f"`classifier_keys` is {spec.classifier_keys!r}, no tuple.")
-        if spec.preprocessing.interpolation not in ("bilinear", "bicubic"):
-            raise CheckFailed(
-                f"`interpolation` is {spec.preprocessing.interpolation!r}; it is 'bilinear' or "
-                "'bicubic'."
-            )
-    if isinstance(spec, DatasetSpec) and spec.unit not in get_args(Unit):
-        raise CheckFailed(f"`unit` is {spec.unit!r}; it is one of {', '.join(get_args(Unit))}.")
+    if isinstance(spec, BackboneSpec) and not isinstance(spec.classifier_keys, tuple):
+        raise CheckFailed(f"`classifier_keys` is {spec.classifier_keys!r}, no tuple.")
     require_signature(spec)
 
 

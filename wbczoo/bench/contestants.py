@@ -166,6 +166,7 @@ class Bare(Contestant):
         if device != "cpu":
             raise ValueError("the bare call is compared on the CPU")
         settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4  # else it warns of the inputs that have defaults
         if threads is not None:
             settings.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(

@@ -215,3 +215,13 @@ def test_a_published_model_is_measured_by_its_name(
     assert "neither a path nor a published model; there is leukocyte-small" in told
     told = wbczoo("evaluate", "leukocyte-nanno", smears, expect=2).stderr
     assert "Did you mean leukocyte-nano?" in told
+
+
+def test_images_without_class_folders_are_told_what_the_model_was_trained_on(
+    wbczoo: Run, small_run: Path, smears: Path, tmp_path: Path
+) -> None:
+    shutil.copy(next(smears.rglob("*.jpg")), tmp_path / "1.jpg")
+    told = wbczoo("evaluate", small_run, tmp_path, expect=2).stderr
+    assert "no class folder" in told
+    assert "The model was trained on synthetic" in told
+    assert "give --dataset synthetic." in told

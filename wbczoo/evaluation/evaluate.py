@@ -84,7 +84,10 @@ def evaluate(
         asked = asked_of(run.train, bare, given)
         if fold is not None and asked.protocol != "grouped":
             raise UsageError(f"--fold belongs to --protocol grouped, not to {asked.protocol}.")
-        rows = rows or read_dataset(asked, places, tell)
+        try:
+            rows = rows or read_dataset(asked, places, tell)
+        except UsageError as error:
+            raise UsageError(f"{error}{_tell_own(run.train, asked)}") from None
         tested = tested_laboratories(run.train, asked, rows, own=len(opened) > 1)
         answered = score(
             run.model,
@@ -151,6 +154,14 @@ def _as_trained(trained: TrainConfig | None, folder: Path) -> TrainConfig:
                 f"dataset={part.name!r} and dataset_options."
             )
     return trained
+
+
+def _tell_own(trained: TrainConfig | None, asked: TrainConfig) -> str:
+    """What to type where images are no class folders, and the model learned from one data set."""
+    own = trained.dataset.name if trained and not trained.datasets else "folder"
+    if asked.datasets or asked.dataset.name != "folder" or own == "folder":
+        return ""
+    return f" The model was trained on {own}: if these images are laid out as it is, give --dataset {own}."
 
 
 def _claim(out: Path, data: Data, *, overwrite: bool) -> None:

@@ -39,6 +39,10 @@ BODIES = {
     "nothing": ("return None", ""),
     "narrow": ("return nn.Conv2d(3, 8, 3)", ""),
     "raises": ("raise KeyError('tanh')", ""),
+    "letters": (
+        "net = nn.Conv2d(3, 8, 3); net.num_features, net.last_block = 8, 'weight'; return net",
+        "",
+    ),
     "crops": ("return None", ", preprocessing=Preprocessing(crop='cel')"),
 }
 
@@ -96,7 +100,7 @@ def test_a_backbone_that_cannot_be_composed_is_named_with_the_reason(tmp_path: P
         "told = {}\n"
         "for name in sys.argv[1:]:\n"
         "    try:\n"
-        "        wbczoo.create_model(name)\n"
+        "        wbczoo.create_model(name).open_for_training('last-block')\n"
         "    except WbczooError as error:\n"
         "        told[name] = str(error)\n"
         "print(json.dumps(told))"
@@ -106,5 +110,9 @@ def test_a_backbone_that_cannot_be_composed_is_named_with_the_reason(tmp_path: P
         "'nothing' cannot be used: its `build` returns a NoneType, not a torch" in told["nothing"]
     )
     assert "'narrow' cannot be used: its `num_features` is None" in told["narrow"]
+    assert (
+        "'letters' has no last block that could be opened: its `last_block` is 'weight'"
+        in (told["letters"])
+    )
     assert told["raises"].endswith("could not be built: KeyError: 'tanh'. --debug shows where.")
     assert told["crops"].startswith("There is no crop 'cel'")

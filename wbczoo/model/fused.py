@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from wbczoo.config import ModelConfig, Norm, Trainable
 from wbczoo.model.novelty import Novelty
+from wbczoo.model.parts import find_last_block
 from wbczoo.model.pretrained import HubModel
 from wbczoo.specs import Reads
 
@@ -148,6 +149,9 @@ class FusedClassifier(nn.Module, HubModel):
 
         A frozen part is frozen whole: its parameters, and its batch-norm statistics too. With
         `norm` frozen the open parts normalise by the statistics that they came with as well.
+
+        Raises:
+            WbczooError: if the last block is wanted of a backbone that names none.
         """
         self._norm = norm
         adapters = cast(tuple[str, ...], getattr(self.backbone, "adapters", ()))
@@ -156,7 +160,8 @@ class FusedClassifier(nn.Module, HubModel):
         elif trainable == "head":
             self._open_prefixes = adapters
         else:
-            self._open_prefixes = (*cast(tuple[str, ...], self.backbone.last_block), *adapters)
+            opened = find_last_block(self.config.backbone.name, self.backbone)
+            self._open_prefixes = (*opened, *adapters)
         if self.backbone is not None:
             for name, parameter in self.backbone.named_parameters():
                 parameter.requires_grad_(name.startswith(self._open_prefixes))

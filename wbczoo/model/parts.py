@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from wbczoo import registry
 from wbczoo.config import ModelConfig
@@ -68,6 +68,23 @@ def _check(name: str, module: Any) -> None:
             f"The part {name!r} cannot be used: its `num_features` is {width!r}, and no whole "
             "number above 0. Tell its author; `wbczoo plugin check` says more."
         )
+
+
+def find_last_block(name: str, backbone: Any) -> tuple[str, ...]:
+    """The prefixes of the parameters that `--trainable last-block` opens.
+
+    Raises:
+        WbczooError: if the backbone names none that it has.
+    """
+    found = getattr(backbone, "last_block", None)
+    texts = isinstance(found, tuple) and all(isinstance(prefix, str) for prefix in found)
+    if texts and any(each.startswith(found) for each, _ in backbone.named_parameters()):
+        return cast(tuple[str, ...], found)
+    raise WbczooError(
+        f"The part {name!r} has no last block that could be opened: its `last_block` is {found!r}, "
+        "and no tuple of prefixes of its parameters' names. Say --trainable head or all, and tell "
+        "its author; `wbczoo plugin check` says more."
+    )
 
 
 def add_adapters(backbone: Any) -> None:

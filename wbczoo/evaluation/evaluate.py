@@ -161,7 +161,7 @@ def _tell_own(trained: TrainConfig | None, asked: TrainConfig) -> str:
     own = trained.dataset.name if trained and not trained.datasets else "folder"
     if asked.datasets or asked.dataset.name != "folder" or own == "folder":
         return ""
-    return f" The model was trained on {own}: if these images are laid out as it is, give --dataset {own}."
+    return f" The model was trained on {own}: if these are laid out as it is, give --dataset {own}."
 
 
 def _claim(out: Path, data: Data, *, overwrite: bool) -> None:

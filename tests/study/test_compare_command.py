@@ -47,6 +47,8 @@ def test_a_comparison_is_drawn_and_goes_on_with_one_more(
     assert [one["model"] for one in more["models"]] == ["majority", "nearest"]
     assert {one["kind"] for one in more["comparisons"]} == {"models"}
     assert (out / RESULTS).read_text().startswith(before)
+    told = wbczoo("study", "new", *asked[1:4], "--baseline", "nearst", expect=2).stderr
+    assert "There is no baseline 'nearst'" in told
     # What was asked for once is not lost by asking for less.
     plan = (out / "plan.toml").read_text()
     assert call(asked) == 2

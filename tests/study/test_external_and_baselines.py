@@ -10,8 +10,9 @@ from small_study import trial
 from tiny_images import picture
 
 from wbczoo.config import Part, train_config
+from wbczoo.errors import UsageError
 from wbczoo.study.plan.trial import BaselineTrial
-from wbczoo.study.run.classical import NativeImages, run_baseline, training_side
+from wbczoo.study.run.classical import NativeImages, find_baseline, run_baseline, training_side
 from wbczoo.study.run.roles import Library
 from wbczoo.study.run.row import answers_of
 
@@ -120,3 +121,11 @@ def test_native_images_are_read_in_the_order_asked(smears: Path) -> None:
     assert np.array_equal(images[1:][0], images[1])
     assert images[0].dtype == np.uint8
     assert images[0].shape[2] == 3
+
+
+def test_a_baseline_that_is_none_or_has_not_the_option_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match=r"no baseline 'nearst'\. Nearest: nearest"):
+        find_baseline(baseline("nearst"))
+    strange = baseline("majority").model_copy(update={"baseline_options": {"colour": 3}})
+    with pytest.raises(UsageError, match="'colour' is no option of 'majority'; it has none"):
+        find_baseline(strange)

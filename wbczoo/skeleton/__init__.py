@@ -66,7 +66,9 @@ _ABOUT: Mapping[Kind, _About] = {
     "baseline": _About(
         "baseline",
         "the nearest class in the distribution of colours, without a network",
-        "wbczoo list --json",
+        "wbczoo data prepare smears --dataset synthetic\n"
+        "wbczoo study new smears --dataset synthetic --baseline {part} > plan.toml\n"
+        "wbczoo study run plan.toml --out study\nwbczoo study show study",
     ),
 }
 

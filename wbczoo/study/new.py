@@ -85,13 +85,16 @@ def plan_of_drawn() -> StudyPlan:
 
 
 def _check(plan: StudyPlan, library: Library) -> None:
-    """See that each composition and each split can be, before hours are spent on the others."""
+    """See that each part and each split can be, before hours are spent on the others."""
+    from wbczoo.study.run.classical import find_baseline
     from wbczoo.study.run.context import compose_trial
 
     arenas = dict[str, bool]()
     for trial in plan.trials().values():
         if isinstance(trial, NetworkTrial):
             compose_trial(trial)
+        else:
+            find_baseline(trial)
         if arenas.setdefault(trial.arena, trial.train.seed != plan.seeds[0]):
             continue
         arenas[trial.arena] = True

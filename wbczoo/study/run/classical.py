@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from wbczoo import images, machine, registry
 from wbczoo.data.samples import LEFT_OUT, Rows
 from wbczoo.errors import ImageRefused, WbczooError
+from wbczoo.parts import choose_options
 from wbczoo.progress import Tell
+from wbczoo.registry.entry import Entry
 from wbczoo.registry.sandbox import explained
+from wbczoo.specs import BaselineSpec, Option
 from wbczoo.study.plan.trial import BaselineTrial
 from wbczoo.study.run.roles import Library, Split
 from wbczoo.study.run.row import Answered, Row, run_folds
@@ -47,6 +50,19 @@ def read_image(rows: Rows, number: int) -> NDArray[np.uint8]:
     return images.decode(rows.source.read(rows.samples[number].path))
 
 
+def find_baseline(trial: BaselineTrial) -> tuple[Entry[BaselineSpec], dict[str, Option]]:
+    """A trial's baseline, with all of its options.
+
+    Raises:
+        UsageError: if there is no such baseline, or an option cannot be.
+    """
+    entry = registry.baselines.find(trial.baseline)
+    assert entry.spec is not None
+    chosen = choose_options(trial.baseline_options, entry.spec.options, repr(entry.name))
+    given = {name: chosen[name] for name in trial.baseline_options}
+    return entry, {**chosen, **entry.spec.formerly, **given}
+
+
 def run_baseline(trial: BaselineTrial, library: Library, tell: Tell) -> Row:
     """Fit a baseline for each task on the training side, and test it.
 
@@ -56,10 +72,9 @@ def run_baseline(trial: BaselineTrial, library: Library, tell: Tell) -> Row:
         UsageError: if there is no such baseline, or an option cannot be.
         WbczooError: if it fails, or answers with what are no probabilities.
     """
-    entry = registry.baselines.find(trial.baseline)
+    entry, options = find_baseline(trial)
     assert entry.spec is not None
-    build, spec = entry.spec.build, entry.spec
-    options = {**spec.options, **spec.formerly, **trial.baseline_options}
+    build = entry.spec.build
 
     def answer(split: Split) -> Answered:
         side = _whole(split.rows, training_side(trial, split), tell)

@@ -169,7 +169,8 @@ class DatasetSpec(Spec):
     Attributes:
         samples: `samples(root: Path, **options)` yields a `Sample` for each image below a folder
             or inside a zip file, in a stable order. It reads names and tables, no pixels.
-        unit: what `Sample.photograph` counts; `unknown` where the files' origin is not known.
+        unit: what a group is, and so of what a number speaks: new patients, slides or photographs;
+            `unknown` where the files' origin is not known.
         laboratory: a short name of the one slide-making and imaging set-up; the name where empty.
         confounded: what else than the cell tells its class in these images, in a sentence.
         labels: task name -> raw label -> class; under `*`, for tasks that have no table. A label

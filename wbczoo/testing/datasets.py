@@ -104,7 +104,7 @@ def check_unit(spec: DatasetSpec, root: Path | None = None) -> None:
         if told_of:
             raise CheckFailed(
                 f"`unit` is unknown, and {len(told_of)} files name their photograph. Declare what "
-                "it is: patient, slide or photograph."
+                "their groups are: patient, slide or photograph."
             )
     elif len(told_of) != len(samples):
         raise CheckFailed(

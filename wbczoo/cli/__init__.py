@@ -13,7 +13,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -66,11 +67,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in VERBS:
             return None
-        gc.disable()  # an import makes many objects and nothing to collect: 20 ms of a start
-        try:
+        with _collecting_nothing():
             command: click.Command = import_module(f"wbczoo.cli.{name}").command
-        finally:
-            gc.enable()
         nested = command.commands.values() if isinstance(command, click.Group) else ()
         for each in (command, *nested):
             if not any(parameter.name == "debug" for parameter in each.params):
@@ -81,6 +79,18 @@ class _Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([*VERBS.items()])
+
+
+@contextmanager
+def _collecting_nothing() -> Iterator[None]:
+    """An import makes many objects and nothing to collect: to look for it takes 20 ms of a start."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _debug_option() -> click.Option:

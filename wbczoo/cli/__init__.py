@@ -83,7 +83,7 @@ class _Verbs(click.Group):
 
 @contextmanager
 def _collecting_nothing() -> Iterator[None]:
-    """An import makes many objects and nothing to collect: to look for it takes 20 ms of a start."""
+    """An import makes many objects and nothing to collect; looking takes 20 ms of a start."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

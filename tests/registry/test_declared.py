@@ -35,6 +35,14 @@ def build(*, image_size, pretrained=False):
 
 PART = BackboneSpec(name={name!r}, build=build{more})
 """
+DRAWS = """
+from wbczoo.specs import DatasetSpec
+
+def prepare(root, *, photographs=4, brush=None):
+    raise AssertionError("nothing is to be drawn")
+
+PART = DatasetSpec(name="drawn", samples=list, prepare=prepare)
+"""
 BODIES = {
     "nothing": ("return None", ""),
     "narrow": ("return nn.Conv2d(3, 8, 3)", ""),
@@ -116,3 +124,17 @@ def test_a_backbone_that_cannot_be_composed_is_named_with_the_reason(tmp_path: P
     )
     assert told["raises"].endswith("could not be built: KeyError: 'tanh'. --debug shows where.")
     assert told["crops"].startswith("There is no crop 'cel'")
+
+
+def test_a_data_set_is_asked_to_draw_itself_by_what_it_takes_alone(tmp_path: Path) -> None:
+    install(tmp_path, "drawn", "drawn", DRAWS, group="wbczoo.datasets")
+    script = (
+        "import wbczoo\n"
+        "try:\n"
+        "    wbczoo.prepare_data('nowhere', dataset='drawn', cells_per_field=3)\n"
+        "except wbczoo.errors.UsageError as error:\n"
+        "    print(error)"
+    )
+    assert run(tmp_path, "-c", script).strip() == (
+        "The data set 'drawn' is not made by --cells-per-field; it takes --photographs."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,12 +53,13 @@ def prepare_data(
         `cached`, how many images; `refused`, a reason for each file that is none; `cache`, where.
 
     Raises:
-        UsageError: for `drawn` of a data set that is there or that does not draw itself.
+        UsageError: for `drawn` of a data set that is there, that does not draw itself, or not so.
     """
     root = Path(data)
     part = choose_dataset(dataset, dataset_options)
     spec = datasets.spec(part.selector)
     if spec.prepare is not None and not root.exists():
+        _refuse_strange(part.name, spec.prepare, drawn)
         tell(f"making {root}")
         spec.prepare(root, **drawn)
     elif drawn:
@@ -72,6 +74,22 @@ def prepare_data(
     refused = {**rows.refused, **fill(cache, rows, range(len(rows)), tell)}
     cached = len(rows.samples) + len(rows.refused) - len(refused)
     return {"cached": cached, "refused": refused, "cache": str(cache.folder)}
+
+
+_DRAWN = ("photographs", "views", "seed", "cells_per_field", "magnification")  # of a command line
+
+
+def _refuse_strange(dataset: str, prepare: Callable[..., None], drawn: Iterable[str]) -> None:
+    _, *taken = inspect.signature(prepare).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in taken):
+        return
+    known = [each.name for each in taken if each.name in _DRAWN]
+    if strange := [name for name in drawn if name not in known]:
+        flag, *flags = (f"--{name}".replace("_", "-") for name in (strange[0], *known))
+        raise UsageError(
+            f"The data set {dataset!r} is not made by {flag}; "
+            + (f"it takes {', '.join(flags)}." if flags else "leave it out.")
+        )
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral  # numpy's whole numbers too
 from typing import Any, cast
 
 from wbczoo import registry
@@ -63,7 +64,7 @@ def _check(name: str, module: Any) -> None:
             "not a torch module. Tell its author; `wbczoo plugin check` says more."
         )
     width = getattr(module, "num_features", None)
-    if not isinstance(width, int) or width < 1:
+    if not isinstance(width, Integral) or width < 1:
         raise WbczooError(
             f"The part {name!r} cannot be used: its `num_features` is {width!r}, and no whole "
             "number above 0. Tell its author; `wbczoo plugin check` says more."

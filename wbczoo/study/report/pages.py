@@ -12,7 +12,7 @@ from PIL import Image
 from wbczoo.runtime.templates import render
 from wbczoo.study.report.words import NEEDS_WEIGHTS, NOT_RUN
 
-DENSITY = 120  # pixels of a drawing to an inch
+DENSITY = 100  # pixels of a drawing to an inch
 _WIDE = 60  # letters of a line in a table
 
 
